@@ -1,0 +1,52 @@
+// Type-aware lint: floating promises are errors, and imports point down the layers
+// base < api < store < guarantee < features < programs (docs/architecture.md).
+import tseslint from 'typescript-eslint'
+
+/** Each layer with the folders it may not import from: everything above it, and its sibling features. */
+const layers = [
+  { files: 'src/base/**', forbidden: ['api', 'store', 'guarantee', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/api/**', forbidden: ['store', 'guarantee', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/store/**', forbidden: ['guarantee', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/guarantee/**', forbidden: ['network', 'control', 'agent', 'cli'] },
+  { files: 'src/network/**', forbidden: ['control', 'agent', 'cli'] },
+  { files: 'src/control/**', forbidden: ['agent', 'cli'] },
+  { files: 'src/agent/**', forbidden: ['control', 'cli'] },
+  { files: 'src/**', forbidden: ['lab', 'bench', 'test'] },
+]
+
+const layerRules = layers.map(({ files, forbidden }) => ({
+  files: [`${files}/*.ts`],
+  ignores: files === 'src/**' ? ['src/cli/**'] : [],
+  rules: {
+    'no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: `^(\\.\\./)+(${forbidden.join('|')})/`,
+            message: 'Imports point down: base < api < store < guarantee < features < programs.',
+          },
+        ],
+      },
+    ],
+  },
+}))
+
+export default tseslint.config(
+  { ignores: ['node_modules/**', 'dist/**', 'build/**'] },
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.recommended],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/await-thenable': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      eqeqeq: 'error',
+    },
+  },
+  layerRules.at(-1),
+  ...layerRules.slice(0, -1),
+)

@@ -1,0 +1,100 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
+
+/** Finalizer held by the agent of `spec.nodeName` from before the first datapath entry until after the last is gone. */
+export const attachmentFinalizer = 'carbonado.io/attachment'
+
+/** Which container interface holds the endpoint. */
+export const Holder = Type.Object(
+  {
+    containerId: Type.String({ minLength: 1, maxLength: 256 }),
+    interfaceName: Type.String({ pattern: '^[^/:\\s]{1,15}$' }),
+    /** The pod as CNI_ARGS named it, where the runtime did. */
+    pod: Type.Optional(Type.Object({ namespace: Type.String(), name: Type.String(), uid: Type.Optional(Type.String()) })),
+  },
+  { additionalProperties: false },
+)
+export type Holder = Static<typeof Holder>
+
+export const AllocatedAddress = Type.Object({
+  address: Type.String(),
+  prefixLength: Type.Integer(),
+  gateway: Type.Optional(Type.String()),
+})
+export type AllocatedAddress = Static<typeof AllocatedAddress>
+
+/** What control gave an endpoint: everything an engine needs to attach it. Rates in bits per second. */
+export const Allocation = Type.Object({
+  state: Type.Literal('Allocated'),
+  /** Which holder and node this was decided for: `generation` of the endpoint. */
+  generation: Type.Integer(),
+  addresses: Type.Array(AllocatedAddress),
+  macAddress: Type.String(),
+  /** 0 is untagged. */
+  vlan: Type.Integer(),
+  /** MTU asked for by the network; absent means what the uplink carries. */
+  mtu: Type.Optional(Type.Integer()),
+  perfTierName: Type.Optional(Type.String()),
+  /** Promised to be there for sending; 0 is best effort. */
+  bandwidthFloor: Type.Integer(),
+  /** Never exceeded, each direction; absent is no cap. */
+  bandwidthCap: Type.Optional(Type.Integer()),
+})
+export type Allocation = Static<typeof Allocation>
+
+/** Why control could not give the endpoint what it asked for. `code` is an ErrorCode. */
+export const Refusal = Type.Object({
+  state: Type.Literal('Refused'),
+  generation: Type.Integer(),
+  code: Type.String(),
+  message: Type.String(),
+  remedy: Type.Optional(Type.String()),
+})
+export type Refusal = Static<typeof Refusal>
+
+/** One interface of one container or VM. */
+export const Endpoint = defineKind({
+  ...carbonadoGroup,
+  kind: 'Endpoint',
+  plural: 'endpoints',
+  shortNames: ['ep'],
+  namespaced: true,
+  selectableFields: ['spec.nodeName', 'spec.networkName'],
+  schema: {
+    spec: Type.Object(
+      {
+        networkName: Type.String({ minLength: 1 }),
+        /** Addresses asked for, at most one per IP family; absent: any free one. */
+        addresses: Type.Optional(Type.Array(Type.String(), { maxItems: 2 })),
+        /** Unicast MAC asked for; absent: a locally administered one. */
+        macAddress: Type.Optional(Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' })),
+        perfTierName: Type.Optional(Type.String()),
+        /** A static endpoint outlives its holders and keeps its addresses and MAC. */
+        isStatic: Type.Boolean({ default: false }),
+        /** Where it is attached, or is to be; absent while a static endpoint has no holder. */
+        nodeName: Type.Optional(Type.String()),
+        holder: Type.Optional(Holder),
+      },
+      { additionalProperties: false },
+    ),
+    status: Type.Optional(
+      Type.Object({
+        /** Written by control. */
+        allocation: Type.Optional(Type.Union([Allocation, Refusal])),
+        /** Written by the agent of spec.nodeName; null or absent when nothing is attached. */
+        attachment: Type.Optional(
+          Type.Union([
+            Type.Object({
+              nodeName: Type.String(),
+              containerId: Type.String(),
+              hostInterface: Type.String(),
+              since: Type.String(),
+            }),
+            Type.Null(),
+          ]),
+        ),
+      }),
+    ),
+  },
+})
+export type Endpoint = ObjectOf<typeof Endpoint>

@@ -1,0 +1,70 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
+import { Quantity } from './quantity.ts'
+
+/** One uplink of a node. Without `rate` the link speed that the kernel reports is used. */
+export const Uplink = Type.Object(
+  {
+    /** Network device, such as eth0 or bond0. */
+    interface: Type.String({ pattern: '^[^/\\s]{1,15}$' }),
+    /** Members when the interface is a bond. */
+    bondMembers: Type.Optional(Type.Array(Type.String({ pattern: '^[^/\\s]{1,15}$' }))),
+    /** Link rate in bits per second. */
+    rate: Type.Optional(Quantity),
+    /** Largest IP packet in bytes that the link carries, without the VLAN tag. */
+    mtu: Type.Optional(Type.Integer({ minimum: 1280, maximum: 65535 })),
+  },
+  { additionalProperties: false },
+)
+export type Uplink = Static<typeof Uplink>
+
+const Promised = Type.Object({ promised: Type.Integer(), total: Type.Integer() })
+
+/** A server. Spec is written by its administrator, status by its agent except `ready`, which is control's. */
+export const Node = defineKind({
+  ...carbonadoGroup,
+  kind: 'Node',
+  plural: 'nodes',
+  namespaced: false,
+  schema: {
+    spec: Type.Object(
+      {
+        /** One uplink per plane; planes without an entry of their own share that of `pods`. */
+        uplinks: Type.Object(
+          { pods: Uplink, management: Type.Optional(Uplink), storage: Type.Optional(Uplink) },
+          { additionalProperties: false },
+        ),
+        zone: Type.Optional(Type.String()),
+        /** Most interfaces of containers and VMs on the node. */
+        maximumInterfaces: Type.Integer({ minimum: 1, maximum: 4000, default: 1000 }),
+      },
+      { additionalProperties: false },
+    ),
+    status: Type.Optional(
+      Type.Object({
+        /** Written by control from the age of `agent.heartbeat`. */
+        ready: Type.Optional(
+          Type.Object({ state: Type.Boolean(), reason: Type.String(), message: Type.String(), since: Type.String() }),
+        ),
+        /** Written by control: sums of what was promised on the node; bandwidth in bits per second. */
+        capacity: Type.Optional(Type.Object({ bandwidth: Promised, interfaces: Promised })),
+        /** Written by the agent. */
+        agent: Type.Optional(
+          Type.Object({
+            heartbeat: Type.String(),
+            /** host:port of the agent's HTTPS server. */
+            address: Type.String(),
+            version: Type.String(),
+            /** Bits per second of the pods uplink, as configured or as the kernel reports. */
+            linkRate: Type.Integer(),
+            mtu: Type.Integer(),
+            carrier: Type.Boolean(),
+            /** What `dctl node check` shows; empty when all is well. */
+            problems: Type.Array(Type.Object({ reason: Type.String(), message: Type.String(), remedy: Type.String() })),
+          }),
+        ),
+      }),
+    ),
+  },
+})
+export type Node = ObjectOf<typeof Node>

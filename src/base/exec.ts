@@ -1,0 +1,81 @@
+import { spawn } from 'node:child_process'
+import { CarbonadoError } from './errors.ts'
+
+/** How a child process is run. */
+export interface ExecOptions {
+  /** Written to standard input, which is then closed. */
+  input?: string | Buffer
+  /** Milliseconds until the child is killed; 10 000 unless told. */
+  deadline?: number
+  env?: NodeJS.ProcessEnv
+  cwd?: string
+  signal?: AbortSignal
+}
+
+/** What a child that exited with 0 printed. */
+export interface ExecResult {
+  stdout: string
+  stderr: string
+}
+
+/** A child process that failed, with everything it said. */
+export class ExecError extends CarbonadoError {
+  readonly exitCode: number | null
+  readonly stderr: string
+  readonly stdout: string
+
+  constructor(command: string[], exitCode: number | null, stdout: string, stderr: string, why?: string) {
+    const said = (stderr || stdout).trim()
+    super('Internal', `${command.join(' ')}: ${why ?? `exit code ${exitCode}`}${said ? `: ${said}` : ''}`)
+    this.exitCode = exitCode
+    this.stdout = stdout
+    this.stderr = stderr
+  }
+}
+
+const defaultDeadline = 10_000
+
+/**
+ * Runs a command given as an argument array (never through a shell) with `LC_ALL=C` and a deadline.
+ * Throws ExecError when it exits with anything but 0, cannot be started or misses its deadline.
+ */
+export function exec(command: [string, ...string[]], options: ExecOptions = {}): Promise<ExecResult> {
+  const [file, ...args] = command
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, {
+      env: { ...(options.env ?? process.env), LC_ALL: 'C' },
+      cwd: options.cwd,
+      signal: options.signal,
+      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    })
+    const out: Buffer[] = []
+    const err: Buffer[] = []
+    let late = false
+    const timer = setTimeout(() => {
+      late = true
+      child.kill('SIGKILL')
+    }, options.deadline ?? defaultDeadline)
+    const text = (parts: Buffer[]): string => Buffer.concat(parts).toString()
+    child.stdout!.on('data', (part: Buffer) => out.push(part))
+    child.stderr!.on('data', (part: Buffer) => err.push(part))
+    child.on('error', (error) => {
+      clearTimeout(timer)
+      reject(new ExecError(command, null, text(out), text(err), error.message))
+    })
+    child.on('close', (code) => {
+      clearTimeout(timer)
+      if (code === 0 && !late) resolve({ stdout: text(out), stderr: text(err) })
+      else reject(new ExecError(command, code, text(out), text(err), late ? 'missed its deadline' : undefined))
+    })
+    if (options.input !== undefined) {
+      child.stdin!.on('error', () => {}) // the exit code tells; EPIPE here only says that it stopped reading
+      child.stdin!.end(options.input)
+    }
+  })
+}
+
+/** Runs a command whose standard output is one JSON document. Empty output is `undefined`. */
+export async function execJson<T>(command: [string, ...string[]], options: ExecOptions = {}): Promise<T | undefined> {
+  const { stdout } = await exec(command, options)
+  return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as T)
+}

@@ -1,0 +1,92 @@
+/** Everything an engine needs to make one endpoint exist on this node. */
+export interface AttachRequest {
+  /** uid of the Endpoint object: the engine's identity for it. */
+  endpointId: string
+  /** namespace/name of the Endpoint object, kept with the interface so that the kernel alone can tell. */
+  endpointName: string
+  containerId: string
+  /** Network namespace as a path, as CNI_NETNS gives it. */
+  netns: string
+  interfaceName: string
+  macAddress: string
+  /** At most one per IP family. */
+  addresses: { address: string; prefixLength: number; gateway?: string }[]
+  /** 0 is untagged. */
+  vlan: number
+  /** Absent: what the uplink carries less the VLAN tag. */
+  mtu?: number
+  /** Bits per second promised for sending; 0 is best effort. */
+  bandwidthFloor: number
+  /** Bits per second never exceeded, each direction; absent is no cap. */
+  bandwidthCap?: number
+}
+
+/** An endpoint as the kernel has it; found again after any restart. */
+export interface AttachedEndpoint {
+  endpointId: string
+  endpointName: string
+  containerId: string
+  interfaceName: string
+  hostInterface: string
+  macAddress: string
+  addresses: string[]
+  vlan: number
+  mtu: number
+  bandwidthFloor: number
+  bandwidthCap?: number
+}
+
+/** Why a frame was dropped, counted per endpoint. */
+export const dropReasons = [
+  'spoofed-mac',
+  'spoofed-ip',
+  'spoofed-arp',
+  'spoofed-nd',
+  'vlan-tag',
+  'protocol',
+  'malformed',
+  'cap',
+] as const
+export type DropReason = (typeof dropReasons)[number]
+
+/** Counters of one endpoint since it was attached; `sent` is from the container. */
+export interface EndpointCounters {
+  endpointId: string
+  sentBytes: number
+  sentPackets: number
+  receivedBytes: number
+  receivedPackets: number
+  drops: Record<DropReason, number>
+  /** Bytes that left by the uplink after shaping. */
+  deliveredBytes: number
+  /** One-second windows with demand, and those of them in which the floor was delivered (at least 95 %). */
+  windows: { withDemand: number; attained: number }
+}
+
+/** A difference between what should be and what the kernel has. */
+export interface EngineProblem {
+  reason: string
+  message: string
+}
+
+/**
+ * Attaches endpoints to network namespaces, shapes, counts and detaches them.
+ * All operations are idempotent; after a crash at any point `attached` tells from the kernel alone what exists.
+ */
+export interface NetworkEngine {
+  /** Loads or adopts the datapath; an unchanged datapath is not touched. */
+  start(): Promise<void>
+  /** Attaching what is attached with the same request changes nothing; with another one: Conflict. */
+  attach(request: AttachRequest): Promise<AttachedEndpoint>
+  /** Returns when the container can no longer send or receive; the interface itself may go shortly after. */
+  detach(endpointId: string): Promise<void>
+  /** Changes floor and cap (bits per second) of an attached endpoint without touching its traffic otherwise. */
+  shape(endpointId: string, rates: { bandwidthFloor: number; bandwidthCap?: number }): Promise<void>
+  attached(): Promise<AttachedEndpoint[]>
+  /** Compares interface, addresses, programs, map entries and classes with the request; empty when all is well. */
+  check(request: AttachRequest): Promise<EngineProblem[]>
+  /** Reads all counters; cheap (one file read). */
+  counters(): EndpointCounters[]
+  /** Completes removals in the background; programs, maps and attached endpoints stay. */
+  stop(): Promise<void>
+}
