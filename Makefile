@@ -1,0 +1,87 @@
+# Everything here runs with the Node of node_modules (see package.json); the machine's own npm only installs it.
+# `make help` lists the targets.
+
+SHELL := /bin/sh
+PATH := $(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
+export PATH
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup build test test-unit test-kernel lint format demo demo-down bench clean
+
+installed   := node_modules/.package-lock.json
+sources     := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
+bundles     := $(patsubst src/%/main.ts,dist/%.js,$(wildcard src/control/main.ts src/agent/main.ts)) \
+               $(patsubst src/cli/main.ts,dist/dctl.js,$(wildcard src/cli/main.ts))
+bpf_objects := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(wildcard bpf/*.bpf.c))
+cni_plugin  := $(patsubst cni/%.c,build/cni/%,$(wildcard cni/carbonado-cni.c))
+multiarch   := $(shell gcc -dumpmachine 2>/dev/null)
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+## setup: install the Debian packages that are missing (asks apt for nothing when all are there)
+setup:
+	@scripts/setup.sh
+
+## build: bundles in dist/, eBPF objects and the CNI plugin in build/; only what changed
+build: $(bundles) $(bpf_objects) $(cni_plugin)
+
+# npm writes node_modules/.package-lock.json last, so it is older than package-lock.json only when an install is due.
+# The lock is for two makes at once.
+$(installed): package-lock.json
+	@mkdir -p build
+	@flock build/install.lock sh -c 'test $@ -nt package-lock.json || npm ci --no-audit --no-fund --loglevel=error'
+
+dist/%.js: src/%/main.ts $(sources) scripts/bundle.sh $(installed)
+	@scripts/bundle.sh $< $@
+
+dist/dctl.js: src/cli/main.ts $(sources) scripts/bundle.sh $(installed)
+	@scripts/bundle.sh $< $@
+
+build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/*.h) Makefile
+	@mkdir -p $(@D)
+	clang -O2 -g -target bpf -Wall -I/usr/include/$(multiarch) -c $< -o $@
+
+build/cni/%: cni/%.c $(wildcard cni/*.h) Makefile
+	@mkdir -p $(@D)
+	gcc -O2 -Wall -Wextra -static -s $< -o $@
+
+## test: unit tests side by side, then the tests against the kernel one after the other (as root)
+test: setup build
+	@scripts/test.sh
+
+## test-unit: only the unit tests; needs no root
+test-unit: $(installed)
+	@scripts/test.sh --project unit
+
+## test-kernel: only the tests against the kernel
+test-kernel: setup build
+	@scripts/test.sh --project kernel
+
+## lint: eslint (layers, floating promises), prettier, type check
+lint: $(installed)
+	tsc --noEmit
+	eslint .
+	prettier --check --log-level warn .
+
+## format: let prettier rewrite what it would complain about
+format: $(installed)
+	prettier --write --log-level warn .
+
+## demo: the lab of three nodes and a tour of the promises (as root)
+demo: setup build
+	@node lab/demo/main.ts
+
+## demo-down: stop the lab and remove everything of it
+demo-down: $(installed)
+	@bin/dctl lab down
+
+## bench: the benchmark table; `make bench SUITE=network`
+bench: setup build
+	@npm run --silent bench -- $(or $(SUITE),network)
+
+## clean: remove what was built (node_modules stays)
+clean:
+	rm -rf dist build
