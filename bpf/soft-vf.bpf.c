@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
+/*
+ * The datapath of the soft-vf engine: one program on the host side of every endpoint's veth, one on the uplink, and one
+ * where frames leave a device after shaping. docs/data-path.md follows a packet through them.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "anti-spoof.h"
+#include "soft-vf.h"
+
+#define NANOSECONDS 1000000000ull
+#define TENTH (NANOSECONDS / 10)
+/* A queue whose shortest wait in a tenth of a second stays above this has demand waiting. */
+#define STANDING_QUEUE_MICROSECONDS 200
+/* Headers that every further segment of a GSO packet adds on the wire: Ethernet, IPv4, TCP with timestamps. */
+#define SEGMENT_HEADERS 66
+/* The bucket is wider than the shaper inside the container, so that it only ever stops who goes around that. */
+#define BUCKET_SLACK_BYTES (256 * 1024)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAXIMUM_SLOTS);
+	__type(key, __u32);
+	__type(value, struct endpoint);
+} endpoints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAXIMUM_SLOTS * 2);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct forwarding_key);
+	__type(value, __u32); /* slot */
+} forwarding SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAXIMUM_SLOTS);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAXIMUM_SLOTS);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct configuration);
+} configuration SEC(".maps");
+
+static __always_inline __u64 wire_length(struct __sk_buff *skb)
+{
+	__u32 segments = skb->gso_segs;
+
+	return segments > 1 ? skb->len + (segments - 1) * SEGMENT_HEADERS : skb->len;
+}
+
+static __always_inline __u64 packets_in(struct __sk_buff *skb)
+{
+	return skb->gso_segs > 1 ? skb->gso_segs : 1;
+}
+
+static __always_inline struct counters *counters_of(__u32 slot)
+{
+	return bpf_map_lookup_elem(&counters, &slot);
+}
+
+static __always_inline void count_received(struct __sk_buff *skb, __u32 slot)
+{
+	struct counters *count = counters_of(slot);
+
+	if (!count)
+		return;
+	__sync_fetch_and_add(&count->received_bytes, wire_length(skb));
+	__sync_fetch_and_add(&count->received_packets, packets_in(skb));
+}
+
+/* Gives a frame without tag to a local endpoint. */
+static __always_inline int deliver(struct __sk_buff *skb, __u32 slot)
+{
+	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
+
+	if (!endpoint)
+		return TC_ACT_SHOT;
+	count_received(skb, slot);
+	if (endpoint->flags & ENDPOINT_CAPPED)
+		return bpf_redirect(INTERFACE_INDEX_BASE + slot, 0);
+	return bpf_redirect_peer(INTERFACE_INDEX_BASE + slot, 0);
+}
+
+struct flood {
+	struct __sk_buff *skb;
+	__u16 vlan;
+	__u32 except; /* interface index */
+};
+
+static long flood_to_one(void *map, __u32 *slot, struct endpoint *endpoint, struct flood *flood)
+{
+	__u32 index = INTERFACE_INDEX_BASE + *slot;
+
+	if (!*(__u64 *)endpoint->id || endpoint->vlan != flood->vlan || index == flood->except)
+		return 0;
+	count_received(flood->skb, *slot);
+	bpf_clone_redirect(flood->skb, index, 0);
+	return 0;
+}
+
+
+/* Copies a broadcast or multicast frame without tag to every local member of its VLAN. */
+static __always_inline void flood_locally(struct __sk_buff *skb, __u16 vlan, __u32 except)
+{
+	struct flood flood = {.skb = skb, .vlan = vlan, .except = except};
+
+	bpf_for_each_map_elem(&endpoints, flood_to_one, &flood, 0);
+}
+
+/* A token bucket that several processors may spend from at once: the worst case lets one frame too many pass. */
+static __always_inline int within_cap(__u32 slot, __u64 cap, __u64 length)
+{
+	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
+	__u64 now = bpf_ktime_get_ns(), depth = cap / 10 + BUCKET_SLACK_BYTES, elapsed, tokens;
+
+	if (!bucket)
+		return 0;
+	elapsed = now - bucket->last;
+	if (elapsed > NANOSECONDS)
+		elapsed = NANOSECONDS;
+	tokens = bucket->tokens + cap * (elapsed / 1000) / 1000000;
+	bucket->last = now;
+	if (tokens > depth)
+		tokens = depth;
+	if (tokens < length) {
+		bucket->tokens = tokens;
+		return 0;
+	}
+	bucket->tokens = tokens - length;
+	return 1;
+}
+
+static __always_inline int drop(struct counters *count, __u32 reason)
+{
+	if (reason < DROP_REASONS)
+		__sync_fetch_and_add(&count->drops[reason], 1);
+	return TC_ACT_SHOT;
+}
+
+static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, __u16 vlan)
+{
+	__u32 zero = 0;
+	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
+
+	if (!config || !config->uplink)
+		return TC_ACT_SHOT;
+	skb->priority = CLASS_MAJOR << 16 | slot;
+	skb->cb[0] = (__u32)(bpf_ktime_get_ns() >> 10);
+	if (vlan && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), vlan))
+		return TC_ACT_SHOT;
+	return bpf_redirect(config->uplink, 0);
+}
+
+SEC("tc")
+int from_endpoint(struct __sk_buff *skb)
+{
+	__u32 slot = skb->ifindex - INTERFACE_INDEX_BASE;
+	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
+	struct counters *count = counters_of(slot);
+	struct ethhdr *ethernet = (void *)(long)skb->data;
+	struct forwarding_key key = {};
+	__u32 *receiver;
+	__u64 length;
+	int verdict;
+
+	if (!endpoint || !count || !*(__u64 *)endpoint->id)
+		return TC_ACT_SHOT;
+	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
+		return drop(count, DROP_MALFORMED);
+	verdict = judge(skb, endpoint, ethernet);
+	if (verdict != MAY_PASS)
+		return drop(count, verdict);
+	length = wire_length(skb);
+	if (endpoint->cap && !within_cap(slot, endpoint->cap, length))
+		return drop(count, DROP_CAP);
+	__sync_fetch_and_add(&count->sent_bytes, length);
+	__sync_fetch_and_add(&count->sent_packets, packets_in(skb));
+
+	if (ethernet->h_dest[0] & 1) {
+		flood_locally(skb, endpoint->vlan, skb->ifindex);
+		return to_uplink(skb, slot, endpoint->vlan);
+	}
+	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
+	key.vlan = endpoint->vlan;
+	receiver = bpf_map_lookup_elem(&forwarding, &key);
+	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint->vlan);
+}
+
+SEC("tc")
+int from_wire(struct __sk_buff *skb)
+{
+	struct ethhdr *ethernet = (void *)(long)skb->data;
+	struct forwarding_key key = {};
+	__u32 *receiver;
+
+	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
+		return TC_ACT_OK;
+	if (skb->vlan_present)
+		key.vlan = skb->vlan_tci & 0xfff;
+	skb->priority = 0;
+	if (ethernet->h_dest[0] & 1) {
+		if (key.vlan && bpf_skb_vlan_pop(skb))
+			return TC_ACT_SHOT;
+		flood_locally(skb, key.vlan, 0);
+		/* Untagged frames are the host's too; tagged ones were only looked at by members. */
+		return key.vlan ? TC_ACT_SHOT : TC_ACT_OK;
+	}
+	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
+	receiver = bpf_map_lookup_elem(&forwarding, &key);
+	if (!receiver)
+		return TC_ACT_OK;
+	if (key.vlan && bpf_skb_vlan_pop(skb))
+		return TC_ACT_SHOT;
+	return deliver(skb, *receiver);
+}
+
+/* Kernel structures, as far as they are read; relocated against the running kernel's BTF. */
+struct ns_common {
+	unsigned int inum;
+} __attribute__((preserve_access_index));
+struct net {
+	struct ns_common ns;
+} __attribute__((preserve_access_index));
+struct network_reference {
+	struct net *net;
+} __attribute__((preserve_access_index));
+typedef struct network_reference possible_net_t;
+struct net_device {
+	__u32 ifindex;
+	possible_net_t nd_net;
+} __attribute__((preserve_access_index));
+struct sk_buff {
+	unsigned int len;
+	__u32 priority;
+	char cb[48];
+} __attribute__((preserve_access_index));
+
+/* The control block of a queued frame (qdisc_skb_cb): its length with the headers of every segment, and our own. */
+struct left_in_frame {
+	__u32 length;
+	__u32 unused;
+	__u32 queued; /* __sk_buff cb[0]: microseconds, when from_endpoint gave it to the uplink */
+};
+
+static __always_inline void close_window(struct counters *count, struct window *window, __u64 floor)
+{
+	count->windows_with_demand++;
+	if (window->bytes * 100 >= floor * 95)
+		count->windows_attained++;
+	window->start += NANOSECONDS;
+	window->bytes = 0;
+	window->tenth = 0;
+}
+
+/* Closes the open tenth; returns 0 when it had no demand. `since`: the frame at hand has been waiting from then on. */
+static __always_inline int close_tenth(struct counters *count, struct window *window, __u64 floor, __u64 since)
+{
+	__u64 began = window->start + window->tenth * TENTH;
+	int waiting = window->tenth_packets ? window->shortest_wait >= STANDING_QUEUE_MICROSECONDS : since <= began;
+
+	if (!waiting && window->tenth_bytes * 1000 < floor * 95)
+		return 0;
+	window->bytes += window->tenth_bytes;
+	window->tenth_bytes = 0;
+	window->tenth_packets = 0;
+	window->shortest_wait = ~0u;
+	if (++window->tenth >= 10)
+		close_window(count, window, floor);
+	return 1;
+}
+
+static __always_inline void observe(struct counters *count, __u64 floor, __u32 length, __u32 wait)
+{
+	struct window *window = &count->window;
+	__u64 now = bpf_ktime_get_ns(), since = now - (__u64)wait * 1024;
+
+	for (int i = 0; i < 32 && window->start && now >= window->start + (window->tenth + 1) * TENTH; i++)
+		if (!close_tenth(count, window, floor, since))
+			window->start = 0;
+	if (!window->start || now >= window->start + (window->tenth + 1) * TENTH) {
+		__builtin_memset(window, 0, sizeof(*window));
+		window->start = since;
+		window->shortest_wait = ~0u;
+	}
+	window->tenth_bytes += length;
+	window->tenth_packets++;
+	if (wait < window->shortest_wait)
+		window->shortest_wait = wait;
+}
+
+/* After the queue of a device, when a frame is handed to its driver: what was really delivered. */
+SEC("tp_btf/net_dev_start_xmit")
+int BPF_PROG(transmitted, struct sk_buff *skb, struct net_device *device)
+{
+	__u32 zero = 0, slot = skb->priority & 0xffff;
+	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
+	struct endpoint *endpoint;
+	struct counters *count;
+	struct left_in_frame left;
+
+	if (!config || device->ifindex != config->uplink || skb->priority >> 16 != CLASS_MAJOR ||
+	    device->nd_net.net->ns.inum != config->network_namespace)
+		return 0;
+	endpoint = bpf_map_lookup_elem(&endpoints, &slot);
+	count = counters_of(slot);
+	if (!endpoint || !count)
+		return 0;
+	if (bpf_probe_read_kernel(&left, sizeof(left), (void *)skb + bpf_core_field_offset(skb->cb)))
+		return 0;
+	__sync_fetch_and_add(&count->delivered_bytes, left.length);
+	if (endpoint->floor)
+		observe(count, endpoint->floor, left.length, (__u32)(bpf_ktime_get_ns() >> 10) - left.queued);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
