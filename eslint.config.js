@@ -1,13 +1,14 @@
 // Type-aware lint: floating promises are errors, and imports point down the layers
-// base < api < store < guarantee < features < programs (docs/architecture.md).
+// base < api < store < guarantee < verb < features < programs (docs/architecture.md).
 import tseslint from 'typescript-eslint'
 
 /** Each layer with the folders it may not import from: everything above it, and its sibling features. */
 const layers = [
-  { files: 'src/base/**', forbidden: ['api', 'store', 'guarantee', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/api/**', forbidden: ['store', 'guarantee', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/store/**', forbidden: ['guarantee', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/guarantee/**', forbidden: ['network', 'control', 'agent', 'cli'] },
+  { files: 'src/base/**', forbidden: ['api', 'store', 'guarantee', 'verb', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/api/**', forbidden: ['store', 'guarantee', 'verb', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/store/**', forbidden: ['guarantee', 'verb', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/guarantee/**', forbidden: ['verb', 'network', 'control', 'agent', 'cli'] },
+  { files: 'src/verb/**', forbidden: ['network', 'control', 'agent', 'cli'] },
   { files: 'src/network/**', forbidden: ['control', 'agent', 'cli'] },
   { files: 'src/control/**', forbidden: ['agent', 'cli'] },
   { files: 'src/agent/**', forbidden: ['control', 'cli'] },
@@ -24,7 +25,7 @@ const layerRules = layers.map(({ files, forbidden }) => ({
         patterns: [
           {
             regex: `^(\\.\\./)+(${forbidden.join('|')})/`,
-            message: 'Imports point down: base < api < store < guarantee < features < programs.',
+            message: 'Imports point down: base < api < store < guarantee < verb < features < programs.',
           },
         ],
       },

@@ -97,14 +97,14 @@ static __always_inline int judge_arp(struct __sk_buff *skb, const struct endpoin
 static __always_inline int judge_nd_options(struct __sk_buff *skb, const struct endpoint *endpoint, __u32 offset)
 {
 	for (int i = 0; i < ND_OPTIONS; i++) {
-		__u8 option[8];
+		__u8 option[8] __attribute__((aligned(4)));
 
 		if (offset >= skb->len)
 			return MAY_PASS;
 		if (bpf_skb_load_bytes(skb, offset, option, sizeof(option)) || !option[1])
 			return DROP_MALFORMED;
 		if ((option[0] == ND_SOURCE_LINK_ADDRESS || option[0] == ND_TARGET_LINK_ADDRESS) &&
-		    __builtin_memcmp(option + 2, endpoint->mac, 6))
+		    !same_mac(option + 2, endpoint->mac))
 			return DROP_SPOOFED_ND;
 		offset += option[1] * 8;
 	}

@@ -58,6 +58,14 @@ struct {
 	__type(value, struct configuration);
 } configuration SEC(".maps");
 
+/* When a probe of another node was last heard on a VLAN: nanoseconds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct heard_key);
+	__type(value, __u64);
+} heard SEC(".maps");
+
 static __always_inline __u64 wire_length(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
@@ -203,6 +211,35 @@ int from_endpoint(struct __sk_buff *skb)
 	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint->vlan);
 }
 
+static __always_inline int hear(struct __sk_buff *skb, __u16 vlan)
+{
+	struct heard_key key = {.vlan = vlan};
+	__u64 now = bpf_ktime_get_ns();
+	struct probe probe;
+
+	if (!bpf_skb_load_bytes(skb, ETH_HLEN, &probe, sizeof(probe)) && probe.magic == bpf_htonl(PROBE_MAGIC)) {
+		key.node = bpf_ntohl(probe.node);
+		bpf_map_update_elem(&heard, &key, &now, BPF_ANY);
+	}
+	return TC_ACT_SHOT;
+}
+
+/* Run by the agent (BPF_PROG_TEST_RUN) to send a frame of its own: cb[0] the VLAN, cb[1] whether members here get it. */
+SEC("tc")
+int send_frame(struct __sk_buff *skb)
+{
+	__u32 zero = 0, vlan = skb->cb[0];
+	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
+
+	if (!config)
+		return TC_ACT_SHOT;
+	if (skb->cb[1])
+		flood_locally(skb, vlan, 0);
+	if (vlan && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), vlan))
+		return TC_ACT_SHOT;
+	return bpf_clone_redirect(skb, config->uplink, 0);
+}
+
 SEC("tc")
 int from_wire(struct __sk_buff *skb)
 {
@@ -216,6 +253,8 @@ int from_wire(struct __sk_buff *skb)
 		key.vlan = skb->vlan_tci & 0xfff;
 	skb->priority = 0;
 	if (ethernet->h_dest[0] & 1) {
+		if (ethernet->h_proto == bpf_htons(PROBE_ETHERTYPE))
+			return hear(skb, key.vlan);
 		if (key.vlan && bpf_skb_vlan_pop(skb))
 			return TC_ACT_SHOT;
 		flood_locally(skb, key.vlan, 0);

@@ -83,4 +83,21 @@ struct configuration {
 	__u32 network_namespace; /* inode number */
 };
 
+/*
+ * A broadcast frame by which agents find out which VLANs the switches carry between them: Ethernet header with the
+ * local experimental type (IEEE Std 802), then this. `node` is the sender, as a hash of its name.
+ */
+#define PROBE_ETHERTYPE 0x88b5
+#define PROBE_MAGIC 0x43424e44u
+
+struct probe {
+	__be32 magic;
+	__be32 node;
+} __attribute__((packed));
+
+struct heard_key {
+	__u32 node;
+	__u32 vlan;
+};
+
 #endif

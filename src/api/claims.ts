@@ -1,7 +1,10 @@
 import { Type } from '@sinclair/typebox'
 import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
 
-const owner = Type.Object({ namespace: Type.String(), name: Type.String(), uid: Type.String() }, { additionalProperties: false })
+const owner = Type.Object(
+  { namespace: Type.String(), name: Type.String(), uid: Type.String() },
+  { additionalProperties: false },
+)
 
 /**
  * Owning an IP address in an L2 domain. Taken by creating the object: its name is `L2DOMAIN.HEX`

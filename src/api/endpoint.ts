@@ -10,7 +10,9 @@ export const Holder = Type.Object(
     containerId: Type.String({ minLength: 1, maxLength: 256 }),
     interfaceName: Type.String({ pattern: '^[^/:\\s]{1,15}$' }),
     /** The pod as CNI_ARGS named it, where the runtime did. */
-    pod: Type.Optional(Type.Object({ namespace: Type.String(), name: Type.String(), uid: Type.Optional(Type.String()) })),
+    pod: Type.Optional(
+      Type.Object({ namespace: Type.String(), name: Type.String(), uid: Type.Optional(Type.String()) }),
+    ),
   },
   { additionalProperties: false },
 )

@@ -7,10 +7,9 @@ export const Subnet = Type.Object(
     /** CIDR with no host bits set, such as 10.30.0.0/24 or fd00:30::/64. */
     cidr: Type.String(),
     /** Inclusive ranges. Empty: all host addresses of an IPv4 subnet, the first 2^16 of an IPv6 one. */
-    ranges: Type.Array(
-      Type.Object({ start: Type.String(), end: Type.String() }, { additionalProperties: false }),
-      { default: [] },
-    ),
+    ranges: Type.Array(Type.Object({ start: Type.String(), end: Type.String() }, { additionalProperties: false }), {
+      default: [],
+    }),
     /** Default route of the endpoints; never handed out. */
     gateway: Type.Optional(Type.String()),
   },

@@ -33,7 +33,8 @@ export function parseQuantity(value: Quantity | string | number, what = 'quantit
   const factor = match ? factors[match[2]!] : undefined
   if (!match || factor === undefined) {
     throw new InvalidInput(`${what} "${value}" is not a quantity`, {
-      remedy: 'Write a number with one of the suffixes k, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti, such as 500M or 2.5G.',
+      remedy:
+        'Write a number with one of the suffixes k, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti, such as 500M or 2.5G.',
     })
   }
   const scaled = Math.round(Number(match[1]) * factor * 1e3) / 1e3
@@ -47,7 +48,12 @@ export function parseQuantity(value: Quantity | string | number, what = 'quantit
 
 /** Writes a number with the largest decimal suffix that keeps up to three digits after the point: 500M, 1.25G. */
 export function formatQuantity(value: number): string {
-  for (const [suffix, factor] of [['T', 1e12], ['G', 1e9], ['M', 1e6], ['k', 1e3]] as const) {
+  for (const [suffix, factor] of [
+    ['T', 1e12],
+    ['G', 1e9],
+    ['M', 1e6],
+    ['k', 1e3],
+  ] as const) {
     if (value >= factor) return `${Number((value / factor).toFixed(3))}${suffix}`
   }
   return String(value)

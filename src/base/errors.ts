@@ -1,13 +1,6 @@
 /** Stable error codes, listed with cause and remedy in docs/errors.md (a test ties the two). */
 export type ErrorCode =
-  | 'InvalidInput'
-  | 'NotFound'
-  | 'Conflict'
-  | 'Exhausted'
-  | 'Expired'
-  | 'Forbidden'
-  | 'Unavailable'
-  | 'Internal'
+  'InvalidInput' | 'NotFound' | 'Conflict' | 'Exhausted' | 'Expired' | 'Forbidden' | 'Unavailable' | 'Internal'
 
 /** Extra facts for machines: field errors, numbers, names. Never secrets. */
 export type ErrorDetails = Record<string, unknown>

@@ -1,0 +1,57 @@
+import { isIPv6 } from 'node:net'
+import { addressBytes, linkLocalBytes, macBytes } from './map-layout.ts'
+
+const broadcast = Buffer.alloc(6, 0xff)
+
+function ethernet(destination: Buffer, source: Buffer, type: number): Buffer {
+  const header = Buffer.alloc(14)
+  destination.copy(header, 0)
+  source.copy(header, 6)
+  header.writeUInt16BE(type, 12)
+  return header
+}
+
+/** An ARP announcement (RFC 5227 section 3): request whose sender and target are the address. */
+function arpAnnouncement(mac: Buffer, address: Buffer): Buffer {
+  const body = Buffer.alloc(46) // the least payload of an Ethernet frame
+  body.set([0, 1, 8, 0, 6, 4, 0, 1])
+  mac.copy(body, 8)
+  address.copy(body, 14)
+  address.copy(body, 24)
+  return Buffer.concat([ethernet(broadcast, mac, 0x0806), body])
+}
+
+function checksum(...parts: Buffer[]): number {
+  let sum = 0
+  const bytes = Buffer.concat(parts)
+  for (let i = 0; i < bytes.length; i += 2) sum += bytes.readUInt16BE(i)
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
+  return ~sum & 0xffff
+}
+
+/** An unsolicited neighbour advertisement with the override flag to all nodes (RFC 4861 section 7.2.6). */
+function neighbourAdvertisement(mac: Buffer, macAddress: string, address: Buffer): Buffer {
+  const allNodes = addressBytes('ff02::1')
+  const source = linkLocalBytes(macAddress)
+  const message = Buffer.alloc(32)
+  message[0] = 136
+  message[4] = 0x20
+  address.copy(message, 8)
+  message.set([2, 1], 24)
+  mac.copy(message, 26)
+  const lengthAndNext = Buffer.from([0, 0, 0, message.length, 0, 0, 0, 58])
+  message.writeUInt16BE(checksum(source, allNodes, lengthAndNext, message), 2)
+  const header = Buffer.from([0x60, 0, 0, 0, 0, message.length, 58, 255])
+  const multicastMac = Buffer.from([0x33, 0x33, 0, 0, 0, 1])
+  return Buffer.concat([ethernet(multicastMac, mac, 0x86dd), header, source, allNodes, message])
+}
+
+/** Frames that tell neighbours and switches where an endpoint is now: one for each of its addresses. */
+export function announcements(macAddress: string, addresses: string[]): Buffer[] {
+  const mac = macBytes(macAddress)
+  return addresses.map((address) =>
+    isIPv6(address)
+      ? neighbourAdvertisement(mac, macAddress, addressBytes(address))
+      : arpAnnouncement(mac, addressBytes(address)),
+  )
+}

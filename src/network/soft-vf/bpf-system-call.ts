@@ -1,0 +1,142 @@
+import koffi from 'koffi'
+import { Internal } from '../../base/index.ts'
+
+/** Commands of bpf(2), from linux/bpf.h. */
+const command = {
+  mapLookup: 1,
+  mapUpdate: 2,
+  mapDelete: 3,
+  pin: 6,
+  openPinned: 7,
+  testRun: 10,
+  openTracepoint: 17,
+} as const
+
+const systemCallNumber = process.arch === 'arm64' ? 280 : 321
+const errnoNotFound = 2
+
+const library = koffi.load(null)
+const systemCall = library.func('long syscall(long number, long command, void *attribute, long size)')
+const closeDescriptor = library.func('int close(int descriptor)')
+
+function call(name: keyof typeof command, attribute: Buffer): number {
+  const result = Number(systemCall(systemCallNumber, command[name], attribute, attribute.length))
+  return result < 0 ? -koffi.errno() : result
+}
+
+function must(name: keyof typeof command, attribute: Buffer, what: string): number {
+  const result = call(name, attribute)
+  if (result < 0) throw new Internal(`bpf ${name} of ${what} failed with errno ${-result}`)
+  return result
+}
+
+/** Pointers in attributes need the buffer to stay alive until the call has returned: keep it in a variable. */
+function pointer(buffer: Buffer): bigint {
+  return koffi.address(buffer)
+}
+
+function elementAttribute(map: number, key: Buffer, value?: Buffer): Buffer {
+  const attribute = Buffer.alloc(32)
+  attribute.writeUInt32LE(map, 0)
+  attribute.writeBigUInt64LE(pointer(key), 8)
+  if (value) attribute.writeBigUInt64LE(pointer(value), 16)
+  return attribute
+}
+
+function pathAttribute(path: Buffer, descriptor = 0): Buffer {
+  const attribute = Buffer.alloc(16)
+  attribute.writeBigUInt64LE(pointer(path), 0)
+  attribute.writeUInt32LE(descriptor, 8)
+  return attribute
+}
+
+/** Opens a pinned map, program or link; the descriptor must be closed with `closeBpf`. Throws Internal. */
+export function openPinned(path: string): number {
+  const text = Buffer.from(`${path}\0`)
+  return must('openPinned', pathAttribute(text), path)
+}
+
+/** Closes a descriptor of this module. */
+export function closeBpf(descriptor: number): void {
+  closeDescriptor(descriptor)
+}
+
+/** Attaches a `tp_btf` program to its tracepoint and pins the link at `path`, so that it outlives this process. */
+export function attachTracepoint(program: string, path: string): void {
+  const descriptor = openPinned(program)
+  try {
+    const attribute = Buffer.alloc(16)
+    attribute.writeUInt32LE(descriptor, 8)
+    const link = must('openTracepoint', attribute, program)
+    const text = Buffer.from(`${path}\0`)
+    try {
+      must('pin', pathAttribute(text, link), path)
+    } finally {
+      closeBpf(link)
+    }
+  } finally {
+    closeBpf(descriptor)
+  }
+}
+
+/** What a test run of a program returned. */
+export interface TestRunResult {
+  returnValue: number
+  output: Buffer
+}
+
+/**
+ * Runs a `tc` program on a frame. Redirects are not carried out, copies (`bpf_clone_redirect`) are.
+ * `context` is a `struct __sk_buff` of which the kernel accepts mark, priority, ifindex, cb and tstamp.
+ */
+export function runProgram(program: number, frame: Buffer, context: Buffer): TestRunResult {
+  const output = Buffer.alloc(frame.length + 256)
+  const attribute = Buffer.alloc(80)
+  attribute.writeUInt32LE(program, 0)
+  attribute.writeUInt32LE(frame.length, 8)
+  attribute.writeUInt32LE(output.length, 12)
+  attribute.writeBigUInt64LE(pointer(frame), 16)
+  attribute.writeBigUInt64LE(pointer(output), 24)
+  attribute.writeUInt32LE(context.length, 40)
+  attribute.writeBigUInt64LE(pointer(context), 48)
+  must('testRun', attribute, `program ${program}`)
+  return { returnValue: attribute.readUInt32LE(4), output: output.subarray(0, attribute.readUInt32LE(12)) }
+}
+
+/** A pinned map, opened for reading and writing single elements. */
+export class BpfMap {
+  readonly #descriptor: number
+  readonly #path: string
+  readonly #valueSize: number
+
+  constructor(path: string, valueSize: number) {
+    this.#descriptor = openPinned(path)
+    this.#path = path
+    this.#valueSize = valueSize
+  }
+
+  /** The value of a key, or undefined. */
+  get(key: Buffer): Buffer | undefined {
+    const value = Buffer.alloc(this.#valueSize)
+    const result = call('mapLookup', elementAttribute(this.#descriptor, key, value))
+    if (result === -errnoNotFound) return undefined
+    if (result < 0) throw new Internal(`bpf mapLookup in ${this.#path} failed with errno ${-result}`)
+    return value
+  }
+
+  set(key: Buffer, value: Buffer): void {
+    must('mapUpdate', elementAttribute(this.#descriptor, key, value), this.#path)
+  }
+
+  /** Deletes a key; nothing happens when it is not there. */
+  delete(key: Buffer): void {
+    const result = call('mapDelete', elementAttribute(this.#descriptor, key))
+    if (result < 0 && result !== -errnoNotFound) {
+      throw new Internal(`bpf mapDelete in ${this.#path} failed with errno ${-result}`)
+    }
+  }
+
+  close(): void {
+    closeBpf(this.#descriptor)
+  }
+}

@@ -1,0 +1,50 @@
+import { execJson } from '../../base/index.ts'
+import type { AttachRequest, EngineProblem } from '../engine.ts'
+import { inspectContainer } from './container-side.ts'
+import { decodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
+import type { Programs } from './programs.ts'
+import { hostInterfaceName } from './shaping.ts'
+
+interface Filter {
+  kind: string
+  options?: { bpf_name?: string }
+}
+
+/** Compares what the kernel has with what was asked for, from the container inwards. */
+export async function findProblems(
+  programs: Programs,
+  request: AttachRequest,
+  slot: number,
+  uplink: string,
+): Promise<EngineProblem[]> {
+  const host = hostInterfaceName(slot)
+  const [link, filters, classes] = await Promise.all([
+    inspectContainer(request.netns, request.interfaceName).catch(() => undefined),
+    execJson<Filter[]>(['tc', '-json', 'filter', 'show', 'dev', host, 'ingress']).catch(() => []),
+    execJson<{ handle: string }[]>(['tc', '-json', 'class', 'show', 'dev', uplink]),
+  ])
+  const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
+  const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))?.readUInt32LE()
+  const wanted = request.addresses.map((each) => each.address)
+  const missing = wanted.filter((address) => !link?.addr_info.some((info) => info.local === address))
+  const problem = (failed: boolean, reason: string, message: string): EngineProblem[] =>
+    failed ? [{ reason, message }] : []
+  return [
+    ...problem(!link, 'InterfaceMissing', `${request.interfaceName} is not in ${request.netns}`),
+    ...problem(
+      !!link && link.address !== request.macAddress,
+      'MacChanged',
+      `MAC is ${link?.address}, not ${request.macAddress}`,
+    ),
+    ...problem(!!link && missing.length > 0, 'AddressMissing', `the container lacks ${missing.join(', ')}`),
+    ...problem(!!link && !link.flags.includes('UP'), 'InterfaceDown', `${request.interfaceName} is down`),
+    ...problem(!filters?.some((f) => f.kind === 'bpf' && f.options), 'ProgramMissing', `no program on ${host}`),
+    ...problem(entry?.endpointId !== request.endpointId, 'EntryMissing', `slot ${slot} is not this endpoint's`),
+    ...problem(forward !== slot, 'ForwardingMissing', `frames to ${request.macAddress} do not reach slot ${slot}`),
+    ...problem(
+      !classes?.some((each) => each.handle === `1:${slot.toString(16)}`),
+      'ClassMissing',
+      `no traffic class for slot ${slot} on ${uplink}`,
+    ),
+  ]
+}

@@ -1,0 +1,290 @@
+import { CarbonadoError, Conflict, execJson, Exhausted, Internal, KeyedLock, type Logger } from '../../base/index.ts'
+import type { AttachedEndpoint, AttachRequest, EndpointCounters, EngineProblem, NetworkEngine } from '../engine.ts'
+import { announcements } from './announcement.ts'
+import { BatchProcess } from './batch-process.ts'
+import { findProblems } from './check.ts'
+import { assertNetworkNamespace, containerCommands, ContainerConfigurator, shapeContainer } from './container-side.ts'
+import { decodeAlias, encodeAlias } from './interface-alias.ts'
+import {
+  decodeCounters,
+  decodeEndpoint,
+  encodeEndpoint,
+  endpointSize,
+  forwardingKey,
+  freshCounters,
+  maximumSlots,
+  slotKey,
+} from './map-layout.ts'
+import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
+import {
+  capCommand,
+  endpointClassCommand,
+  hostInterfaceIndex,
+  hostInterfaceName,
+  removeClassCommand,
+  type Rates,
+} from './shaping.ts'
+import { ensureUplinkTree, ingressFilterCommand, inspectUplink, type UplinkState } from './uplink.ts'
+
+/** What the soft-vf engine needs to know of its node. */
+export interface SoftVfOptions {
+  /** Device that endpoints send through. */
+  uplink: string
+  /** Bits per second of the uplink. */
+  linkRate: number
+  /** Folder with the compiled programs. */
+  objects: string
+  /** Folder in a bpffs for pins; one for each node. */
+  pins: string
+  logger: Logger
+}
+
+/** Bytes of an 802.1Q tag. */
+const tagLength = 4
+
+/** The engine of veth pairs and eBPF programs; see docs/data-path.md. */
+export function createSoftVfEngine(options: SoftVfOptions): NetworkEngine {
+  return new SoftVfEngine(options)
+}
+
+class SoftVfEngine implements NetworkEngine {
+  readonly #options: SoftVfOptions
+  readonly #ip = BatchProcess.ip()
+  readonly #tc = BatchProcess.tc()
+  readonly #lock = new KeyedLock()
+  /** Slots in use, those whose interface is still being removed included. */
+  readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
+  readonly #slotOf = new Map<string, number>()
+  readonly #endpointIds = new Map<number, string>()
+  readonly #removals = new Set<Promise<void>>()
+  #programs: Programs | undefined
+  #uplink: UplinkState | undefined
+
+  constructor(options: SoftVfOptions) {
+    this.#options = options
+  }
+
+  async start(): Promise<void> {
+    const { uplink, linkRate } = this.#options
+    const state = (this.#uplink = await inspectUplink(uplink))
+    const programs = (this.#programs = await loadPrograms(this.#options))
+    programs.configure(state.index)
+    await ensureUplinkTree(this.#tc, uplink, linkRate)
+    await this.#recover(programs)
+    await this.#tc.must([ingressFilterCommand(uplink, programs.fromWire)])
+    if (!programs.fresh) return
+    await this.#tc.must([...this.#slotOf.values()].map((slot) => this.#endpointFilter(slot)))
+    removeOldVersions(this.#options)
+  }
+
+  /** Reads who is attached from maps and interfaces; an interface or entry without its other half is removed. */
+  async #recover(programs: Programs): Promise<void> {
+    const links = await execJson<{ ifindex: number; ifname: string; ifalias?: string; mtu: number }[]>([
+      'ip', '-json', 'link', 'show', 'type', 'veth',
+    ]) // prettier-ignore
+    const interfaces = new Map((links ?? []).map((link) => [link.ifindex, link]))
+    for (let slot = 1; slot < maximumSlots; slot++) {
+      const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
+      const link = interfaces.get(hostInterfaceIndex(slot))
+      const alias = decodeAlias(link?.ifalias)
+      if (entry && link && alias?.endpointId === entry.endpointId) {
+        this.#remember(slot, { ...entry, ...alias, hostInterface: link.ifname, mtu: link.mtu })
+      } else if (entry ?? link) {
+        this.#cutOff(slot, entry)
+        this.#removeLater(slot)
+      }
+    }
+  }
+
+  attach(request: AttachRequest): Promise<AttachedEndpoint> {
+    return this.#lock.run(request.endpointId, async () => {
+      const known = this.#find(request.endpointId)
+      if (!known) return this.#create(request)
+      assertSameRequest(known, request)
+      return known
+    })
+  }
+
+  async #create(request: AttachRequest): Promise<AttachedEndpoint> {
+    await assertNetworkNamespace(request.netns)
+    using configurator = new ContainerConfigurator(request.netns)
+    const slot = this.#takeSlot()
+    try {
+      const endpoint = await this.#build(request, slot, configurator)
+      this.#remember(slot, endpoint)
+      return endpoint
+    } catch (error) {
+      this.#cutOff(slot, request)
+      this.#removeLater(slot)
+      throw describeFailure(error, request)
+    }
+  }
+
+  async #build(request: AttachRequest, slot: number, configurator: ContainerConfigurator): Promise<AttachedEndpoint> {
+    const host = hostInterfaceName(slot)
+    const mtu = request.mtu ?? this.#uplink!.mtu - tagLength
+    const entry = { ...request, addresses: request.addresses.map((each) => each.address) }
+    await this.#ip.must([
+      `link add name ${host} index ${hostInterfaceIndex(slot)} mtu ${mtu} type veth ` +
+        `peer name ${request.interfaceName} address ${request.macAddress} mtu ${mtu} netns ${request.netns}`,
+      `link set dev ${host} addrgenmode none`,
+      `link set dev ${host} alias ${encodeAlias(request)} up`,
+    ])
+    await this.#tc.must([
+      `qdisc add dev ${host} clsact`,
+      this.#endpointFilter(slot),
+      ...this.#shapingCommands(slot, request),
+    ])
+    this.#programs!.counters.set(slotKey(slot), freshCounters())
+    this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(entry))
+    this.#programs!.forwarding.set(forwardingKey(request.macAddress, request.vlan), slotKey(slot))
+    await configurator.run(containerCommands(request))
+    if (request.bandwidthCap) await shapeContainer(request, request.bandwidthCap)
+    for (const frame of announcements(request.macAddress, entry.addresses)) {
+      this.#programs!.sendFrame(frame, request.vlan, true)
+    }
+    const { endpointId, endpointName, containerId, interfaceName, macAddress, vlan, bandwidthFloor, bandwidthCap } =
+      request
+    const { addresses } = entry
+    return {
+      endpointId, endpointName, containerId, interfaceName, hostInterface: host, macAddress, addresses, vlan, mtu,
+      bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}),
+    } // prettier-ignore
+  }
+
+  #endpointFilter(slot: number): string {
+    return ingressFilterCommand(hostInterfaceName(slot), this.#programs!.fromEndpoint)
+  }
+
+  #shapingCommands(slot: number, rates: Rates): string[] {
+    const { uplink, linkRate } = this.#options
+    return [
+      endpointClassCommand(uplink, slot, rates, linkRate),
+      ...(rates.bandwidthCap ? [capCommand(hostInterfaceName(slot), rates.bandwidthCap)] : []),
+    ]
+  }
+
+  detach(endpointId: string): Promise<void> {
+    return this.#lock.run(endpointId, async () => {
+      const slot = this.#slotOf.get(endpointId)
+      const endpoint = this.#find(endpointId)
+      if (slot === undefined || !endpoint) return
+      this.#cutOff(slot, endpoint)
+      this.#removeLater(slot)
+    })
+  }
+
+  /** From here on the container can neither send nor receive; takes microseconds. */
+  #cutOff(slot: number, endpoint: { macAddress: string; vlan: number } | undefined): void {
+    const programs = this.#programs!
+    if (endpoint) {
+      const key = forwardingKey(endpoint.macAddress, endpoint.vlan)
+      if (programs.forwarding.get(key)?.readUInt32LE() === slot) programs.forwarding.delete(key)
+    }
+    programs.endpoints.set(slotKey(slot), Buffer.alloc(endpointSize))
+    programs.counters.set(slotKey(slot), Buffer.alloc(freshCounters().length))
+    const id = this.#endpointIds.get(slot)
+    if (id) this.#slotOf.delete(id)
+    this.#endpointIds.delete(slot)
+    this.#slots.set(slot, 'removing')
+  }
+
+  /** Deleting a veth waits for RCU, some 40 ms; its slot is free again afterwards. */
+  #removeLater(slot: number): void {
+    const removal = this.#ip
+      .run([`link del dev ${hostInterfaceName(slot)}`])
+      .then(() => this.#tc.run([removeClassCommand(this.#options.uplink, slot)]))
+      .then(() => void this.#slots.delete(slot))
+      .catch((error: unknown) => this.#options.logger.error({ error, slot }, 'removing an interface failed'))
+    this.#removals.add(removal)
+    void removal.then(() => this.#removals.delete(removal))
+  }
+
+  shape(endpointId: string, rates: Rates): Promise<void> {
+    return this.#lock.run(endpointId, async () => {
+      const slot = this.#slotOf.get(endpointId)
+      const endpoint = this.#find(endpointId)
+      if (slot === undefined || !endpoint) return
+      const changed: AttachedEndpoint = { ...endpoint, bandwidthCap: undefined, ...rates }
+      await this.#tc.must(this.#shapingCommands(slot, rates))
+      if (!rates.bandwidthCap && endpoint.bandwidthCap) {
+        await this.#tc.run([`qdisc del dev ${endpoint.hostInterface} root`])
+      }
+      this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(changed))
+      this.#remember(slot, changed)
+    })
+  }
+
+  attached(): Promise<AttachedEndpoint[]> {
+    return Promise.resolve([...this.#slots.values()].filter((endpoint) => endpoint !== 'removing'))
+  }
+
+  async check(request: AttachRequest): Promise<EngineProblem[]> {
+    const slot = this.#slotOf.get(request.endpointId)
+    if (slot === undefined) return [{ reason: 'NotAttached', message: `${request.endpointName} is not attached here` }]
+    return findProblems(this.#programs!, request, slot, this.#options.uplink)
+  }
+
+  counters(): EndpointCounters[] {
+    return this.#programs ? decodeCounters(this.#programs.readCounters(), this.#endpointIds) : []
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#removals)
+    this.#ip.stop()
+    this.#tc.stop()
+    this.#programs?.close()
+    this.#programs = undefined
+  }
+
+  #find(endpointId: string): AttachedEndpoint | undefined {
+    const slot = this.#slotOf.get(endpointId)
+    const endpoint = slot === undefined ? undefined : this.#slots.get(slot)
+    return endpoint === 'removing' ? undefined : endpoint
+  }
+
+  #remember(slot: number, endpoint: AttachedEndpoint): void {
+    this.#slots.set(slot, endpoint)
+    this.#slotOf.set(endpoint.endpointId, slot)
+    this.#endpointIds.set(slot, endpoint.endpointId)
+  }
+
+  #takeSlot(): number {
+    for (let slot = 1; slot < maximumSlots; slot++) {
+      if (this.#slots.has(slot)) continue
+      this.#slots.set(slot, 'removing') // not attached yet, but taken
+      return slot
+    }
+    throw new Exhausted(`all ${maximumSlots - 1} interfaces of the node are in use`, {
+      remedy: 'Start the container on another node.',
+    })
+  }
+}
+
+function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): void {
+  const same =
+    known.containerId === request.containerId &&
+    known.interfaceName === request.interfaceName &&
+    known.macAddress === request.macAddress &&
+    known.vlan === request.vlan
+  if (same) return
+  throw new Conflict(
+    `endpoint ${request.endpointName} is attached to container ${known.containerId} as ${known.interfaceName}`,
+    { remedy: 'Detach it there first.' },
+  )
+}
+
+function describeFailure(error: unknown, request: AttachRequest): Error {
+  if (error instanceof CarbonadoError && error.code !== 'Internal') return error
+  const message = error instanceof Error ? error.message : String(error)
+  if (/File exists/.test(message)) {
+    return new Conflict(
+      `container ${request.containerId} already has an interface ${request.interfaceName} or its addresses`,
+      {
+        remedy: 'Ask for another interface name, or detach the old one.',
+        cause: error,
+      },
+    )
+  }
+  return new Internal(`attaching ${request.endpointName} to ${request.netns} failed: ${message}`, { cause: error })
+}

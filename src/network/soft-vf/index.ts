@@ -1,0 +1,1 @@
+export { createSoftVfEngine, type SoftVfOptions } from './engine.ts'

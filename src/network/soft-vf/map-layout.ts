@@ -1,0 +1,130 @@
+import { isIPv6 } from 'node:net'
+import { dropReasons, type DropReason, type EndpointCounters } from '../engine.ts'
+
+/** Mirrors bpf/soft-vf.h; a test holds sizes and offsets against the compiled programs. */
+export const maximumSlots = 4096
+export const interfaceIndexBase = 65536
+export const endpointSize = 80
+export const countersSize = 168
+const cappedFlag = 1
+
+/** Configuration of one endpoint as the programs see it; rates in bits per second. */
+export interface EndpointEntry {
+  endpointId: string
+  macAddress: string
+  vlan: number
+  addresses: string[]
+  bandwidthFloor: number
+  bandwidthCap?: number
+}
+
+/** The 4-byte key of an array map. */
+export function slotKey(slot: number): Buffer {
+  const key = Buffer.alloc(4)
+  key.writeUInt32LE(slot)
+  return key
+}
+
+function idBytes(endpointId: string): Buffer {
+  return Buffer.from(endpointId.replaceAll('-', ''), 'hex')
+}
+
+/** MAC address as six bytes. */
+export function macBytes(macAddress: string): Buffer {
+  return Buffer.from(macAddress.replaceAll(':', ''), 'hex')
+}
+
+/** IPv4 or IPv6 address as four or sixteen bytes. */
+export function addressBytes(address: string): Buffer {
+  if (!isIPv6(address)) return Buffer.from(address.split('.').map(Number))
+  const [head = '', tail] = address.split('::')
+  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'))
+  const left = groups(head)
+  const right = groups(tail ?? '')
+  const middle = new Array<string>(8 - left.length - right.length).fill('0')
+  return Buffer.from([...left, ...middle, ...right].map((group) => group.padStart(4, '0')).join(''), 'hex')
+}
+
+function bytesToAddress(bytes: Buffer): string {
+  if (bytes.length === 4) return bytes.join('.')
+  const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16)).join(':')
+  return new URL(`http://[${groups}]`).hostname.slice(1, -1)
+}
+
+/** The link-local address that a kernel forms from a MAC (modified EUI-64, RFC 4291 appendix A). */
+export function linkLocalBytes(macAddress: string): Buffer {
+  const mac = macBytes(macAddress)
+  const interfaceId = [mac[0]! ^ 2, mac[1]!, mac[2]!, 0xff, 0xfe, mac[3]!, mac[4]!, mac[5]!]
+  return Buffer.from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...interfaceId])
+}
+
+/** `struct endpoint` of bpf/soft-vf.h. */
+export function encodeEndpoint(entry: EndpointEntry): Buffer {
+  const value = Buffer.alloc(endpointSize)
+  idBytes(entry.endpointId).copy(value, 0)
+  macBytes(entry.macAddress).copy(value, 16)
+  value.writeUInt16LE(entry.vlan, 22)
+  value.writeUInt32LE(entry.bandwidthCap ? cappedFlag : 0, 24)
+  for (const address of entry.addresses) addressBytes(address).copy(value, isIPv6(address) ? 32 : 28)
+  linkLocalBytes(entry.macAddress).copy(value, 48)
+  value.writeBigUInt64LE(BigInt(Math.floor(entry.bandwidthFloor / 8)), 64)
+  value.writeBigUInt64LE(BigInt(Math.floor((entry.bandwidthCap ?? 0) / 8)), 72)
+  return value
+}
+
+/** The endpoint in a slot, or undefined when the slot is free. */
+export function decodeEndpoint(value: Buffer): EndpointEntry | undefined {
+  const hex = value.toString('hex', 0, 16)
+  if (/^0+$/.test(hex)) return undefined
+  const ipv4 = value.subarray(28, 32)
+  const ipv6 = value.subarray(32, 48)
+  const cap = Number(value.readBigUInt64LE(72)) * 8
+  return {
+    endpointId: hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
+    macAddress: value.toString('hex', 16, 22).replace(/(..)(?!$)/g, '$1:'),
+    vlan: value.readUInt16LE(22),
+    addresses: [ipv4, ipv6].filter((bytes) => bytes.some((byte) => byte !== 0)).map(bytesToAddress),
+    bandwidthFloor: Number(value.readBigUInt64LE(64)) * 8,
+    ...(cap > 0 ? { bandwidthCap: cap } : {}),
+  }
+}
+
+/** `struct forwarding_key`. */
+export function forwardingKey(macAddress: string, vlan: number): Buffer {
+  const key = Buffer.alloc(8)
+  macBytes(macAddress).copy(key)
+  key.writeUInt16LE(vlan, 6)
+  return key
+}
+
+/** `struct counters` of an endpoint that was just attached. */
+export function freshCounters(): Buffer {
+  const value = Buffer.alloc(countersSize)
+  value.writeBigUInt64LE(1n)
+  return value
+}
+
+/** Reads the records of the pinned counters file; `endpointIds` tells which endpoint has a slot. */
+export function decodeCounters(file: Buffer, endpointIds: Map<number, string>): EndpointCounters[] {
+  const recordSize = 8 + countersSize
+  const records: EndpointCounters[] = []
+  for (let at = 0; at + recordSize <= file.length; at += recordSize) {
+    const endpointId = endpointIds.get(file.readUInt32LE(at))
+    if (endpointId) records.push(decodeRecord(file.subarray(at + 8, at + recordSize), endpointId))
+  }
+  return records
+}
+
+function decodeRecord(value: Buffer, endpointId: string): EndpointCounters {
+  const number = (index: number): number => Number(value.readBigUInt64LE(index * 8))
+  return {
+    endpointId,
+    sentBytes: number(1),
+    sentPackets: number(2),
+    receivedBytes: number(3),
+    receivedPackets: number(4),
+    drops: Object.fromEntries(dropReasons.map((reason, i) => [reason, number(5 + i)])) as Record<DropReason, number>,
+    deliveredBytes: number(13),
+    windows: { withDemand: number(14), attained: number(15) },
+  }
+}

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { exec } from '../../base/index.ts'
+import { attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
+import { countersSize, endpointSize, slotKey } from './map-layout.ts'
+
+/** Where compiled programs are and where the kernel keeps them. */
+export interface ProgramLocations {
+  /** Folder with soft-vf.bpf.o and counters-iterator.bpf.o. */
+  objects: string
+  /** Folder in a bpffs, one for each node. */
+  pins: string
+}
+
+const mapNames = ['endpoints', 'forwarding', 'counters', 'buckets', 'configuration', 'heard'] as const
+const contextSize = 192
+const contextControlBlockOffset = 48
+
+/** The loaded programs and maps of a node. */
+export class Programs {
+  readonly endpoints: BpfMap
+  readonly forwarding: BpfMap
+  readonly counters: BpfMap
+  readonly heard: BpfMap
+  /** Pinned programs, for tc. */
+  readonly fromEndpoint: string
+  readonly fromWire: string
+  /** Whether this start loaded new programs, so that filters must be pointed at them. */
+  readonly fresh: boolean
+  readonly #configuration: BpfMap
+  readonly #countersFile: string
+  readonly #sendFrame: number
+
+  constructor(pins: string, version: string, fresh: boolean) {
+    const maps = join(pins, 'maps')
+    this.endpoints = new BpfMap(join(maps, 'endpoints'), endpointSize)
+    this.forwarding = new BpfMap(join(maps, 'forwarding'), 4)
+    this.counters = new BpfMap(join(maps, 'counters'), countersSize)
+    this.heard = new BpfMap(join(maps, 'heard'), 8)
+    this.#configuration = new BpfMap(join(maps, 'configuration'), 8)
+    this.fromEndpoint = join(pins, version, 'from_endpoint')
+    this.fromWire = join(pins, version, 'from_wire')
+    this.#countersFile = join(pins, `${version}-counters`)
+    this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
+    this.fresh = fresh
+  }
+
+  /** Tells the programs the uplink; the network namespace is this process's own. */
+  configure(uplinkIndex: number): void {
+    const value = Buffer.alloc(8)
+    value.writeUInt32LE(uplinkIndex, 0)
+    value.writeUInt32LE(Number(/\[(\d+)\]/.exec(readlinkSync('/proc/self/ns/net'))![1]), 4)
+    this.#configuration.set(slotKey(0), value)
+  }
+
+  /** All counters in use, as `decodeCounters` reads them. */
+  readCounters(): Buffer {
+    return readFileSync(this.#countersFile)
+  }
+
+  /** Sends a frame out of the uplink on a VLAN (0: untagged), and to the VLAN's local members if asked. */
+  sendFrame(frame: Buffer, vlan: number, locallyToo: boolean): void {
+    const context = Buffer.alloc(contextSize)
+    context.writeUInt32LE(vlan, contextControlBlockOffset)
+    context.writeUInt32LE(locallyToo ? 1 : 0, contextControlBlockOffset + 4)
+    runProgram(this.#sendFrame, frame, context)
+  }
+
+  close(): void {
+    for (const map of [this.endpoints, this.forwarding, this.counters, this.heard, this.#configuration]) map.close()
+    closeBpf(this.#sendFrame)
+  }
+}
+
+/**
+ * Loads the programs, or adopts them when the same build is loaded already. A new build takes over the maps of the old
+ * one, so that endpoints and counters stay. The last pin of a version is its counters file: without it the version is
+ * an unfinished load and is made again.
+ */
+export async function loadPrograms(locations: ProgramLocations): Promise<Programs> {
+  const version = versionOf(locations.objects)
+  const complete = join(locations.pins, `${version}-counters`)
+  const fresh = !existsSync(complete)
+  if (fresh) await load(locations, version)
+  return new Programs(locations.pins, version, fresh)
+}
+
+/** Removes the pins of other versions; call it once no filter points at them. */
+export function removeOldVersions(locations: ProgramLocations): void {
+  const version = versionOf(locations.objects)
+  for (const name of readdirSync(locations.pins)) {
+    if (name !== 'maps' && !name.startsWith(version)) rmSync(join(locations.pins, name), { recursive: true })
+  }
+}
+
+function versionOf(objects: string): string {
+  const hash = createHash('sha256')
+  for (const name of ['soft-vf.bpf.o', 'counters-iterator.bpf.o']) hash.update(readFileSync(join(objects, name)))
+  return `v${hash.digest('hex').slice(0, 12)}`
+}
+
+async function load({ objects, pins }: ProgramLocations, version: string): Promise<void> {
+  const programs = join(pins, version)
+  const maps = join(pins, 'maps')
+  mkdirSync(pins, { recursive: true })
+  for (const left of [programs, `${programs}-transmitted`]) rmSync(left, { recursive: true, force: true })
+  const object = join(objects, 'soft-vf.bpf.o')
+  const known = mapNames.filter((name) => existsSync(join(maps, name)))
+  const reuse = known.flatMap((name) => ['map', 'name', name, 'pinned', join(maps, name)])
+  const pinning = known.length === 0 ? ['pinmaps', maps] : []
+  await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, ...pinning])
+  attachTracepoint(join(programs, 'transmitted'), `${programs}-transmitted`)
+  const iterator = join(objects, 'counters-iterator.bpf.o')
+  await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-counters`, 'map', 'pinned', join(maps, 'counters')])
+}
