@@ -1,1 +1,7 @@
+export * from './admission.ts'
+export * from './embedded/index.ts'
+export * from './event-recorder.ts'
+export * from './informer.ts'
+export * from './merge-patch.ts'
 export * from './resource-store.ts'
+export * from './selector.ts'

@@ -37,8 +37,7 @@ export interface WatchOptions extends Selection {
 
 /** A change. With a selector, an object that stops matching is reported DELETED although it still exists. */
 export type WatchEvent<T> =
-  | { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T }
-  | { type: 'BOOKMARK'; resourceVersion: string }
+  { type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T } | { type: 'BOOKMARK'; resourceVersion: string }
 
 export interface DeleteOptions {
   /** Preconditions: Conflict when the object has another uid or version. */

@@ -1,0 +1,392 @@
+import { randomUUID } from 'node:crypto'
+import { backup } from 'node:sqlite'
+import type { KindDefinition, KubeObject } from '../../api/index.ts'
+import { Conflict, Expired, InvalidInput, NotFound, Unavailable } from '../../base/index.ts'
+import type { Admit, SyncReader } from '../admission.ts'
+import { deepFreeze } from '../frozen.ts'
+import { mergePatch } from '../merge-patch.ts'
+import type {
+  DeleteOptions,
+  ListOptions,
+  ObjectList,
+  ObjectReference,
+  PatchOptions,
+  ResourceStore,
+  Selection,
+  WatchEvent,
+  WatchOptions,
+} from '../resource-store.ts'
+import { compileSelection, sameSelectorView, selectorViewOf, type Matcher, type SelectorView } from '../selector.ts'
+import { Database, type ChangeRow } from './database.ts'
+import { ListPages } from './list-pages.ts'
+import { deleted, keyOf, newObject, replaced, withNewStatus, type Outcome } from './object-rules.ts'
+import { ObjectTable } from './object-table.ts'
+import { eventFor, Watcher, WatchHub, type Change } from './watch-hub.ts'
+
+/** Settings of an embedded store. */
+export interface EmbeddedStoreOptions {
+  /** The SQLite file; made, with its folder, when missing. `FILE.lock` keeps other processes out. */
+  file: string
+  admit?: Admit
+  /** Changes that are remembered for watches that resume; 50 000 unless told. */
+  changeLogLimit?: number
+  /** Milliseconds between bookmarks; 30 000 unless told. */
+  bookmarkInterval?: number
+  /** Events that may wait in one watch before it is ended; 20 000 unless told. */
+  watchQueueLimit?: number
+  now?: () => Date
+}
+
+const replayBatch = 500
+
+/**
+ * A ResourceStore in one SQLite file. All objects are also held in memory: reads and watches never touch the disk, and
+ * writes are synchronous, so each one is atomic with its admission and watchers see changes in commit order.
+ * `get`, `list` and writes return copies; watch events and the SyncReader carry shared frozen objects.
+ */
+export class EmbeddedStore implements ResourceStore {
+  /** Reads within the current transaction; shared frozen objects. */
+  readonly reader: SyncReader
+  readonly #options: Required<EmbeddedStoreOptions>
+  readonly #database: Database
+  readonly #tables = new Map<string, ObjectTable>()
+  readonly #hub = new WatchHub()
+  readonly #pages = new ListPages()
+  #open = true
+
+  /** Opens the file. Throws Conflict when another process has it, Internal when it is damaged. */
+  constructor(options: EmbeddedStoreOptions) {
+    this.#options = {
+      admit: () => {},
+      changeLogLimit: 50_000,
+      bookmarkInterval: 30_000,
+      watchQueueLimit: 20_000,
+      now: () => new Date(),
+      ...options,
+    }
+    this.#database = new Database(options.file, this.#options.changeLogLimit)
+    for (const { kind, key, body } of this.#database.objects()) {
+      this.#table(kind).set(key, deepFreeze(JSON.parse(body) as KubeObject))
+    }
+    this.reader = {
+      get: <T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference) =>
+        this.#table(tableName(kind)).get(keyOf(kind, reference)) as T | undefined,
+      list: <T extends KubeObject>(kind: KindDefinition<T>, selection: Selection = {}) =>
+        this.#table(tableName(kind)).select(kind, compileSelection(kind, selection)) as T[],
+    }
+  }
+
+  /** Number of open watches, for metrics. */
+  get watchCount(): number {
+    return this.#hub.size
+  }
+
+  /** Version of the last change. */
+  get resourceVersion(): string {
+    return String(this.#database.version)
+  }
+
+  /** Number of objects of a kind. */
+  count(kind: KindDefinition): number {
+    return this.#table(tableName(kind)).size
+  }
+
+  async get<T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference): Promise<T> {
+    this.#checkOpen()
+    return structuredClone(this.#existing(kind, reference))
+  }
+
+  async list<T extends KubeObject>(kind: KindDefinition<T>, options: ListOptions = {}): Promise<ObjectList<T>> {
+    const page = this.listShared(kind, options)
+    return { ...page, items: structuredClone(page.items) }
+  }
+
+  /** Like `list`, but the items are shared and frozen instead of copied. */
+  listShared<T extends KubeObject>(kind: KindDefinition<T>, options: ListOptions = {}): ObjectList<T> {
+    this.#checkOpen()
+    const { limit = 0, continue: token, ...selection } = options
+    if (!Number.isInteger(limit) || limit < 0) {
+      throw new InvalidInput(`limit is ${limit}, expected a whole number of at least 0`, { remedy: 'Correct limit.' })
+    }
+    const query = JSON.stringify([
+      tableName(kind),
+      selection.namespace,
+      selection.labelSelector,
+      selection.fieldSelector,
+    ])
+    const matcher = compileSelection(kind, selection)
+    const rest = token
+      ? this.#pages.resume(token, query)
+      : { query, resourceVersion: this.resourceVersion, items: this.#table(tableName(kind)).select(kind, matcher) }
+    const { resourceVersion } = rest
+    if (limit === 0 || rest.items.length <= limit) return { items: rest.items as T[], resourceVersion }
+    const left = rest.items.slice(limit)
+    return {
+      items: rest.items.slice(0, limit) as T[],
+      resourceVersion,
+      continue: this.#pages.keep({ query, resourceVersion, items: left }),
+      remainingItemCount: left.length,
+    }
+  }
+
+  async *watch<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    options: WatchOptions = {},
+  ): AsyncGenerator<WatchEvent<T>, void> {
+    this.#checkOpen()
+    const matcher = compileSelection(kind, options)
+    const watcher = new Watcher(matcher, this.#options.watchQueueLimit)
+    const end = (): void => watcher.end()
+    options.signal?.addEventListener('abort', end)
+    if (options.signal?.aborted) end()
+    const bookmarks = options.allowBookmarks ? this.#startBookmarks(watcher) : undefined
+    try {
+      const past =
+        !options.resourceVersion || options.resourceVersion === '0'
+          ? this.#everything(kind, matcher, watcher)
+          : this.#replay(kind, matcher, watcher, parseVersion(options.resourceVersion))
+      for (const event of past) {
+        if (options.signal?.aborted || !this.#open) return
+        yield event as WatchEvent<T>
+      }
+      if (!this.#open) return
+      for (let events = await watcher.take(); events; events = await watcher.take()) {
+        for (const event of events) yield event as WatchEvent<T>
+        if (options.signal?.aborted) return
+      }
+    } finally {
+      clearInterval(bookmarks)
+      options.signal?.removeEventListener('abort', end)
+      this.#hub.remove(tableName(kind), watcher)
+    }
+  }
+
+  async create<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
+    this.#checkOpen()
+    const staged = this.#database.transaction(() => {
+      const made = newObject(kind, object, randomUUID(), this.#options.now())
+      const key = keyOf(kind, made.metadata)
+      if (this.#table(tableName(kind)).get(key)) throw alreadyExists(kind, made)
+      this.#options.admit({ verb: 'create', kind, object: made }, this.reader)
+      return this.#stage(kind, key, 'ADDED', made, undefined)
+    })
+    return this.#publish(staged)
+  }
+
+  async update<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
+    return this.#change(kind, referenceOf(object), (existing) => replaced(kind, existing, object), 'update')
+  }
+
+  async updateStatus<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
+    return this.#change(kind, referenceOf(object), (existing) => withNewStatus(kind, existing, object))
+  }
+
+  async patch<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    reference: ObjectReference,
+    patch: object,
+    options: PatchOptions = {},
+  ): Promise<T> {
+    const { subresource, resourceVersion } = options
+    const effect = subresource === 'status' ? withNewStatus<T> : replaced<T>
+    return this.#change(
+      kind,
+      reference,
+      (existing) => effect(kind, existing, patched(kind, existing, patch, resourceVersion)),
+      subresource === 'status' ? undefined : 'update',
+    )
+  }
+
+  async delete<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    reference: ObjectReference,
+    options: DeleteOptions = {},
+  ): Promise<T> {
+    return this.#change(kind, reference, (existing) => deleted(kind, existing, options, this.#options.now()), 'delete')
+  }
+
+  /** Writes a consistent copy to a new file while the store stays in use. */
+  async backup(file: string): Promise<void> {
+    this.#checkOpen()
+    await backup(this.#database.connection, file)
+  }
+
+  /** Ends all watches and closes the file. */
+  async close(): Promise<void> {
+    if (!this.#open) return
+    this.#open = false
+    this.#hub.endAll()
+    this.#database.close()
+  }
+
+  #change<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    reference: ObjectReference,
+    effect: (existing: T) => Outcome<T>,
+    verb?: 'update' | 'delete',
+  ): T {
+    this.#checkOpen()
+    const staged = this.#database.transaction(() => {
+      const existing = this.#existing(kind, reference)
+      const outcome = effect(existing)
+      if (outcome.result === 'unchanged') return existing
+      if (verb) this.#options.admit({ verb, kind, object: outcome.object, existing }, this.reader)
+      const type = outcome.result === 'removed' ? 'DELETED' : 'MODIFIED'
+      return this.#stage(kind, keyOf(kind, reference), type, outcome.object, existing)
+    })
+    return 'body' in staged ? this.#publish(staged) : structuredClone(staged)
+  }
+
+  /** Writes a change to the file; nobody can see it until the transaction has committed and `#publish` is called. */
+  #stage<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    key: string,
+    type: Change['type'],
+    object: T,
+    existing: T | undefined,
+  ): Staged<T> {
+    const version = this.#database.version + 1
+    object.metadata.resourceVersion = String(version)
+    const view = selectorViewOf(kind, object)
+    const earlier = existing && selectorViewOf(kind, existing)
+    const before = earlier && !sameSelectorView(earlier, view) ? earlier : undefined
+    const body = JSON.stringify(object)
+    const row = { version, kind: tableName(kind), type, body, before: before ? JSON.stringify(before) : null }
+    this.#database.write(key, row)
+    return { key, version, body, object, change: { kind: row.kind, type, object, view, before: before ?? view } }
+  }
+
+  #publish<T extends KubeObject>({ key, version, body, object, change }: Staged<T>): T {
+    const table = this.#table(change.kind)
+    if (change.type === 'DELETED') table.delete(key)
+    else table.set(key, object)
+    deepFreeze(object)
+    this.#database.committed(version)
+    this.#hub.publish(change)
+    return JSON.parse(body) as T
+  }
+
+  *#everything(kind: KindDefinition, matcher: Matcher | undefined, watcher: Watcher): Iterable<WatchEvent<KubeObject>> {
+    const objects = this.#table(tableName(kind)).select(kind, matcher)
+    this.#hub.add(tableName(kind), watcher)
+    for (const object of objects) yield { type: 'ADDED', object }
+  }
+
+  *#replay(
+    kind: KindDefinition,
+    matcher: Matcher | undefined,
+    watcher: Watcher,
+    from: number,
+  ): Iterable<WatchEvent<KubeObject>> {
+    if (!this.#database.remembers(from)) throw expired(from)
+    let position = from
+    while (this.#open) {
+      if (position < this.#database.forgotten) throw expired(position)
+      const rows = this.#database.changesAfter(position, tableName(kind), replayBatch)
+      if (rows.length === 0) {
+        this.#hub.add(tableName(kind), watcher) // in the same turn as the empty read, so that nothing falls between
+        return
+      }
+      for (const row of rows) {
+        position = row.version
+        const event = eventFor(changeOf(kind, row), matcher)
+        if (event) yield event
+      }
+    }
+  }
+
+  #startBookmarks(watcher: Watcher): NodeJS.Timeout {
+    const interval = this.#options.bookmarkInterval
+    return setInterval(
+      () => watcher.push({ type: 'BOOKMARK', resourceVersion: this.resourceVersion }),
+      interval,
+    ).unref()
+  }
+
+  #existing<T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference): T {
+    const found = this.#table(tableName(kind)).get(keyOf(kind, reference))
+    if (found) return found as T
+    const where = reference.namespace ? ` in namespace "${reference.namespace}"` : ''
+    throw new NotFound(`${kind.kind} "${reference.name}"${where} does not exist`, {
+      remedy: `List what there is, for example with \`dctl ${kind.kind.toLowerCase()} list\`.`,
+    })
+  }
+
+  #table(name: string): ObjectTable {
+    const known = this.#tables.get(name)
+    if (known) return known
+    const table = new ObjectTable()
+    this.#tables.set(name, table)
+    return table
+  }
+
+  #checkOpen(): void {
+    if (!this.#open) throw new Unavailable('The store is closed', { remedy: 'Try again when control runs again.' })
+  }
+}
+
+/** A change that is written but not yet committed. */
+interface Staged<T extends KubeObject> {
+  key: string
+  version: number
+  body: string
+  object: T
+  change: Change
+}
+
+function tableName(kind: KindDefinition): string {
+  return `${kind.group}/${kind.plural}`
+}
+
+function referenceOf(object: KubeObject): ObjectReference {
+  const { name, namespace } = metadataOf(object)
+  return namespace === undefined ? { name } : { name, namespace }
+}
+
+function metadataOf(object: KubeObject): KubeObject['metadata'] {
+  const metadata = (object as Partial<KubeObject> | null)?.metadata
+  if (typeof metadata === 'object' && metadata !== null && typeof metadata.name === 'string') return metadata
+  throw new InvalidInput('The object has no metadata.name', { remedy: 'Set metadata.name.' })
+}
+
+function patched<T extends KubeObject>(
+  kind: KindDefinition<T>,
+  existing: T,
+  patch: object,
+  resourceVersion: string | undefined,
+): T {
+  const result = mergePatch(existing, patch) as T
+  const metadata = metadataOf(result)
+  if (metadata.name !== existing.metadata.name || metadata.namespace !== existing.metadata.namespace) {
+    throw new InvalidInput(`A patch of ${kind.kind} "${existing.metadata.name}" cannot change its name or namespace`, {
+      remedy: 'Create a new object and delete the old one.',
+    })
+  }
+  if (resourceVersion === undefined) return result
+  return { ...result, metadata: { ...metadata, resourceVersion } }
+}
+
+function changeOf(kind: KindDefinition, row: ChangeRow): Change {
+  const object = deepFreeze(JSON.parse(row.body) as KubeObject)
+  const view = selectorViewOf(kind, object)
+  const before = row.before === null ? view : (JSON.parse(row.before) as SelectorView)
+  return { kind: row.kind, type: row.type as Change['type'], object, view, before }
+}
+
+function parseVersion(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  throw new InvalidInput(`resourceVersion "${text.slice(0, 40)}" is not valid`, {
+    remedy: 'Use a resourceVersion that a list, an object or a bookmark carried.',
+  })
+}
+
+function expired(version: number): Expired {
+  return new Expired(`Changes since version ${version} are no longer remembered`, { remedy: 'List again.' })
+}
+
+function alreadyExists(kind: KindDefinition, object: KubeObject): Conflict {
+  return new Conflict(`${kind.kind} "${object.metadata.name}" already exists`, {
+    remedy: 'Choose another name, or change the existing object.',
+    details: { reason: 'AlreadyExists' },
+  })
+}

@@ -1,0 +1,155 @@
+import { isDeepStrictEqual } from 'node:util'
+import { apiVersionOf, validate, type KindDefinition, type KubeObject, type ObjectMeta } from '../../api/index.ts'
+import { Conflict, InvalidInput } from '../../base/index.ts'
+import type { DeleteOptions, ObjectReference } from '../resource-store.ts'
+
+type WithStatus = KubeObject & { status?: unknown }
+
+/** What a write makes of an object: nothing new, another state, or (the last finalizer went) its end. */
+export type Outcome<T> = { result: 'unchanged' } | { result: 'changed' | 'removed'; object: T }
+
+/** The object as it is first stored. Throws InvalidInput. */
+export function newObject<T extends KubeObject>(kind: KindDefinition<T>, input: T, uid: string, now: Date): T {
+  const object = validate(kind, withType(kind, input))
+  if (object.metadata.resourceVersion) {
+    throw new InvalidInput(
+      `${kind.kind} "${object.metadata.name}": metadata.resourceVersion must not be set on create`,
+      {
+        remedy: 'Leave metadata.resourceVersion out.',
+      },
+    )
+  }
+  checkScope(kind, object.metadata)
+  if (kind.hasStatus) delete (object as WithStatus).status
+  const { deletionTimestamp: _, ...metadata } = object.metadata
+  object.metadata = { ...metadata, uid, generation: 1, creationTimestamp: timestamp(now) }
+  return object
+}
+
+/** The effect of replacing all but status. Throws InvalidInput, or Conflict when versions or uids differ. */
+export function replaced<T extends KubeObject>(kind: KindDefinition<T>, existing: T, input: T): Outcome<T> {
+  const object = validate(kind, withType(kind, input))
+  checkScope(kind, object.metadata)
+  checkPreconditions(kind, existing, object.metadata)
+  checkFinalizers(kind, existing.metadata, object.metadata)
+  keepStatus(kind, existing, object)
+  object.metadata = { ...object.metadata, ...ownedByServer(existing.metadata) }
+  if (existing.metadata.deletionTimestamp === undefined) delete object.metadata.deletionTimestamp
+  if (isDeepStrictEqual(object, existing)) return { result: 'unchanged' }
+  if (!sameSpec(object, existing)) object.metadata.generation = (existing.metadata.generation ?? 0) + 1
+  const gone = object.metadata.deletionTimestamp !== undefined && !object.metadata.finalizers?.length
+  return { result: gone ? 'removed' : 'changed', object }
+}
+
+/** The effect of replacing status and nothing else. Throws InvalidInput or Conflict. */
+export function withNewStatus<T extends KubeObject>(kind: KindDefinition<T>, existing: T, input: T): Outcome<T> {
+  if (!kind.hasStatus) {
+    throw new InvalidInput(`${kind.kind} has no status`, { remedy: 'Write the object itself.' })
+  }
+  checkPreconditions(kind, existing, input.metadata)
+  const status = (input as WithStatus).status
+  const candidate = { ...existing } as WithStatus
+  if (status === undefined) delete candidate.status
+  else candidate.status = status
+  const object = validate(kind, candidate)
+  return isDeepStrictEqual(object, existing) ? { result: 'unchanged' } : { result: 'changed', object }
+}
+
+/** The effect of a delete request: a deletionTimestamp while finalizers remain, else the end. Throws Conflict. */
+export function deleted<T extends KubeObject>(
+  kind: KindDefinition<T>,
+  existing: T,
+  options: DeleteOptions,
+  now: Date,
+): Outcome<T> {
+  checkPreconditions(kind, existing, options)
+  if (!existing.metadata.finalizers?.length) return { result: 'removed', object: structuredClone(existing) }
+  if (existing.metadata.deletionTimestamp) return { result: 'unchanged' }
+  const object = structuredClone(existing)
+  object.metadata.deletionTimestamp = timestamp(now)
+  return { result: 'changed', object }
+}
+
+/** Throws Conflict when a uid or version is asked for that the object does not have. */
+export function checkPreconditions(
+  kind: KindDefinition,
+  existing: KubeObject,
+  expected: { uid?: string; resourceVersion?: string },
+): void {
+  const { name, uid, resourceVersion } = existing.metadata
+  if (expected.uid && expected.uid !== uid) {
+    throw new Conflict(
+      `${kind.kind} "${name}" has uid ${uid}, not ${expected.uid}: it is another object of that name`,
+      {
+        remedy: 'Read the object again.',
+      },
+    )
+  }
+  if (expected.resourceVersion && expected.resourceVersion !== resourceVersion) {
+    throw new Conflict(
+      `${kind.kind} "${name}" was changed meanwhile: it is at version ${resourceVersion}, not ${expected.resourceVersion}`,
+      { remedy: 'Read the object again, apply the change to that and retry.', details: { reason: 'VersionChanged' } },
+    )
+  }
+}
+
+/** The key of a reference within its kind, `NAMESPACE/NAME`. Throws InvalidInput when the scope is wrong. */
+export function keyOf(kind: KindDefinition, reference: ObjectReference): string {
+  checkScope(kind, reference)
+  return `${reference.namespace ?? ''}/${reference.name}`
+}
+
+function checkScope(kind: KindDefinition, { name, namespace }: ObjectReference): void {
+  if (kind.namespaced === (namespace !== undefined && namespace !== '')) return
+  throw new InvalidInput(
+    kind.namespaced
+      ? `${kind.kind} "${name}" needs a namespace, none was given`
+      : `${kind.kind} "${name}" is not in a namespace, but "${namespace}" was given`,
+    { remedy: kind.namespaced ? 'Name a namespace.' : 'Leave the namespace out.' },
+  )
+}
+
+function checkFinalizers(kind: KindDefinition, before: ObjectMeta, after: ObjectMeta): void {
+  if (!before.deletionTimestamp) return
+  const added = (after.finalizers ?? []).filter((finalizer) => !before.finalizers?.includes(finalizer))
+  if (added.length === 0) return
+  throw new InvalidInput(
+    `${kind.kind} "${before.name}" is being deleted: finalizer ${added.join(', ')} cannot be added`,
+    {
+      remedy: 'Wait until the object is gone and create it anew.',
+    },
+  )
+}
+
+function ownedByServer(metadata: ObjectMeta): Partial<ObjectMeta> {
+  const { name, namespace, uid, resourceVersion, generation, creationTimestamp, deletionTimestamp } = metadata
+  return {
+    name,
+    uid,
+    resourceVersion,
+    generation,
+    creationTimestamp,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+  }
+}
+
+function keepStatus(kind: KindDefinition, existing: WithStatus, object: WithStatus): void {
+  if (!kind.hasStatus) return
+  if (existing.status === undefined) delete object.status
+  else object.status = existing.status
+}
+
+function sameSpec(one: KubeObject, other: KubeObject): boolean {
+  const spec = ({ metadata: _metadata, status: _status, ...rest }: WithStatus): object => rest
+  return isDeepStrictEqual(spec(one), spec(other))
+}
+
+function withType<T extends KubeObject>(kind: KindDefinition<T>, input: T): T {
+  if (typeof input !== 'object' || input === null) return input
+  return { ...input, apiVersion: input.apiVersion ?? apiVersionOf(kind), kind: input.kind ?? kind.kind }
+}
+
+function timestamp(now: Date): string {
+  return now.toISOString().replace(/\.\d+Z$/, 'Z')
+}
