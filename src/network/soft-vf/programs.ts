@@ -7,7 +7,7 @@ import { countersSize, endpointSize, slotKey } from './map-layout.ts'
 
 /** Where compiled programs are and where the kernel keeps them. */
 export interface ProgramLocations {
-  /** Folder with soft-vf.bpf.o and counters-iterator.bpf.o. */
+  /** Folder with soft-vf.o and counters-iterator.o. */
   objects: string
   /** Folder in a bpffs, one for each node. */
   pins: string
@@ -96,7 +96,7 @@ export function removeOldVersions(locations: ProgramLocations): void {
 
 function versionOf(objects: string): string {
   const hash = createHash('sha256')
-  for (const name of ['soft-vf.bpf.o', 'counters-iterator.bpf.o']) hash.update(readFileSync(join(objects, name)))
+  for (const name of ['soft-vf.o', 'counters-iterator.o']) hash.update(readFileSync(join(objects, name)))
   return `v${hash.digest('hex').slice(0, 12)}`
 }
 
@@ -105,12 +105,12 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   const maps = join(pins, 'maps')
   mkdirSync(pins, { recursive: true })
   for (const left of [programs, `${programs}-transmitted`]) rmSync(left, { recursive: true, force: true })
-  const object = join(objects, 'soft-vf.bpf.o')
+  const object = join(objects, 'soft-vf.o')
   const known = mapNames.filter((name) => existsSync(join(maps, name)))
   const reuse = known.flatMap((name) => ['map', 'name', name, 'pinned', join(maps, name)])
   const pinning = known.length === 0 ? ['pinmaps', maps] : []
   await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, ...pinning])
   attachTracepoint(join(programs, 'transmitted'), `${programs}-transmitted`)
-  const iterator = join(objects, 'counters-iterator.bpf.o')
+  const iterator = join(objects, 'counters-iterator.o')
   await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-counters`, 'map', 'pinned', join(maps, 'counters')])
 }
