@@ -1,0 +1,34 @@
+#!/bin/sh
+# Process 1 of a lab machine, started in net, mount, pid, uts and ipc namespaces of its own: builds the mounts, says
+# "ready", then only reaps. Killing it kills everything in the machine at once, like a power failure.
+#   boot-machine.sh HOSTNAME DISK   a node with its own /etc, /opt, /var/lib (kept in DISK) and /run (lost)
+#   boot-machine.sh HOSTNAME        a machine that shares the host's files
+set -eu
+
+echo "$1" > /proc/sys/kernel/hostname
+ip link set lo up
+
+# A sysfs shows the network namespace in which it was mounted; the cgroup mounts below the old one are kept.
+keep=/dev/shm # any empty mount point will do: this mount namespace is private
+mount -t tmpfs tmpfs "$keep"
+mkdir "$keep/cgroup"
+mount --rbind /sys/fs/cgroup "$keep/cgroup"
+mount -t sysfs sysfs /sys
+mount --rbind "$keep/cgroup" /sys/fs/cgroup
+umount -l "$keep"
+mount -t bpf bpf /sys/fs/bpf
+
+if [ $# -gt 1 ]; then
+  for folder in etc opt var/lib; do
+    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$2/$folder,workdir=$2/work/$folder" "/$folder"
+  done
+  # Last, because DISK is below /run.
+  mount -t tmpfs -o mode=755 tmpfs /run
+  mkdir -p /run/lock /run/netns /run/carbonado /run/empty /run/container-root
+  # Read-only: an overlay without an upper layer needs two lower ones.
+  mount -t overlay overlay -o lowerdir=/run/empty:/ /run/container-root
+fi
+
+# SIGCHLD ignored across exec: the kernel itself reaps the orphans that process 1 inherits.
+echo ready
+exec env --ignore-signal=CHLD sleep infinity > /dev/null 2>&1 < /dev/null

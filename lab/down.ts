@@ -1,0 +1,60 @@
+import { existsSync, rmSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { exec, Internal } from '../src/base/index.ts'
+import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
+import { describeLeftovers, findLeftovers, labLoopDevices, labMounts, labProcesses } from './leftovers.ts'
+import { labNetnsFiles, releaseNetns } from './netns.ts'
+import { labDirectory, places } from './places.ts'
+import { signalProcess } from './processes.ts'
+import { readLabState } from './state.ts'
+
+/**
+ * Removes everything of the lab, in whatever state it is: it works from what the kernel has, not from what the lab
+ * wrote down. Throws Internal with a list when something resists. Returns whether there was anything.
+ */
+export async function takeLabDown(): Promise<boolean> {
+  const before = describeLeftovers(await findLeftovers())
+  if (before.length === 0) return false
+  stopStarter()
+  for (const cgroup of labCgroups()) await killCgroup(cgroup)
+  killStragglers()
+  for (const netns of labNetnsFiles()) await releaseNetns(netns)
+  for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
+  for (const device of labLoopDevices()) await exec(['losetup', '--detach', device]).catch(() => {})
+  await removeLabCgroups()
+  if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
+  await verifyGone()
+  return true
+}
+
+/** A `lab up` that is still at work would go on building. */
+function stopStarter(): void {
+  const state = existsSync(places.state) ? readLabState() : undefined
+  if (state?.phase === 'starting' && state.starter.pid !== process.pid) signalProcess(state.starter, 'SIGKILL')
+}
+
+function killStragglers(): void {
+  for (const pid of labProcesses()) {
+    if (pid === process.pid) continue
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // gone already
+    }
+  }
+}
+
+/** The kernel frees programs and namespaces a little after their last user has gone. */
+async function verifyGone(): Promise<void> {
+  const end = Date.now() + 5000
+  for (;;) {
+    const left = describeLeftovers(await findLeftovers())
+    if (left.length === 0) return
+    if (Date.now() > end) {
+      throw new Internal(`the lab is down, but this is left:\n  ${left.join('\n  ')}`, {
+        remedy: 'Run dctl lab down again; a restart of the machine removes all of it.',
+      })
+    }
+    await sleep(20)
+  }
+}

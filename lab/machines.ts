@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { join } from 'node:path'
+import { exec, Unavailable } from '../src/base/index.ts'
+import { killCgroup, labCgroups, makeLabCgroup, removeLabCgroups } from './cgroups.ts'
+import { artefacts, places } from './places.ts'
+import {
+  childrenOf,
+  identify,
+  insideMachine,
+  isRunning,
+  joiningCgroup,
+  lastLines,
+  startDaemon,
+  type ProcessIdentity,
+} from './processes.ts'
+import { machineStates } from './state.ts'
+import { cableInterface, connectPort, disconnectPort } from './switch.ts'
+
+/** A machine of the cluster: a node, or the one that control runs on. */
+export interface MachineSettings {
+  name: string
+  /** Management address with its prefix length. */
+  address: string
+  macAddress: string
+  /** Bits per second of its switch port; null is no limit. */
+  rate: number | null
+  /** Whether it has a disk and /run of its own (a node) or shares the host's files. */
+  hasDisk: boolean
+}
+
+const namespaces = ['--net', '--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--mount-proc']
+
+/** Boots a machine and plugs it into the switch; its disk is as it was left. */
+export async function startMachine(settings: MachineSettings): Promise<void> {
+  await removeLabCgroups(settings.name) // a power failure leaves those of the containers, a boot does not
+  const identity = await boot(settings)
+  machineStates.set(settings.name, identity)
+  await connectPort({ ...settings, netns: String(identity.pid), vlan: 0 })
+  const lines = [`address add ${settings.address} dev ${cableInterface}`, `link set ${cableInterface} up`]
+  await exec(insideMachine(identity.pid, ['ip', '-batch', '-']), { input: `${lines.join('\n')}\n` })
+}
+
+/** A power failure: everything in the machine ends at once, its disk stays, its cable goes dark. */
+export async function killMachine(name: string): Promise<void> {
+  for (const cgroup of labCgroups(name)) await killCgroup(cgroup)
+  machineStates.delete(name)
+  await disconnectPort(name)
+  await removeLabCgroups(name)
+}
+
+/** Starts a program in a machine, with its output in the lab's logs; returns the process that it itself is. */
+export async function startProgram(machinePid: number, machine: string, program: string, command: string[]): Promise<ProcessIdentity> {
+  const log = programLog(program)
+  const cgroup = makeLabCgroup(`${machine}/system`)
+  const entry = startDaemon(joiningCgroup(cgroup, insideMachine(machinePid, command)), log)
+  const end = Date.now() + 5000
+  for (;;) {
+    // nsenter stays behind as the parent of what it started: it cannot change its own process id namespace
+    const child = identify(childrenOf(entry.pid ?? 0)[0] ?? 0)
+    if (child) return child
+    if (entry.exitCode !== null || Date.now() > end) {
+      throw new Unavailable(`${program} did not start: ${lastLines(log)}`, { remedy: `See its log, ${log}` })
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}
+
+/** Log file of a program of the lab. */
+export function programLog(program: string): string {
+  return join(places.logs, `${program}.log`)
+}
+
+async function boot({ name, hasDisk }: MachineSettings): Promise<ProcessIdentity> {
+  if (hasDisk) makeDisk(places.disk(name))
+  const script = ['sh', artefacts.bootMachine, name, ...(hasDisk ? [places.disk(name)] : [])]
+  const command = joiningCgroup(makeLabCgroup(`${name}/system`), ['unshare', ...namespaces, ...script])
+  const log = programLog(`${name}-boot`)
+  const unshare = await startAndAwaitReady(command, log)
+  const identity = identify(childrenOf(unshare)[0] ?? 0)
+  if (identity && isRunning(identity)) return identity
+  throw new Unavailable(`machine ${name} did not boot: ${lastLines(log)}`, { remedy: `See its log, ${log}` })
+}
+
+function makeDisk(disk: string): void {
+  for (const folder of ['etc', 'opt', 'var/lib']) {
+    mkdirSync(join(disk, folder), { recursive: true })
+    mkdirSync(join(disk, 'work', folder), { recursive: true })
+  }
+}
+
+function startAndAwaitReady([file, ...args]: [string, ...string[]], logFile: string): Promise<number> {
+  const log = openSync(logFile, 'a', 0o600)
+  const child = spawn(file, args, { detached: true, stdio: ['ignore', 'pipe', log] })
+  closeSync(log)
+  return new Promise((resolve, reject) => {
+    const fail = (why: string): void => {
+      reject(new Unavailable(`a machine did not boot: ${why} ${lastLines(logFile)}`, { remedy: `See its log, ${logFile}` }))
+    }
+    child.on('error', (error) => fail(error.message))
+    child.on('exit', (code) => fail(`exit code ${code}.`))
+    child.stdout!.once('data', () => {
+      child.stdout!.destroy()
+      child.removeAllListeners('exit')
+      child.unref()
+      resolve(child.pid!)
+    })
+  })
+}

@@ -1,0 +1,65 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** Everything the lab keeps, readable by root only. */
+export const labDirectory = '/run/carbonado-lab'
+
+/** Prefix of every name of the lab that other tools on the host can see: namespaces, cgroups. */
+export const labPrefix = 'cbl'
+
+/** Folder in which iproute2 looks for network namespaces. */
+export const netnsFolder = '/run/netns'
+
+/** Where things are below the lab's directory, on the host. */
+export const places = {
+  state: join(labDirectory, 'lab.json'),
+  dctlConfig: join(labDirectory, 'dctl.json'),
+  logs: join(labDirectory, 'logs'),
+  certificates: join(labDirectory, 'certificates'),
+  control: join(labDirectory, 'control'),
+  controlSocket: join(labDirectory, 'control', 'control.sock'),
+  containers: join(labDirectory, 'containers'),
+  machines: join(labDirectory, 'machines'),
+  /** What stands for the disk of a node: its /etc, /opt and /var/lib; survives a power failure. */
+  disk: (node: string) => join(labDirectory, 'disks', node),
+  /** Network namespace of the top-of-rack switch. */
+  switchNetns: join(netnsFolder, `${labPrefix}-switch`),
+  /** Network namespace of a host outside the cluster. */
+  hostNetns: (host: string) => join(netnsFolder, `${labPrefix}-host-${host}`),
+} as const
+
+/** Where things are inside a node, as its agent and its container runtime see them. */
+export const nodePlaces = {
+  agentConfiguration: '/etc/carbonado/agent.json',
+  agentState: '/var/lib/carbonado',
+  cniSocket: '/run/carbonado/cni.sock',
+  cniConfiguration: '/etc/cni/net.d/10-carbonado.conflist',
+  cniPlugins: '/opt/cni/bin',
+  bpffs: '/sys/fs/bpf',
+  netns: '/run/netns',
+  bundles: '/run/containers',
+  containerRoot: '/run/container-root',
+  runcState: '/run/runc',
+} as const
+
+/** Folder of the checkout or installation that this file belongs to: the one with package.json. */
+export const projectRoot = findProjectRoot(fileURLToPath(new URL('.', import.meta.url)))
+
+function findProjectRoot(from: string): string {
+  let folder = from
+  while (!existsSync(join(folder, 'package.json'))) {
+    const parent = join(folder, '..')
+    if (parent === folder) return from
+    folder = parent
+  }
+  return folder
+}
+
+/** What `make build` makes and the lab uses. */
+export const artefacts = {
+  accessPort: join(projectRoot, 'build', 'bpf', 'access-port.o'),
+  programs: join(projectRoot, 'build', 'bpf'),
+  cniPlugin: join(projectRoot, 'build', 'cni', 'carbonado-cni'),
+  bootMachine: join(projectRoot, 'lab', 'boot-machine.sh'),
+} as const

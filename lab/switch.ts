@@ -1,0 +1,121 @@
+import { existsSync } from 'node:fs'
+import { exec } from '../src/base/index.ts'
+import { artefacts, places } from './places.ts'
+import { createNetns } from './netns.ts'
+import { insideNetns } from './processes.ts'
+
+/** What hangs on a port of the switch. */
+export interface SwitchPort {
+  /** Name of the port's device in the switch; at most 12 characters. */
+  name: string
+  /** Where the other end of the cable goes, as iproute2 takes it: a process id or the path of a namespace. */
+  netns: string
+  macAddress: string
+  /** Bits per second in each direction; null is no limit. */
+  rate: number | null
+  /** VLAN of an access port; 0 passes every frame as it is (a trunk). */
+  vlan: number
+}
+
+/** Name of the other end of the cable, inside the machine. */
+export const cableInterface = 'eth0'
+
+const bridge = 'switch'
+
+/** The least burst in bytes: a GSO packet of 64 KiB with the headers of its segments must pass in one piece. */
+const minimumBurst = 96 * 1024
+
+/** The least queue in bytes: what a shallow switch gives a port. */
+const minimumQueue = 256 * 1024
+
+/** Makes the switch: a learning bridge in a network namespace of its own, without ports. */
+export async function createSwitch(): Promise<void> {
+  await createNetns(places.switchNetns)
+  // The switch itself says nothing: no IPv6 of its own, no multicast snooping that would starve neighbour discovery.
+  // A host's firewall for bridges does not apply to it.
+  await inSwitch([
+    'sh',
+    '-c',
+    'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; ' +
+      'for file in /proc/sys/net/bridge/bridge-nf-call-*; do if [ -e "$file" ]; then echo 0 > "$file"; fi; done',
+  ])
+  await ipBatch([
+    'link set lo up',
+    `link add ${bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
+    `link set ${bridge} up`,
+  ])
+}
+
+/** Plugs a machine into the switch; a port of that name that was there before is replaced. */
+export async function connectPort(port: SwitchPort): Promise<void> {
+  await disconnectPort(port.name)
+  await ipBatch(cableCommands(port))
+  const shaping = port.rate === null ? [] : shapingCommands(port.name, port.rate)
+  const access = port.vlan === 0 ? [] : accessCommands(port.name, port.vlan)
+  if (shaping.length + access.length === 0) return
+  await tcBatch([`qdisc add dev ${port.name} clsact`, ...access, ...shaping])
+}
+
+/** Unplugs a port and removes what belongs to it. */
+export async function disconnectPort(name: string): Promise<void> {
+  if (!existsSync(places.switchNetns)) return
+  const { stdout } = await inSwitch(['ip', '-json', 'link', 'show'])
+  const present = (JSON.parse(stdout) as { ifname: string }[]).map(({ ifname }) => ifname)
+  const remove = [name, inboundDevice(name)].filter((device) => present.includes(device))
+  if (remove.length > 0) await ipBatch(remove.map((device) => `link del ${device}`))
+}
+
+/** Bytes of burst and queue of a port, from its rate in bits per second: a millisecond of it, but never too little. */
+export function portBuffer(rate: number): { burst: number; queue: number } {
+  const millisecond = Math.ceil(rate / 8 / 1000)
+  return { burst: Math.max(minimumBurst, millisecond), queue: Math.max(minimumQueue, millisecond) }
+}
+
+function cableCommands({ name, netns, macAddress, rate }: SwitchPort): string[] {
+  const cable = [
+    `link add ${name} type veth peer name ${cableInterface} address ${macAddress} netns ${netns}`,
+    `link set ${name} master ${bridge} up`,
+  ]
+  if (rate === null) return cable
+  return [...cable, `link add ${inboundDevice(name)} type ifb`, `link set ${inboundDevice(name)} up`]
+}
+
+/**
+ * A drop-tail FIFO at link rate in each direction: the port's own queue towards the machine, and for what the machine
+ * sends one on an ifb, because the machine is not trusted to keep to the rate of its cable.
+ */
+function shapingCommands(name: string, rate: number): string[] {
+  const { burst, queue } = portBuffer(rate)
+  const fifo = `tbf rate ${rate}bit burst ${burst} limit ${queue}`
+  return [
+    `qdisc add dev ${name} root ${fifo}`,
+    `qdisc add dev ${inboundDevice(name)} root ${fifo}`,
+    `filter add dev ${name} ingress prio 2 protocol all u32 match u32 0 0 action mirred egress redirect dev ${inboundDevice(name)}`,
+  ]
+}
+
+/** tc reads a classid in hexadecimal; the program finds the VLAN there. */
+function accessCommands(name: string, vlan: number): string[] {
+  const program = (section: string): string =>
+    `bpf direct-action object-file ${artefacts.accessPort} section ${section} classid 0:${vlan.toString(16)}`
+  return [
+    `filter add dev ${name} ingress prio 1 protocol all ${program('cbl_push')}`,
+    `filter add dev ${name} egress prio 1 protocol all ${program('cbl_pop')}`,
+  ]
+}
+
+function inboundDevice(port: string): string {
+  return `${port}-in`
+}
+
+function inSwitch(command: string[], input?: string): ReturnType<typeof exec> {
+  return exec(insideNetns(places.switchNetns, command), { input })
+}
+
+async function ipBatch(lines: string[]): Promise<void> {
+  await inSwitch(['ip', '-batch', '-'], `${lines.join('\n')}\n`)
+}
+
+async function tcBatch(lines: string[]): Promise<void> {
+  await inSwitch(['tc', '-batch', '-'], `${lines.join('\n')}\n`)
+}
