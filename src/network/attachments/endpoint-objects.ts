@@ -1,0 +1,346 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  apiVersionOf,
+  attachmentFinalizer,
+  Endpoint,
+  Network,
+  type Allocation,
+  type Holder,
+  type Refusal,
+} from '../../api/index.ts'
+import { CarbonadoError, Conflict, InvalidInput, NotFound, Unavailable, type ErrorCode } from '../../base/index.ts'
+import type { Informer, ObjectReference, ResourceStore } from '../../store/index.ts'
+import { withDeadline } from './deadline.ts'
+import { endpointNameFor } from './endpoint-name.ts'
+import type { AddRequest, EndpointWish } from './wish.ts'
+
+/** Kept with the object so that an agent that lost its journal can adopt what the kernel still has. */
+export const cniNetworkAnnotation = 'carbonado.io/cni-network'
+export const netnsAnnotation = 'carbonado.io/netns'
+
+/** How long control may take. Milliseconds. */
+export interface Patience {
+  /** For one answer. */
+  answer: number
+  /** For deciding about an endpoint, from its creation or binding on. */
+  allocation: number
+  /** For an earlier holder or an earlier endpoint of the same name to go. */
+  release: number
+}
+
+export const defaultPatience: Patience = { answer: 3_000, allocation: 5_000, release: 2_000 }
+
+/** An endpoint that exists and waits for control's decision. */
+export interface BoundEndpoint {
+  reference: Required<ObjectReference>
+  uid: string
+  generation: number
+  isStatic: boolean
+}
+
+/**
+ * The store's side of attachments: makes, binds and releases the Endpoint objects of one node. Every method is safe to
+ * repeat after a crash; preconditions on uid and version keep late repetitions from touching a newer holder.
+ */
+export class EndpointObjects {
+  readonly #store: ResourceStore
+  readonly #informer: Informer<Endpoint>
+  readonly #nodeName: string
+  readonly #patience: Patience
+
+  /** `informer` follows the endpoints of the node. */
+  constructor(store: ResourceStore, informer: Informer<Endpoint>, nodeName: string, patience: Patience) {
+    this.#store = store
+    this.#informer = informer
+    this.#nodeName = nodeName
+    this.#patience = patience
+  }
+
+  /** Reads one endpoint past the cache; undefined when there is none. */
+  async read(reference: ObjectReference): Promise<Endpoint | undefined> {
+    try {
+      return await this.#answer(this.#store.get(Endpoint, reference), 'reading the endpoint')
+    } catch (error) {
+      if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
+      throw error
+    }
+  }
+
+  /** Makes the dynamic endpoint of a container interface. Throws Conflict when the name is taken. */
+  async create(request: AddRequest): Promise<BoundEndpoint> {
+    const { networkName, perfTierName } = request.wish as EndpointWish & { kind: 'dynamic' }
+    const reference = referenceFor(request)
+    const object: Endpoint = {
+      apiVersion: apiVersionOf(Endpoint),
+      kind: Endpoint.kind,
+      metadata: { ...reference, finalizers: [attachmentFinalizer], annotations: annotationsFor(request) },
+      spec: {
+        networkName: networkName ?? (await this.#defaultNetwork()),
+        ...(perfTierName ? { perfTierName } : {}),
+        isStatic: false,
+        nodeName: this.#nodeName,
+        holder: holderFor(request),
+      },
+    }
+    return boundFrom(await this.#answer(this.#store.create(Endpoint, object), 'creating the endpoint'))
+  }
+
+  /**
+   * Gives a free static endpoint to a container interface; what a crashed ADD of that interface left is released first.
+   * Throws NotFound, InvalidInput when it is not static, Conflict naming the holder when another one has it.
+   */
+  async bind(request: AddRequest): Promise<BoundEndpoint> {
+    const reference = referenceFor(request)
+    const giveUp = Date.now() + this.#patience.release
+    for (;;) {
+      const endpoint = await this.read(reference)
+      requireBindable(endpoint, reference)
+      if (this.#isHeldBy(endpoint, request)) {
+        await this.release(reference, endpoint.metadata.uid!, request)
+        continue
+      }
+      if (endpoint.spec.holder || endpoint.spec.nodeName) {
+        // the holder before may be on its way out: its DEL is answered before the store knows
+        if (Date.now() > giveUp) throw inUse(endpoint)
+        await delay(20)
+        continue
+      }
+      const bound = await this.#tryBind(endpoint, request)
+      if (bound) return boundFrom(bound)
+    }
+  }
+
+  /**
+   * Waits until control has decided about this generation of the endpoint. Throws what control refused with, Conflict
+   * when the endpoint is deleted meanwhile, Unavailable when no decision comes in time.
+   */
+  async waitForAllocation(bound: BoundEndpoint): Promise<Allocation> {
+    const { promise, resolve } = Promise.withResolvers<Endpoint>()
+    const look = (endpoint: Endpoint | undefined): void => {
+      if (endpoint && isDecided(endpoint, bound)) resolve(endpoint)
+    }
+    const unsubscribe = this.#informer.onChange(({ object }) => look(object))
+    // where the watch is interrupted, asking now and then still gets there
+    const poll = setInterval(() => void this.read(bound.reference).then(look, () => {}), 1_000)
+    try {
+      look(this.#informer.get(bound.reference))
+      const what = `waiting for control to allocate endpoint ${bound.reference.namespace}/${bound.reference.name}`
+      return allocationOf(await withDeadline(promise, this.#patience.allocation, what))
+    } finally {
+      unsubscribe()
+      clearInterval(poll)
+    }
+  }
+
+  /**
+   * Ends what a container interface has of an endpoint: a dynamic one goes, a static one is free again. Does nothing when
+   * the object is gone, is another one of the same name, or has another holder. To be called only when the datapath
+   * entries are gone: removing the finalizer lets control free the addresses. `isStillWanted` is asked right before each
+   * write.
+   */
+  async release(
+    reference: ObjectReference,
+    uid: string,
+    holder: Pick<Holder, 'containerId' | 'interfaceName'>,
+    isStillWanted: () => boolean = () => true,
+  ): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const endpoint = await this.read(reference)
+      if (!endpoint || endpoint.metadata.uid !== uid || endpoint.spec.nodeName !== this.#nodeName) return
+      if (endpoint.spec.holder && !isSameHolder(endpoint.spec.holder, holder)) return
+      if (!isStillWanted()) return
+      try {
+        if (endpoint.spec.isStatic) await this.#unbind(endpoint)
+        else await this.#deleteDynamic(endpoint)
+        return
+      } catch (error) {
+        const code = error instanceof CarbonadoError ? error.code : undefined
+        if (code === 'NotFound') return
+        if (code !== 'Conflict' || attempt === 5) throw error
+      }
+    }
+  }
+
+  /** Says in the object that it is attached. */
+  async reportAttachment(
+    endpoint: Endpoint,
+    attachment: { containerId: string; hostInterface: string; since: string },
+  ): Promise<void> {
+    const status = { attachment: { nodeName: this.#nodeName, ...attachment } }
+    await this.#answer(
+      this.#store.patch(Endpoint, referenceTo(endpoint), { status }, { subresource: 'status' }),
+      'reporting the attachment',
+    )
+  }
+
+  #isHeldBy({ spec }: Endpoint, request: AddRequest): boolean {
+    return spec.nodeName === this.#nodeName && spec.holder !== undefined && isSameHolder(spec.holder, request)
+  }
+
+  /** Undefined when somebody else changed the object first. */
+  async #tryBind(endpoint: Endpoint, request: AddRequest): Promise<Endpoint | undefined> {
+    const { metadata } = endpoint
+    const patch = {
+      metadata: {
+        finalizers: [...new Set([...(metadata.finalizers ?? []), attachmentFinalizer])],
+        annotations: annotationsFor(request),
+      },
+      spec: { nodeName: this.#nodeName, holder: holderFor(request) },
+    }
+    const options = { resourceVersion: metadata.resourceVersion }
+    try {
+      return await this.#answer(
+        this.#store.patch(Endpoint, referenceTo(endpoint), patch, options),
+        'binding the static endpoint',
+      )
+    } catch (error) {
+      if (!(error instanceof CarbonadoError) || error.code !== 'Conflict') throw error
+      const now = await this.read(referenceTo(endpoint))
+      if (now?.metadata.resourceVersion === metadata.resourceVersion) throw error // refused, not overtaken
+      return undefined
+    }
+  }
+
+  async #unbind(endpoint: Endpoint): Promise<void> {
+    const reference = referenceTo(endpoint)
+    let { resourceVersion } = endpoint.metadata
+    if (endpoint.status?.attachment) {
+      const patch = { status: { attachment: null } }
+      const options = { subresource: 'status', resourceVersion } as const
+      const written = await this.#answer(
+        this.#store.patch(Endpoint, reference, patch, options),
+        'unbinding the endpoint',
+      )
+      resourceVersion = written.metadata.resourceVersion
+    }
+    const patch = {
+      metadata: {
+        finalizers: otherFinalizers(endpoint),
+        annotations: { [cniNetworkAnnotation]: null, [netnsAnnotation]: null },
+      },
+      spec: { nodeName: null, holder: null },
+    }
+    await this.#answer(this.#store.patch(Endpoint, reference, patch, { resourceVersion }), 'unbinding the endpoint')
+  }
+
+  async #deleteDynamic(endpoint: Endpoint): Promise<void> {
+    const reference = referenceTo(endpoint)
+    let last = endpoint
+    if (!endpoint.metadata.deletionTimestamp) {
+      const options = { uid: endpoint.metadata.uid }
+      last = await this.#answer(this.#store.delete(Endpoint, reference, options), 'deleting the endpoint')
+    }
+    if (!last.metadata.finalizers?.includes(attachmentFinalizer)) return
+    const patch = { metadata: { finalizers: otherFinalizers(last) } }
+    const options = { resourceVersion: last.metadata.resourceVersion }
+    await this.#answer(this.#store.patch(Endpoint, reference, patch, options), 'deleting the endpoint')
+  }
+
+  async #defaultNetwork(): Promise<string> {
+    const { items } = await this.#answer(this.#store.list(Network), 'looking for the default network')
+    const found = items.find((network) => network.spec.isDefault)
+    if (found) return found.metadata.name
+    throw new NotFound('the container names no network and there is no default network', {
+      remedy: `Name one in the annotation carbonado.io/endpoint0, or make one the default: dctl network update NAME --set-default.`,
+    })
+  }
+
+  #answer<T>(work: Promise<T>, what: string): Promise<T> {
+    return withDeadline(work, this.#patience.answer, what)
+  }
+}
+
+/** Namespace and name of the endpoint that an ADD is about. */
+export function referenceFor(request: AddRequest): Required<ObjectReference> {
+  const namespace = request.pod?.namespace ?? 'default'
+  const { wish } = request
+  return { namespace, name: wish.kind === 'static' ? wish.endpointName : endpointNameFor(request) }
+}
+
+/** Whether a holder is this container interface. */
+export function isSameHolder(
+  holder: Pick<Holder, 'containerId' | 'interfaceName'>,
+  other: Pick<Holder, 'containerId' | 'interfaceName'>,
+): boolean {
+  return holder.containerId === other.containerId && holder.interfaceName === other.interfaceName
+}
+
+function referenceTo({ metadata }: Endpoint): Required<ObjectReference> {
+  return { namespace: metadata.namespace!, name: metadata.name }
+}
+
+function boundFrom(endpoint: Endpoint): BoundEndpoint {
+  const { uid, generation } = endpoint.metadata
+  return { reference: referenceTo(endpoint), uid: uid!, generation: generation!, isStatic: endpoint.spec.isStatic }
+}
+
+function annotationsFor(request: AddRequest): Record<string, string> {
+  return { [cniNetworkAnnotation]: request.cniNetwork, [netnsAnnotation]: request.netns }
+}
+
+function holderFor({ containerId, interfaceName, pod }: AddRequest): Holder {
+  return { containerId, interfaceName, ...(pod ? { pod } : {}) }
+}
+
+function otherFinalizers({ metadata }: Endpoint): string[] {
+  return (metadata.finalizers ?? []).filter((finalizer) => finalizer !== attachmentFinalizer)
+}
+
+function requireBindable(endpoint: Endpoint | undefined, reference: ObjectReference): asserts endpoint is Endpoint {
+  const name = `${reference.namespace}/${reference.name}`
+  if (!endpoint || endpoint.metadata.deletionTimestamp) {
+    throw new NotFound(`static endpoint ${name} ${endpoint ? 'is being deleted' : 'does not exist'}`, {
+      remedy: `Create it: dctl endpoint create ${reference.name} -n NETWORK --ns ${reference.namespace}.`,
+    })
+  }
+  if (endpoint.spec.isStatic) return
+  throw new InvalidInput(`endpoint ${name} is not static: it belongs to one container only`, {
+    remedy: 'Name a static endpoint in endpointId, or leave endpointId out.',
+  })
+}
+
+function inUse(endpoint: Endpoint): Conflict {
+  const { metadata, spec } = endpoint
+  const pod = spec.holder?.pod
+  const who = pod ? `pod ${pod.namespace}/${pod.name}` : `container ${spec.holder?.containerId ?? '(unknown)'}`
+  return new Conflict(
+    `static endpoint ${metadata.namespace}/${metadata.name} is held by ${who} on node ${spec.nodeName ?? '(unknown)'}`,
+    {
+      remedy: 'Stop that container first, or use another endpoint.',
+      details: { holder: spec.holder, nodeName: spec.nodeName },
+    },
+  )
+}
+
+function isDecided(endpoint: Endpoint, bound: BoundEndpoint): boolean {
+  if (endpoint.metadata.name !== bound.reference.name || endpoint.metadata.uid !== bound.uid) return false
+  if (endpoint.metadata.deletionTimestamp) return true
+  const decision = endpoint.status?.allocation
+  return decision !== undefined && decision.generation >= bound.generation
+}
+
+function allocationOf(endpoint: Endpoint): Allocation {
+  const name = `${endpoint.metadata.namespace}/${endpoint.metadata.name}`
+  if (endpoint.metadata.deletionTimestamp) {
+    throw new Conflict(`endpoint ${name} was deleted while it was being attached`, {
+      remedy: 'Start the container again.',
+    })
+  }
+  const decision = endpoint.status?.allocation
+  if (decision?.state === 'Allocated') return decision
+  throw decision ? errorFrom(decision) : new Unavailable(`endpoint ${name} has no allocation`)
+}
+
+const errorCodes: string[] = [
+  'InvalidInput',
+  'NotFound',
+  'Conflict',
+  'Exhausted',
+  'Expired',
+  'Forbidden',
+  'Unavailable',
+] satisfies ErrorCode[]
+
+function errorFrom({ code, message, remedy }: Refusal): CarbonadoError {
+  return new CarbonadoError(errorCodes.includes(code) ? (code as ErrorCode) : 'Internal', message, { remedy })
+}

@@ -1,0 +1,6 @@
+export * from './attachments.ts'
+export * from './endpoint-name.ts'
+export { defaultPatience, type Patience } from './endpoint-objects.ts'
+export * from './journal.ts'
+export * from './netns.ts'
+export * from './wish.ts'

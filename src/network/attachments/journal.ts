@@ -1,0 +1,153 @@
+import { mkdirSync, renameSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { Conflict, Internal, type Logger } from '../../base/index.ts'
+import type { AttachRequest } from '../engine.ts'
+import type { AddRequest } from './wish.ts'
+
+/**
+ * - `attaching`: control has allocated; the engine may have begun; nobody was told.
+ * - `attached`: the engine is done; the runtime may have been told.
+ * - `found`: the kernel has it and no journal knew; it is adopted or removed once the store can be asked.
+ * - `removing`: must go; the engine may have begun.
+ * - `detached`: the datapath is gone; the store does not know yet.
+ */
+export type JournalState = 'attaching' | 'attached' | 'found' | 'removing' | 'detached'
+
+/** What the agent knows of one endpoint on this node. */
+export interface JournalRecord {
+  state: JournalState
+  /** uid of the Endpoint object. */
+  endpointId: string
+  namespace: string
+  name: string
+  containerId: string
+  interfaceName: string
+  /** Name of the CNI network configuration; absent when the endpoint was adopted and nothing tells. */
+  cniNetwork?: string
+  request: AttachRequest
+  /** The ADD that asked for it; absent when adopted. */
+  add?: AddRequest
+  /** Facts from the engine, once attached. */
+  hostInterface?: string
+  mtu?: number
+  /** When it was attached, ISO 8601. */
+  since?: string
+}
+
+/**
+ * The agent's memory of its endpoints. Writes are synchronous and survive the death of the process; what the death of
+ * the machine takes with it is found again by comparing kernel and store, so no write waits for the disk.
+ */
+export interface Journal {
+  /** Whether the records were written in an earlier boot: then nothing of them is attached any more. */
+  readonly isFromEarlierBoot: boolean
+  get(endpointId: string): JournalRecord | undefined
+  all(): JournalRecord[]
+  put(record: JournalRecord): void
+  delete(endpointId: string): void
+  /** From now on the records are those of this boot. */
+  confirmBoot(): void
+  close(): void
+}
+
+/** Where the journal is and in which boot. */
+export interface JournalOptions {
+  file: string
+  /** `currentBootId()` unless a test says otherwise. */
+  bootId: string
+  logger: Logger
+}
+
+/**
+ * Opens or makes the journal. A damaged file is moved aside and an empty journal begun: kernel and store tell what is
+ * attached. Throws Conflict when another agent has the file.
+ */
+export function openJournal(options: JournalOptions): Journal {
+  mkdirSync(dirname(options.file), { recursive: true })
+  try {
+    return new SqliteJournal(options)
+  } catch (error) {
+    if (isLocked(error)) {
+      throw new Conflict(`the journal ${options.file} is in use by another process`, {
+        remedy: 'Stop the other agent of this node first.',
+        cause: error,
+      })
+    }
+    const aside = `${options.file}.damaged-${Date.now()}`
+    options.logger.error({ err: error, aside }, 'the journal is damaged; it is rebuilt from kernel and store')
+    renameSync(options.file, aside)
+    for (const suffix of ['-wal', '-shm']) rmSync(options.file + suffix, { force: true })
+    return new SqliteJournal(options)
+  }
+}
+
+function isLocked(error: unknown): boolean {
+  return (error as { errcode?: number }).errcode === 5
+}
+
+const schema = `
+  pragma locking_mode = exclusive;
+  pragma journal_mode = wal;
+  pragma synchronous = normal;
+  create table if not exists record (endpoint_id text primary key, body text not null) strict, without rowid;
+  create table if not exists setting (name text primary key, value text not null) strict, without rowid;
+`
+
+class SqliteJournal implements Journal {
+  readonly isFromEarlierBoot: boolean
+  readonly #database: DatabaseSync
+  readonly #bootId: string
+  readonly #records = new Map<string, JournalRecord>()
+  readonly #write
+  readonly #erase
+
+  constructor({ file, bootId }: JournalOptions) {
+    this.#bootId = bootId
+    this.#database = new DatabaseSync(file)
+    try {
+      this.#database.exec(schema)
+      this.#database.exec('begin immediate; commit') // takes the lock now, not at the first write
+      for (const row of this.#database.prepare('select body from record').all()) this.#load(String(row.body))
+      const boot = this.#database.prepare(`select value from setting where name = 'boot'`).get()
+      this.isFromEarlierBoot = boot !== undefined && boot.value !== bootId
+      this.#write = this.#database.prepare('insert or replace into record (endpoint_id, body) values (?, ?)')
+      this.#erase = this.#database.prepare('delete from record where endpoint_id = ?')
+    } catch (error) {
+      this.#database.close()
+      throw error
+    }
+  }
+
+  get(endpointId: string): JournalRecord | undefined {
+    return this.#records.get(endpointId)
+  }
+
+  all(): JournalRecord[] {
+    return [...this.#records.values()]
+  }
+
+  put(record: JournalRecord): void {
+    this.#write.run(record.endpointId, JSON.stringify(record))
+    this.#records.set(record.endpointId, Object.freeze({ ...record }))
+  }
+
+  delete(endpointId: string): void {
+    this.#erase.run(endpointId)
+    this.#records.delete(endpointId)
+  }
+
+  confirmBoot(): void {
+    this.#database.prepare(`insert or replace into setting (name, value) values ('boot', ?)`).run(this.#bootId)
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  #load(body: string): void {
+    const record = JSON.parse(body) as JournalRecord
+    if (!record.endpointId || !record.request) throw new Internal('the journal has a record of unknown shape')
+    this.#records.set(record.endpointId, Object.freeze(record))
+  }
+}

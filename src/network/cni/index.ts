@@ -1,0 +1,5 @@
+export * from './errors.ts'
+export * from './handler.ts'
+export * from './request.ts'
+export * from './result.ts'
+export * from './versions.ts'

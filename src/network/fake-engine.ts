@@ -1,0 +1,94 @@
+import { isDeepStrictEqual } from 'node:util'
+import { Conflict } from '../base/index.ts'
+import {
+  dropReasons,
+  type AttachedEndpoint,
+  type AttachRequest,
+  type DropReason,
+  type EndpointCounters,
+  type EngineProblem,
+  type NetworkEngine,
+} from './engine.ts'
+
+/** What a fake engine keeps where the real one keeps it in the kernel: it outlives the engine object. */
+export interface FakeKernel {
+  attachments: Map<string, AttachRequest>
+  counters: Map<string, EndpointCounters>
+}
+
+/** Makes an empty fake kernel. */
+export function createFakeKernel(): FakeKernel {
+  return { attachments: new Map(), counters: new Map() }
+}
+
+/** A NetworkEngine in memory, for unit tests of what stands above the interface; it moves no bytes. */
+export class FakeEngine implements NetworkEngine {
+  readonly #kernel: FakeKernel
+
+  constructor(kernel: FakeKernel = createFakeKernel()) {
+    this.#kernel = kernel
+  }
+
+  async start(): Promise<void> {}
+
+  async attach(request: AttachRequest): Promise<AttachedEndpoint> {
+    const present = this.#kernel.attachments.get(request.endpointId)
+    if (present && !isDeepStrictEqual(present, request)) {
+      throw new Conflict(`endpoint ${request.endpointName} is attached in another way`, { remedy: 'Detach it first.' })
+    }
+    this.#kernel.attachments.set(request.endpointId, structuredClone(request))
+    return describe(request)
+  }
+
+  async detach(endpointId: string): Promise<void> {
+    this.#kernel.attachments.delete(endpointId)
+    this.#kernel.counters.delete(endpointId)
+  }
+
+  async shape(endpointId: string, rates: { bandwidthFloor: number; bandwidthCap?: number }): Promise<void> {
+    const { bandwidthCap: _before, ...request } = this.#kernel.attachments.get(endpointId)!
+    const cap = rates.bandwidthCap === undefined ? {} : { bandwidthCap: rates.bandwidthCap }
+    this.#kernel.attachments.set(endpointId, { ...request, bandwidthFloor: rates.bandwidthFloor, ...cap })
+  }
+
+  async attached(): Promise<AttachedEndpoint[]> {
+    return [...this.#kernel.attachments.values()].map(describe)
+  }
+
+  async check(request: AttachRequest): Promise<EngineProblem[]> {
+    const present = this.#kernel.attachments.get(request.endpointId)
+    if (!present) return [{ reason: 'Missing', message: `endpoint ${request.endpointName} is not attached` }]
+    if (isDeepStrictEqual(present, request)) return []
+    return [{ reason: 'Different', message: `endpoint ${request.endpointName} is attached in another way` }]
+  }
+
+  counters(): EndpointCounters[] {
+    return [...this.#kernel.attachments.keys()].map((id) => this.#kernel.counters.get(id) ?? zeroCounters(id))
+  }
+
+  async stop(): Promise<void> {}
+}
+
+/** Counters of an endpoint that has not moved a byte. */
+export function zeroCounters(endpointId: string): EndpointCounters {
+  return {
+    endpointId,
+    sentBytes: 0,
+    sentPackets: 0,
+    receivedBytes: 0,
+    receivedPackets: 0,
+    drops: Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>,
+    deliveredBytes: 0,
+    windows: { withDemand: 0, attained: 0 },
+  }
+}
+
+function describe(request: AttachRequest): AttachedEndpoint {
+  const { addresses, netns: _netns, mtu, ...rest } = request
+  return {
+    ...rest,
+    hostInterface: `cb${request.endpointId.replaceAll('-', '').slice(0, 10)}`,
+    addresses: addresses.map(({ address }) => address),
+    mtu: mtu ?? 1496,
+  }
+}
