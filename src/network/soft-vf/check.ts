@@ -4,6 +4,7 @@ import { inspectContainer } from './container-side.ts'
 import { decodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
 import type { Programs } from './programs.ts'
 import { hostInterfaceName } from './shaping.ts'
+import { classHandles } from './uplink.ts'
 
 interface Filter {
   kind: string
@@ -21,7 +22,7 @@ export async function findProblems(
   const [link, filters, classes] = await Promise.all([
     inspectContainer(request.netns, request.interfaceName).catch(() => undefined),
     execJson<Filter[]>(['tc', '-json', 'filter', 'show', 'dev', host, 'ingress']).catch(() => []),
-    execJson<{ handle: string }[]>(['tc', '-json', 'class', 'show', 'dev', uplink]),
+    classHandles(uplink),
   ])
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
   const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))?.readUInt32LE()
@@ -42,7 +43,7 @@ export async function findProblems(
     ...problem(entry?.endpointId !== request.endpointId, 'EntryMissing', `slot ${slot} is not this endpoint's`),
     ...problem(forward !== slot, 'ForwardingMissing', `frames to ${request.macAddress} do not reach slot ${slot}`),
     ...problem(
-      !classes?.some((each) => each.handle === `1:${slot.toString(16)}`),
+      !classes.includes(`1:${slot.toString(16)}`),
       'ClassMissing',
       `no traffic class for slot ${slot} on ${uplink}`,
     ),

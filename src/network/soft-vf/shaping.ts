@@ -37,18 +37,17 @@ function htbClass(device: string, parent: string, minor: number, rate: number, c
 
 /** tc commands that make the tree of classes on an uplink of `linkRate` bits per second. */
 export function uplinkCommands(device: string, linkRate: number): string[] {
-  const root = linkRate * linkShare
-  return [
-    `qdisc replace dev ${device} root handle 1: htb default ${hostMinor.toString(16)}`,
-    ...linkClassCommands(device, linkRate),
-    htbClass(device, classId(linkMinor), hostMinor, linkRate * hostShare, root, 0),
-  ]
+  const tree = `qdisc replace dev ${device} root handle 1: htb default ${hostMinor.toString(16)}`
+  return [tree, ...uplinkClassCommands(device, linkRate)]
 }
 
-/** tc commands that set the rate of the link class. */
-export function linkClassCommands(device: string, linkRate: number): string[] {
+/** tc commands that make or change the class of the link and that of the node's own traffic. */
+export function uplinkClassCommands(device: string, linkRate: number): string[] {
   const root = linkRate * linkShare
-  return [htbClass(device, '1:', linkMinor, root, root, 0)]
+  return [
+    htbClass(device, '1:', linkMinor, root, root, 0),
+    htbClass(device, classId(linkMinor), hostMinor, linkRate * hostShare, root, 0),
+  ]
 }
 
 /** tc command that makes or changes the class of the endpoint in a slot. */

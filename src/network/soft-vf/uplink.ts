@@ -1,6 +1,6 @@
-import { execJson, NotFound } from '../../base/index.ts'
+import { exec, execJson, NotFound } from '../../base/index.ts'
 import type { BatchProcess } from './batch-process.ts'
-import { linkShare, uplinkCommands } from './shaping.ts'
+import { uplinkClassCommands, uplinkCommands } from './shaping.ts'
 
 /** The device that endpoints send through. */
 export interface UplinkState {
@@ -32,21 +32,21 @@ interface QdiscReport {
   root?: boolean
 }
 
-interface ClassReport {
-  handle: string
-  rate: number
+/** Handles of the classes on a device, such as 1:7. (iproute2 6.1 prints classes as text also when asked for JSON.) */
+export async function classHandles(device: string): Promise<string[]> {
+  const { stdout } = await exec(['tc', 'class', 'show', 'dev', device])
+  return [...stdout.matchAll(/^class htb (\S+)/gm)].map((match) => match[1]!)
 }
 
-/** Makes the tree of classes on the uplink unless it is there with this link rate: replacing it would drop what waits. */
+/**
+ * Makes the tree of classes on the uplink, or sets its rates when it is there: replacing it would drop what waits,
+ * changing a class touches no frame.
+ */
 export async function ensureUplinkTree(tc: BatchProcess, device: string, linkRate: number): Promise<void> {
   const qdiscs = (await execJson<QdiscReport[]>(['tc', '-json', 'qdisc', 'show', 'dev', device])) ?? []
   const tree = qdiscs.some((qdisc) => qdisc.root && qdisc.kind === 'htb' && qdisc.handle === '1:')
   if (!qdiscs.some((qdisc) => qdisc.kind === 'clsact')) await tc.must([`qdisc add dev ${device} clsact`])
-  if (!tree) return tc.must(uplinkCommands(device, linkRate))
-  const classes = await execJson<ClassReport[]>(['tc', '-json', 'class', 'show', 'dev', device])
-  const link = classes?.find((entry) => entry.handle === '1:ffff')
-  const wanted = Math.round((linkRate * linkShare) / 8)
-  if (!link || Math.abs(link.rate - wanted) > wanted / 1000) await tc.must(uplinkCommands(device, linkRate).slice(1))
+  await tc.must(tree ? uplinkClassCommands(device, linkRate) : uplinkCommands(device, linkRate))
 }
 
 /** tc command that runs a pinned program on every frame that arrives on a device. */

@@ -1,0 +1,210 @@
+import { writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
+import { container, iperfClient, iperfServer, makeNode, startEngine, wireAddress } from '../support/one-node.ts'
+import { enterOwnNamespaces, run, runIn, succeeds } from '../support/own-namespaces.ts'
+
+let engine: NetworkEngine
+
+beforeAll(async () => {
+  enterOwnNamespaces()
+  makeNode()
+  engine = await startEngine()
+})
+
+afterAll(() => engine.stop())
+
+const hasPing = (from: AttachRequest, address: string): boolean =>
+  succeeds('nsenter', `--net=${from.netns}`, 'ping', '-q', '-c', '1', '-W', '1', address)
+
+/** Everything of the engine that the kernel holds, beside the uplink's own tree. */
+function kernelState(): { links: string[]; classes: number; forwarding: number } {
+  const links = JSON.parse(run('ip', '-json', 'link', 'show', 'type', 'veth')) as { ifname: string }[]
+  const classes = run('tc', 'class', 'show', 'dev', 'eth0').trim().split('\n')
+  const entries = JSON.parse(run('bpftool', '-j', 'map', 'dump', 'pinned', '/sys/fs/bpf/carbonado/maps/forwarding')) as []
+  return { links: links.map((link) => link.ifname).filter((name) => name.startsWith('cbn')), classes: classes.length, forwarding: entries.length }
+} // prettier-ignore
+
+/** Stops the engine, which completes its removals, and starts another as a restarted agent would. */
+async function restart(): Promise<void> {
+  await engine.stop()
+  engine = await startEngine()
+}
+
+describe('an attached container', () => {
+  const first = (): AttachRequest => container(10)
+  let one: AttachRequest
+  let two: AttachRequest
+  let stranger: AttachRequest
+
+  beforeAll(async () => {
+    ;[one, two, stranger] = [first(), container(11), container(12, { vlan: 200 })]
+    await Promise.all([one, two, stranger].map((request) => engine.attach(request)))
+  })
+  afterAll(async () => {
+    await Promise.all([one, two, stranger].map((request) => engine.detach(request.endpointId)))
+    await restart()
+  })
+
+  it('has its addresses, its MAC and room for the tag', () => {
+    const [link] = JSON.parse(run('nsenter', `--net=${one.netns}`, 'ip', '-json', 'address', 'show', 'eth0')) as [
+      { mtu: number; address: string; addr_info: { local: string }[] },
+    ]
+    expect(link).toMatchObject({ mtu: 1496, address: one.macAddress })
+    expect(link.addr_info.map((info) => info.local)).toEqual(expect.arrayContaining(['10.30.0.10', 'fd00:30::10']))
+  })
+
+  it('reaches its VLAN on the same node and on the wire, by IPv4 and IPv6', () => {
+    expect(hasPing(one, '10.30.0.11')).toBe(true)
+    expect(hasPing(one, 'fd00:30::11')).toBe(true)
+    expect(hasPing(one, wireAddress)).toBe(true)
+  })
+
+  it('does not reach another VLAN on the same node', () => {
+    expect(hasPing(one, '10.30.0.12')).toBe(false)
+    expect(hasPing(stranger, '10.30.0.10')).toBe(false)
+  })
+
+  it('is all well by check', async () => expect(await engine.check(one)).toEqual([]))
+
+  it('can be attached again by the same request, and not by another container', async () => {
+    const before = kernelState()
+    await engine.attach(one)
+    expect(kernelState()).toEqual(before)
+    await expect(engine.attach({ ...one, containerId: 'another' })).rejects.toMatchObject({ code: 'Conflict' })
+  })
+
+  it('is found again by a restarted engine, which changes nothing and keeps its counters', async () => {
+    const attached = await engine.attached()
+    const filters = run('tc', 'filter', 'show', 'dev', 'eth0', 'ingress')
+    const { sentPackets } = engine.counters().find((each) => each.endpointId === one.endpointId)!
+    await restart()
+    expect(await engine.attached()).toEqual(attached)
+    expect(sentPackets).toBeGreaterThan(0)
+    expect(engine.counters().find((each) => each.endpointId === one.endpointId)!.sentPackets).toBeGreaterThanOrEqual(sentPackets)
+    expect(run('tc', 'filter', 'show', 'dev', 'eth0', 'ingress').replace(/ id \d+/, '')).toBe(filters.replace(/ id \d+/, ''))
+  }) // prettier-ignore
+
+  it('has damage reported by check', async () => {
+    runIn('container11', 'ip', 'address', 'del', '10.30.0.11/24', 'dev', 'eth0')
+    expect((await engine.check(two)).map((problem) => problem.reason)).toEqual(['AddressMissing'])
+    const { hostInterface } = (await engine.attached()).find((each) => each.endpointId === two.endpointId)!
+    run('tc', 'filter', 'del', 'dev', hostInterface, 'ingress')
+    expect((await engine.check(two)).map((problem) => problem.reason)).toEqual(['AddressMissing', 'ProgramMissing'])
+  })
+})
+
+describe('detaching', () => {
+  it('cuts the container off at once and leaves nothing', async () => {
+    const before = kernelState()
+    const request = container(20)
+    await engine.attach(request)
+    expect(hasPing(request, wireAddress)).toBe(true)
+    await engine.detach(request.endpointId)
+    expect(succeeds('nsenter', `--net=${request.netns}`, 'ping', '-q', '-c', '1', '-W', '0.2', wireAddress)).toBe(false)
+    await engine.detach(request.endpointId)
+    await restart()
+    expect(kernelState()).toEqual(before)
+    expect(await engine.attached()).toEqual([])
+  })
+
+  it('works when the namespace has gone already', async () => {
+    const before = kernelState()
+    const request = container(21)
+    await engine.attach(request)
+    run('ip', 'netns', 'del', 'container21')
+    await engine.detach(request.endpointId)
+    await restart()
+    expect(kernelState()).toEqual(before)
+  })
+})
+
+describe('attaching what cannot be attached', () => {
+  it.each([
+    ['a namespace that does not exist', '/run/netns/gone', 'NotFound'],
+    ['a path that is no namespace', '/run/plain-file', 'InvalidInput'],
+  ])('refuses %s and leaves nothing', async (_name, netns, code) => {
+    writeFileSync('/run/plain-file', '')
+    const before = kernelState()
+    await expect(engine.attach({ ...container(30), netns })).rejects.toMatchObject({ code })
+    run('ip', 'netns', 'del', 'container30')
+    await restart()
+    expect(kernelState()).toEqual(before)
+  })
+
+  it('refuses an interface name that the container already has', async () => {
+    const before = kernelState()
+    const request = container(31)
+    runIn('container31', 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'x')
+    await expect(engine.attach(request)).rejects.toMatchObject({ code: 'Conflict' })
+    await restart()
+    expect(kernelState()).toEqual(before)
+  })
+})
+
+describe('floors and caps', () => {
+  const cap = 50e6
+  it('hold a cap in both directions, also between containers of one node', { timeout: 30_000 }, async () => {
+    const [capped, free] = [container(40, { bandwidthCap: cap }), container(41)]
+    await Promise.all([engine.attach(capped), engine.attach(free)])
+    for (const server of ['container41', 'wire']) {
+      const process = await iperfServer(server)
+      const target = server === 'wire' ? wireAddress : '10.30.0.41'
+      for (const direction of [[], ['-R']]) {
+        const rate = await iperfClient('container40', '-c', target, '-t', '1', '-O', '1', ...direction)
+        expect(rate).toBeLessThan(cap * 1.05)
+        expect(rate).toBeGreaterThan(cap * 0.8)
+      }
+      process.kill()
+    }
+    await Promise.all([capped, free].map((request) => engine.detach(request.endpointId)))
+  })
+
+  it(
+    'hold a cap when the container removes its own shaper, and count what is dropped',
+    { timeout: 30_000 },
+    async () => {
+      const [capped, free] = [container(42, { bandwidthCap: cap }), container(43)]
+      await Promise.all([engine.attach(capped), engine.attach(free)])
+      runIn('container42', 'tc', 'qdisc', 'del', 'dev', 'eth0', 'root')
+      const process = await iperfServer('container43')
+      const rate = await iperfClient(
+        'container42',
+        '-c',
+        '10.30.0.43',
+        '-u',
+        '-b',
+        '200M',
+        '-t',
+        '3',
+        '-O',
+        '1',
+        '-l',
+        '1400',
+      )
+      process.kill()
+      const sent = engine.counters().find((each) => each.endpointId === capped.endpointId)!
+      expect(sent.drops.cap).toBeGreaterThan(1000)
+      expect(rate).toBeLessThan(cap * 1.2)
+      await Promise.all([capped, free].map((request) => engine.detach(request.endpointId)))
+    },
+  )
+
+  it('keep a floor against a flood, and count the windows in which it was delivered', { timeout: 30_000 }, async () => {
+    await engine.stop()
+    engine = await startEngine(200e6)
+    const [gold, neighbour] = [container(50, { bandwidthFloor: 120e6 }), container(51)]
+    await Promise.all([engine.attach(gold), engine.attach(neighbour)])
+    const process = await iperfServer('wire')
+    const flood = ['nsenter', `--net=${neighbour.netns}`, 'ping', '-q', '-f', '-s', '1400', '-l', '200', '-w', '5', wireAddress]
+    const flooding = Promise.all([1, 2, 3].map(() => import('node:child_process').then(({ spawn }) => spawn(flood[0]!, flood.slice(1)))))
+    const rate = await iperfClient('container50', '-c', wireAddress, '-t', '4', '-O', '1')
+    for (const child of await flooding) child.kill()
+    process.kill()
+    const { windows } = engine.counters().find((each) => each.endpointId === gold.endpointId)!
+    expect(rate).toBeGreaterThan(120e6 * 0.93)
+    expect(windows.withDemand).toBeGreaterThanOrEqual(3)
+    expect(windows.attained).toBe(windows.withDemand)
+    await Promise.all([gold, neighbour].map((request) => engine.detach(request.endpointId)))
+  }) // prettier-ignore
+})
