@@ -1,0 +1,5 @@
+export * from './attainment.ts'
+export * from './capacity.ts'
+export * from './capacity-ledger.ts'
+export * from './node-totals.ts'
+export * from './tiers.ts'

@@ -1,0 +1,88 @@
+import { Node } from '../../api/index.ts'
+import type { ReconcileResult } from '../../base/index.ts'
+import type { EventRecorder, Informer, ResourceStore } from '../../store/index.ts'
+import { regarding } from './endpoint-events.ts'
+
+/** Tells the time in milliseconds since 1970. */
+export interface Clock {
+  now(): number
+}
+
+/** Agents beat every 10 s; a node is not ready when three in a row were missed. */
+export const heartbeatInterval = 10_000
+export const heartbeatsMissed = 3
+const patience = heartbeatInterval * heartbeatsMissed
+
+type Ready = NonNullable<NonNullable<Node['status']>['ready']>
+type Verdict = Pick<Ready, 'state' | 'reason' | 'message'>
+
+/**
+ * Says whether a node is ready. `silence`: milliseconds since its heartbeat changed, as control saw it, so that a
+ * node's clock does not matter; undefined when its agent has never reported.
+ */
+export function readiness(silence: number | undefined): Verdict {
+  if (silence === undefined) {
+    return { state: false, reason: 'AgentNeverSeen', message: 'The agent has not reported yet.' }
+  }
+  if (silence < patience) return { state: true, reason: 'AgentAlive', message: 'The agent reports regularly.' }
+  const message = `The agent has not reported for more than ${patience / 1000} seconds.`
+  return { state: false, reason: 'HeartbeatsMissed', message }
+}
+
+/** Writes `status.ready` of nodes from their heartbeats and records an event when it changes. */
+export class NodeHealth {
+  readonly #parts: { store: ResourceStore; nodes: Informer<Node>; recorder: EventRecorder; clock: Clock }
+  readonly #heard = new Map<string, { heartbeat: string; at: number }>()
+
+  constructor(parts: { store: ResourceStore; nodes: Informer<Node>; recorder: EventRecorder; clock: Clock }) {
+    this.#parts = parts
+  }
+
+  /** Looks at one node; asks to be called again when its patience would end. */
+  async reconcile(name: string): Promise<ReconcileResult> {
+    const node = this.#parts.nodes.get({ name })
+    if (!node) {
+      this.#heard.delete(name)
+      return { done: true }
+    }
+    const silence = this.#silenceOf(node)
+    const verdict = readiness(silence)
+    await this.#write(node, verdict)
+    return verdict.state ? { requeueAfter: Math.max(1, patience - silence!) } : { done: true }
+  }
+
+  #silenceOf(node: Node): number | undefined {
+    const heartbeat = node.status?.agent?.heartbeat
+    if (heartbeat === undefined) return undefined
+    const now = this.#parts.clock.now()
+    const heard = this.#heard.get(node.metadata.name)
+    if (heard?.heartbeat === heartbeat) return now - heard.at
+    const at = heard ? now : this.#firstHeard(node, heartbeat, now)
+    this.#heard.set(node.metadata.name, { heartbeat, at })
+    return now - at
+  }
+
+  /** After a start of control: a node that was ready gets its patience anew, any other must have beaten of late. */
+  #firstHeard(node: Node, heartbeat: string, now: number): number {
+    if (node.status?.ready?.state) return now
+    const at = Date.parse(heartbeat)
+    return Number.isNaN(at) ? 0 : Math.min(at, now)
+  }
+
+  async #write(node: Node, verdict: Verdict): Promise<void> {
+    const before = node.status?.ready
+    if (before?.state === verdict.state && before.reason === verdict.reason) return
+    const { store, recorder, clock } = this.#parts
+    const since = before?.state === verdict.state ? before.since : new Date(clock.now()).toISOString()
+    const patch = { metadata: { uid: node.metadata.uid }, status: { ready: { ...verdict, since } } }
+    await store.patch(Node, { name: node.metadata.name }, patch, { subresource: 'status' })
+    if (before === undefined && !verdict.state) return
+    recorder.record({
+      regarding: regarding(Node, node),
+      type: verdict.state ? 'Normal' : 'Warning',
+      reason: verdict.state ? 'NodeReady' : 'NodeNotReady',
+      action: 'WatchHeartbeat',
+      note: verdict.message,
+    })
+  }
+}
