@@ -84,7 +84,8 @@ export class Database {
     this.#rows = log.rows
     this.forgotten = (prepare("SELECT value FROM facts WHERE name = 'forgotten'").get() as { value: number }).value
     this.version = log.last ?? 0
-    this.#jump()
+    this.#run(() => jumpVersion(this.connection, this.version + openingJump))
+    this.committed(this.version + openingJump)
   }
 
   /** Every stored object, in no particular order. */
@@ -94,10 +95,10 @@ export class Database {
 
   /** Runs `work` in a transaction: all of it or, when it throws, nothing. Throws Unavailable when the disk refuses. */
   transaction<T>(work: () => T): T {
-    this.#run(this.#begin)
+    this.#run(() => this.#begin.run())
     try {
       const result = work()
-      this.#run(this.#commit)
+      this.#commit.run()
       return result
     } catch (error) {
       if (this.connection.isTransaction) this.#rollback.run()
@@ -134,12 +135,6 @@ export class Database {
     this.#lock.close()
   }
 
-  #jump(): void {
-    const version = this.version + openingJump
-    this.transaction(() => this.#log.run(version, '', 'OPENED', '', null))
-    this.committed(version)
-  }
-
   #forget(): void {
     const surplus = this.#rows - this.#logLimit
     this.transaction(() => {
@@ -153,13 +148,21 @@ export class Database {
     this.#rows -= surplus
   }
 
-  #run(statement: StatementSync): void {
+  #run(work: () => void): void {
     try {
-      statement.run()
+      work()
     } catch (error) {
       throw asStoreError(error)
     }
   }
+}
+
+/** Makes `version`, or a later one, the last of the log, so that earlier ones are never given out again. */
+export function jumpVersion(connection: DatabaseSync, version: number): void {
+  const { last } = connection.prepare('SELECT coalesce(max(version), 0) AS last FROM changes').get() as { last: number }
+  connection
+    .prepare("INSERT INTO changes VALUES (?, '', 'OPENED', '', NULL)")
+    .run(Math.max(version, last + openingJump))
 }
 
 /** Opens a store file and checks that it is whole and ours; a new file gets the schema. Throws Internal, InvalidInput. */
@@ -202,8 +205,8 @@ function prepareForWriting(connection: DatabaseSync): void {
   if (tables === 0) connection.exec(`BEGIN; ${schema} COMMIT`)
 }
 
-/** A lock that the kernel takes back when the process dies: a transaction held open on a file of its own. */
-function lockFile(file: string): DatabaseSync {
+/** Takes a lock that the kernel takes back when the process dies: a transaction held open on a file of its own. */
+export function lockFile(file: string): DatabaseSync {
   const lock = new DatabaseSync(file, { timeout: 0 })
   try {
     lock.exec('BEGIN EXCLUSIVE')

@@ -374,7 +374,7 @@ function changeOf(kind: KindDefinition, row: ChangeRow): Change {
 }
 
 function parseVersion(text: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text)
+  if (/^\d{1,16}$/.test(text)) return Number(text)
   throw new InvalidInput(`resourceVersion "${text.slice(0, 40)}" is not valid`, {
     remedy: 'Use a resourceVersion that a list, an object or a bookmark carried.',
   })

@@ -1,0 +1,90 @@
+import { join } from 'node:path'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Logger } from '../base/index.ts'
+import { EmbeddedStore } from '../store/index.ts'
+import type { ControlConfig } from './config.ts'
+import type { ControlFeature } from './feature.ts'
+import { makeHttpApp } from './http-app.ts'
+import { Listeners } from './listeners.ts'
+import { NodeProxy } from './node-proxy.ts'
+import { readTokens } from './tokens.ts'
+import { WatchServer } from './watch-server.ts'
+
+/** Control as it runs. */
+export interface Control {
+  /** Where it serves, as the rest client takes it. */
+  urls: string[]
+  /** The store, for what runs in the same process. */
+  store: EmbeddedStore
+  /** Reads tokens and certificate again. Throws InvalidInput, then the old ones stay in force. */
+  reload(): void
+  /** Takes no more requests, ends watches, lets running requests finish, stops controllers, closes the store. */
+  stop(): Promise<void>
+}
+
+const drainPatience = 5_000
+
+/** File of the store within the data directory. */
+export function storeFileOf(config: ControlConfig): string {
+  return join(config.dataDirectory, 'store.db')
+}
+
+/** Starts control: store, then controllers, then server. What was started is stopped again when a later part fails. */
+export async function startControl(
+  config: ControlConfig,
+  options: { logger: Logger; features: ControlFeature[] },
+): Promise<Control> {
+  const { logger, features } = options
+  await using started = new AsyncDisposableStack()
+  let tokens = readTokens(config.tokensFile)
+  const store = new EmbeddedStore({
+    file: storeFileOf(config),
+    changeLogLimit: config.changeLogLimit,
+    admit: (request, reader) => features.forEach((feature) => feature.admit(request, reader)),
+  })
+  started.defer(() => store.close())
+  const proxy = new NodeProxy(store, config)
+  started.defer(() => proxy.close())
+  for (const feature of features) {
+    const controllers = await feature.start(store, { logger })
+    started.defer(() => controllers.stop())
+  }
+
+  const watches = new WatchServer(store, logger)
+  let ready = false
+  const parts = {
+    store,
+    watches,
+    proxy,
+    tokens: () => tokens,
+    isReady: () => ready,
+    logger,
+    bodyLimit: config.bodyLimit,
+  }
+  const app = makeHttpApp(parts)
+  await app.ready()
+  started.defer(() => app.close())
+  const listeners = new Listeners(config, (request: IncomingMessage, response: ServerResponse) => {
+    if (!ready) response.setHeader('connection', 'close')
+    app.routing(request, response)
+  })
+  await listeners.open()
+  started.defer(async () => {
+    ready = false
+    listeners.stopAccepting()
+    watches.endAll()
+    await listeners.drain(drainPatience)
+  })
+  ready = true
+  const running = started.move()
+  return {
+    urls: listeners.urls,
+    store,
+    reload: () => {
+      const fresh = readTokens(config.tokensFile)
+      listeners.reloadCertificate()
+      tokens = fresh
+    },
+    stop: () => running.disposeAsync(),
+  }
+}

@@ -1,0 +1,143 @@
+import { chmodSync, mkdirSync, rmSync } from 'node:fs'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import { connect, type AddressInfo } from 'node:net'
+import { dirname } from 'node:path'
+import { Conflict, InvalidInput, Unavailable } from '../base/index.ts'
+import { readTextFile, type ControlConfig } from './config.ts'
+
+type Address = ControlConfig['listen'][number]
+
+/** Milliseconds: limits against clients that send slowly, and how long an idle connection is kept. */
+const limits = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 75_000,
+  connectionsCheckingInterval: 5_000,
+}
+const handshakeTimeout = 10_000
+
+/** The sockets that control serves. */
+export class Listeners {
+  readonly #config: ControlConfig
+  readonly #handle: RequestListener
+  readonly #servers: { server: Server | TlsServer; address: Address }[] = []
+
+  constructor(config: ControlConfig, handle: RequestListener) {
+    this.#config = config
+    this.#handle = handle
+  }
+
+  /** Where control can be reached, as the rest client takes it; port 0 shows as the one that was given. */
+  get urls(): string[] {
+    return this.#servers.map(({ server, address }) => {
+      if ('socketPath' in address) return `unix://${address.socketPath}`
+      const host = address.host.includes(':') ? `[${address.host}]` : address.host
+      return `https://${host}:${(server.address() as AddressInfo).port}`
+    })
+  }
+
+  /** Opens all addresses. Throws InvalidInput, Conflict (address in use) or Unavailable; then none is left open. */
+  async open(): Promise<void> {
+    try {
+      for (const address of this.#config.listen) {
+        const server = 'socketPath' in address ? createServer(limits, this.#handle) : this.#tlsServer()
+        if ('socketPath' in address) await prepareSocket(address.socketPath)
+        await listen(server, address)
+        this.#servers.push({ server, address })
+      }
+    } catch (error) {
+      this.stopAccepting()
+      throw error
+    }
+  }
+
+  /** Reads certificate and key again; connections that exist keep the old ones. */
+  reloadCertificate(): void {
+    const context = this.#tlsFiles()
+    for (const { server } of this.#servers) if ('setSecureContext' in server) server.setSecureContext(context)
+  }
+
+  /** Takes no new connections and closes those that are idle. */
+  stopAccepting(): void {
+    for (const { server } of this.#servers) {
+      server.close()
+      server.closeIdleConnections()
+    }
+  }
+
+  /** Waits until all connections have ended; those that have not within `patience` milliseconds are cut. */
+  async drain(patience: number): Promise<void> {
+    const cut = setTimeout(() => this.#servers.forEach(({ server }) => server.closeAllConnections()), patience)
+    await Promise.all(
+      this.#servers.map(({ server }) => {
+        server.closeIdleConnections()
+        return closed(server)
+      }),
+    )
+    clearTimeout(cut)
+  }
+
+  #tlsServer(): TlsServer {
+    const server = createTlsServer(
+      { ...limits, ...this.#tlsFiles(), minVersion: 'TLSv1.2', handshakeTimeout },
+      this.#handle,
+    )
+    server.on('tlsClientError', (_error, socket) => socket.destroy())
+    return server
+  }
+
+  #tlsFiles(): { cert: string; key: string } {
+    const { certificateFile, keyFile } = this.#config.tls!
+    return { cert: readTextFile(certificateFile, 'certificate'), key: readTextFile(keyFile, 'key') }
+  }
+}
+
+function closed(server: Server | TlsServer): Promise<void> {
+  return new Promise((resolve) => {
+    const check = setInterval(() => {
+      server.closeIdleConnections()
+      server.getConnections((_error, count) => {
+        if (count > 0) return
+        clearInterval(check)
+        resolve()
+      })
+    }, 10)
+  })
+}
+
+async function listen(server: Server | TlsServer, address: Address): Promise<void> {
+  const where = 'socketPath' in address ? { path: address.socketPath } : { host: address.host, port: address.port }
+  const mask = process.umask(0o177) // a unix socket has its final mode from the first moment
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(where, resolve)
+    })
+  } catch (error) {
+    throw new Unavailable(`Control cannot listen on ${JSON.stringify(address)}: ${(error as Error).message}`, {
+      remedy: 'Stop what uses the address, or change "listen" in the configuration.',
+      cause: error,
+    })
+  } finally {
+    process.umask(mask)
+  }
+  if ('socketPath' in address) chmodSync(address.socketPath, 0o600)
+}
+
+/** Makes the folder and removes a socket that nobody serves any more. */
+async function prepareSocket(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > 107) {
+    throw new InvalidInput(`The socket path ${path} is longer than the 107 bytes that Linux takes`, {
+      remedy: 'Choose a shorter path.',
+    })
+  }
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  const alive = await new Promise<boolean>((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => (socket.destroy(), resolve(true)))
+    socket.once('error', () => resolve(false))
+  })
+  if (alive) throw new Conflict(`Another process serves ${path}`, { remedy: 'Stop it, or choose another socketPath.' })
+  rmSync(path, { force: true })
+}

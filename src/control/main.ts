@@ -1,0 +1,57 @@
+import { Command } from 'commander'
+import { asCarbonadoError, createLogger, type Logger } from '../base/index.ts'
+import { backupStore, restoreStore } from '../store/index.ts'
+import { readConfig, type ControlConfig } from './config.ts'
+import { startControl, storeFileOf } from './control.ts'
+import { features } from './features.ts'
+
+const logger = createLogger('control')
+
+async function serve(config: ControlConfig): Promise<void> {
+  const control = await startControl(config, { logger, features })
+  logger.notice({ urls: control.urls }, 'control serves')
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      logger.notice({ signal }, 'control stops')
+      control.stop().then(() => process.exit(0), fail)
+    })
+  }
+  process.on('SIGHUP', () => reload(control, logger))
+}
+
+function reload(control: { reload(): void }, log: Logger): void {
+  try {
+    control.reload()
+    log.notice('tokens and certificate were read again')
+  } catch (error) {
+    log.error({ err: error }, 'tokens and certificate stay as they were')
+  }
+}
+
+function fail(thrown: unknown): never {
+  const error = asCarbonadoError(thrown)
+  logger.fatal({ err: error, remedy: error.remedy }, error.message)
+  process.exit(1)
+}
+
+const program = new Command('control')
+  .description("Serves Carbonado's API and runs its controllers.")
+  .requiredOption('--config <file>', 'configuration, a JSON file')
+  .action(async ({ config }: { config: string }) => serve(readConfig(config)))
+program
+  .command('backup <file>')
+  .description('write a consistent copy of the store to a new file; control may be running')
+  .action((file: string) => {
+    backupStore(storeFileOf(readConfig(program.opts<{ config: string }>().config)), file)
+    process.stdout.write(`The store was copied to ${file}\n`)
+  })
+program
+  .command('restore <file>')
+  .description('replace the store by a backup; control must not be running')
+  .action((file: string) => {
+    const kept = restoreStore(file, storeFileOf(readConfig(program.opts<{ config: string }>().config)))
+    process.stdout.write(`The store was restored from ${file}${kept ? `; the old one is kept as ${kept}` : ''}\n`)
+  })
+
+process.on('unhandledRejection', fail)
+await program.parseAsync().catch(fail)

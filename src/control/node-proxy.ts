@@ -1,0 +1,86 @@
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Agent } from 'undici'
+import { Node } from '../api/index.ts'
+import { InvalidInput, Unavailable } from '../base/index.ts'
+import type { EmbeddedStore } from '../store/index.ts'
+import { readTextFile, type ControlConfig } from './config.ts'
+
+const agentTimeout = 10_000
+
+/** Passes GETs on to the agent of a node, so that clients need no way to the nodes and no token of theirs. */
+export class NodeProxy {
+  readonly #store: EmbeddedStore
+  readonly #agents: Agent | undefined
+  readonly #tokenFile: string | undefined
+
+  /** Without `agentCaFile` no agent can be trusted, and all requests are refused. */
+  constructor(store: EmbeddedStore, config: ControlConfig) {
+    this.#store = store
+    this.#tokenFile = config.agentTokenFile
+    if (config.agentCaFile) {
+      const ca = readTextFile(config.agentCaFile, 'agent certificate authority')
+      this.#agents = new Agent({ connect: { ca, timeout: agentTimeout }, connections: 8 })
+    }
+  }
+
+  addRoutes(app: FastifyInstance): void {
+    const node = `/apis/${Node.group}/${Node.version}/${Node.plural}/:name/proxy`
+    app.get(`${node}/*`, (request, reply) => this.#pass(request, reply))
+  }
+
+  async close(): Promise<void> {
+    await this.#agents?.destroy()
+  }
+
+  async #pass(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { name, '*': rest } = request.params as { name: string; '*': string }
+    const path = agentPath(rest, request.raw.url!)
+    const address = await this.#addressOf(name)
+    if (!this.#agents) {
+      throw new Unavailable('Control has no authority to check agents against', { remedy: 'Set agentCaFile.' })
+    }
+    try {
+      const { statusCode, headers, body } = await this.#agents.request({
+        origin: `https://${address}`,
+        path,
+        method: 'GET',
+        headers: this.#headers(),
+        headersTimeout: agentTimeout,
+        bodyTimeout: agentTimeout,
+      })
+      reply.code(statusCode).header('content-type', headers['content-type'] ?? 'application/octet-stream')
+      return await reply.send(Readable.from(body))
+    } catch (error) {
+      throw new Unavailable(`The agent of node "${name}" at ${address} does not answer: ${(error as Error).message}`, {
+        remedy: `Check on the node that the agent runs and that control can reach ${address}.`,
+        cause: error,
+      })
+    }
+  }
+
+  async #addressOf(name: string): Promise<string> {
+    const node = await this.#store.get(Node, { name })
+    const address = node.status?.agent?.address
+    if (address && /^(\[[0-9a-fA-F:.]+\]|[-A-Za-z0-9.]+):\d{1,5}$/.test(address)) return address
+    throw new Unavailable(`The agent of node "${name}" has not told where it is`, {
+      remedy: 'Start the agent on the node.',
+    })
+  }
+
+  #headers(): Record<string, string> {
+    if (!this.#tokenFile) return {}
+    return { authorization: `Bearer ${readTextFile(this.#tokenFile, 'agent token').trim()}` }
+  }
+}
+
+/** The path for the agent, with the query. Refuses anything that could be read as another path. */
+function agentPath(rest: string, url: string): string {
+  if (!/^[-\w./]*$/.test(rest) || rest.split('/').includes('..')) {
+    throw new InvalidInput('The path for the agent has characters or steps that are not allowed', {
+      remedy: 'Use letters, digits, "-", "_", "." and "/".',
+    })
+  }
+  const query = url.indexOf('?')
+  return `/${rest}${query === -1 ? '' : url.slice(query)}`
+}

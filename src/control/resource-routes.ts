@@ -1,0 +1,139 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { apiVersionOf, type KindDefinition, type KubeObject } from '../api/index.ts'
+import { InvalidInput } from '../base/index.ts'
+import type { DeleteOptions, EmbeddedStore, ObjectReference } from '../store/index.ts'
+import { listQueryOf, refuseDryRun } from './query.ts'
+import { bodyObject, demandContentType } from './request-body.ts'
+import { demand, type Verb } from './roles.ts'
+import type { WatchServer } from './watch-server.ts'
+
+type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
+
+/** Serves a kind by the conventions of the Kubernetes API; see the paths in `addKindRoutes`. */
+export function addKindRoutes(
+  app: FastifyInstance,
+  kind: KindDefinition,
+  store: EmbeddedStore,
+  watches: WatchServer,
+): void {
+  const root = `/apis/${kind.group}/${kind.version}`
+  const all = `${root}/${kind.plural}`
+  const collection = kind.namespaced ? `${root}/namespaces/:namespace/${kind.plural}` : all
+  const handlers = new KindHandlers(kind, store, watches)
+  const read = handlers.guard('read')
+  app.get(collection, { onRequest: read }, handlers.list)
+  if (kind.namespaced) app.get(all, { onRequest: read }, handlers.list)
+  app.post(collection, { onRequest: handlers.guard('create') }, handlers.create)
+  app.get(`${collection}/:name`, { onRequest: read }, handlers.get)
+  app.put(`${collection}/:name`, { onRequest: handlers.guard('update') }, handlers.update)
+  app.patch(`${collection}/:name`, { onRequest: handlers.guard('update') }, handlers.patch)
+  app.delete(`${collection}/:name`, { onRequest: handlers.guard('delete') }, handlers.delete)
+  if (!kind.hasStatus) return
+  app.get(`${collection}/:name/status`, { onRequest: read }, handlers.get)
+  app.put(`${collection}/:name/status`, { onRequest: handlers.guard('status') }, handlers.updateStatus)
+  app.patch(`${collection}/:name/status`, { onRequest: handlers.guard('status') }, handlers.patchStatus)
+}
+
+class KindHandlers {
+  readonly #kind: KindDefinition
+  readonly #store: EmbeddedStore
+  readonly #watches: WatchServer
+
+  constructor(kind: KindDefinition, store: EmbeddedStore, watches: WatchServer) {
+    this.#kind = kind
+    this.#store = store
+    this.#watches = watches
+  }
+
+  guard(verb: Verb): (request: FastifyRequest) => Promise<void> {
+    return async (request) => demand(request.caller!, verb, this.#kind)
+  }
+
+  readonly get: Handler = (request) => this.#store.get(this.#kind, referenceOf(request))
+
+  readonly list: Handler = async (request, reply) => {
+    const query = listQueryOf(request, referenceOf(request).namespace)
+    if (query.watch) return this.#watches.serve(this.#kind, query, reply)
+    const { items, ...metadata } = this.#store.listShared(this.#kind, query.list)
+    return { kind: `${this.#kind.kind}List`, apiVersion: apiVersionOf(this.#kind), metadata, items }
+  }
+
+  readonly create: Handler = async (request, reply) => {
+    demandContentType(request, 'application/json')
+    refuseDryRun(request)
+    const object = this.#objectOf(request)
+    reply.code(201)
+    return this.#store.create(this.#kind, object)
+  }
+
+  readonly update: Handler = async (request) => {
+    demandContentType(request, 'application/json')
+    refuseDryRun(request)
+    return this.#store.update(this.#kind, this.#objectOf(request))
+  }
+
+  readonly updateStatus: Handler = async (request) => {
+    demandContentType(request, 'application/json')
+    refuseDryRun(request)
+    return this.#store.updateStatus(this.#kind, this.#objectOf(request))
+  }
+
+  readonly patch: Handler = async (request) => {
+    demandContentType(request, 'application/merge-patch+json')
+    refuseDryRun(request)
+    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request))
+  }
+
+  readonly patchStatus: Handler = async (request) => {
+    demandContentType(request, 'application/merge-patch+json')
+    refuseDryRun(request)
+    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request), { subresource: 'status' })
+  }
+
+  readonly delete: Handler = async (request) => {
+    refuseDryRun(request)
+    return this.#store.delete(this.#kind, referenceOf(request), deleteOptionsOf(request))
+  }
+
+  /** The object in the body, which must not contradict the path. */
+  #objectOf(request: FastifyRequest): KubeObject {
+    const { name, namespace } = referenceOf(request)
+    const object = bodyObject(request) as unknown as KubeObject
+    const metadata: unknown = object.metadata
+    if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) {
+      throw new InvalidInput('The object has no metadata', { remedy: 'Set metadata.name.' })
+    }
+    const own = object.metadata
+    for (const [what, inPath, inBody] of [
+      ['name', name, own.name],
+      ['namespace', namespace, own.namespace],
+    ] as const) {
+      if (!inPath || inBody === undefined || inBody === inPath) continue
+      throw new InvalidInput(`metadata.${what} is "${inBody}", but the path says "${inPath}"`, {
+        remedy: `Correct the path or metadata.${what}.`,
+      })
+    }
+    return { ...object, metadata: { ...own, name: own.name ?? name, ...(namespace ? { namespace } : {}) } }
+  }
+}
+
+function referenceOf(request: FastifyRequest): ObjectReference {
+  return request.params as ObjectReference
+}
+
+function deleteOptionsOf(request: FastifyRequest): DeleteOptions {
+  if (request.body === undefined || request.body === null) return {}
+  const { preconditions = {}, dryRun, kind = 'DeleteOptions' } = bodyObject(request)
+  if (dryRun !== undefined) throw new InvalidInput('dryRun is not supported', { remedy: 'Leave dryRun out.' })
+  if (kind !== 'DeleteOptions' || typeof preconditions !== 'object' || preconditions === null) {
+    throw new InvalidInput('The body of a delete is not a DeleteOptions', {
+      remedy: 'Send {"kind": "DeleteOptions", "preconditions": {"uid": "...", "resourceVersion": "..."}} or nothing.',
+    })
+  }
+  const { uid, resourceVersion } = preconditions as Record<string, unknown>
+  for (const [name, value] of Object.entries({ uid, resourceVersion })) {
+    if (value === undefined || value === null || typeof value === 'string') continue
+    throw new InvalidInput(`preconditions.${name} is not text`, { remedy: `Correct preconditions.${name}.` })
+  }
+  return { uid: (uid as string | null) ?? undefined, resourceVersion: (resourceVersion as string | null) ?? undefined }
+}

@@ -1,0 +1,29 @@
+import { Endpoint, Event, Node, type KindDefinition } from '../api/index.ts'
+import { Forbidden } from '../base/index.ts'
+import type { Caller } from './tokens.ts'
+
+/** What is done to an object: `status` writes status only. */
+export type Verb = 'read' | 'create' | 'update' | 'status' | 'delete'
+
+const agentWrites: { kind: KindDefinition; verbs: Verb[] }[] = [
+  { kind: Endpoint, verbs: ['create', 'update', 'status', 'delete'] },
+  { kind: Node, verbs: ['create', 'update', 'status'] },
+  { kind: Event, verbs: ['create', 'update'] },
+]
+
+/** Whether a role may do this: everybody reads; viewers nothing else; only admins take nodes away. */
+export function mayDo({ role }: Caller, verb: Verb, kind: KindDefinition): boolean {
+  if (verb === 'read' || role === 'admin') return true
+  if (role === 'operator') return !(kind.kind === Node.kind && verb === 'delete')
+  if (role !== 'agent') return false
+  return agentWrites.some((entry) => entry.kind.kind === kind.kind && entry.verbs.includes(verb))
+}
+
+/** Throws Forbidden when the caller may not do this. */
+export function demand(caller: Caller, verb: Verb, kind: KindDefinition): void {
+  if (mayDo(caller, verb, kind)) return
+  const what = verb === 'status' ? `write the status of ${kind.plural}` : `${verb} ${kind.plural}`
+  throw new Forbidden(`User "${caller.user}" (${caller.role}) may not ${what}`, {
+    remedy: 'Use a token whose role allows it.',
+  })
+}

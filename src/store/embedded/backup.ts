@@ -1,0 +1,62 @@
+import { closeSync, copyFileSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { Conflict } from '../../base/index.ts'
+import { jumpVersion, lockFile, openChecked } from './database.ts'
+
+/** Writes a consistent copy of a store to a new file; the store may be in use. Throws Conflict when the file exists. */
+export function backupStore(storeFile: string, backupFile: string): void {
+  refuseExisting(backupFile)
+  const connection = openChecked(storeFile, true)
+  try {
+    connection.prepare('VACUUM INTO ?').run(backupFile)
+  } finally {
+    connection.close()
+  }
+  syncFile(backupFile)
+}
+
+/**
+ * Puts a backup in the place of a store that is not in use; returns where the old store was moved, if there was one.
+ * Versions go on from the wall clock in microseconds, far above any that was given out after the backup, so that a
+ * client that saw those is told to list again. Throws Internal when the backup is damaged, Conflict when in use.
+ */
+export function restoreStore(backupFile: string, storeFile: string): string | undefined {
+  openChecked(backupFile, true).close()
+  const lock = lockFile(`${storeFile}.lock`)
+  try {
+    const incoming = `${storeFile}.incoming`
+    rmSync(incoming, { force: true })
+    copyFileSync(backupFile, incoming)
+    const connection = openChecked(incoming)
+    jumpVersion(connection, Date.now() * 1000)
+    connection.exec('PRAGMA journal_mode = DELETE') // one file without companions, so that one rename moves it
+    connection.close()
+    syncFile(incoming)
+    const kept = setAside(storeFile)
+    renameSync(incoming, storeFile)
+    syncFile(dirname(storeFile))
+    return kept
+  } finally {
+    lock.close()
+  }
+}
+
+function setAside(storeFile: string): string | undefined {
+  if (!existsSync(storeFile)) return undefined
+  const kept = `${storeFile}.before-restore-${new Date().toISOString().replaceAll(/[:.]/g, '')}`
+  for (const suffix of ['-wal', '-shm', '']) {
+    if (existsSync(storeFile + suffix)) renameSync(storeFile + suffix, kept + suffix)
+  }
+  return kept
+}
+
+function refuseExisting(file: string): void {
+  if (!existsSync(file)) return
+  throw new Conflict(`${file} already exists`, { remedy: 'Choose another file name, or move the file away.' })
+}
+
+function syncFile(path: string): void {
+  const descriptor = openSync(path, 'r')
+  fsyncSync(descriptor)
+  closeSync(descriptor)
+}

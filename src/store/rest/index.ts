@@ -1,0 +1,3 @@
+export * from './rest-client.ts'
+export * from './rest-store.ts'
+export * from './status.ts'

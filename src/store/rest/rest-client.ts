@@ -1,0 +1,197 @@
+import { readFileSync } from 'node:fs'
+import { Pool, type Dispatcher } from 'undici'
+import { CarbonadoError, InvalidInput, Unavailable } from '../../base/index.ts'
+import { errorOf } from './status.ts'
+
+/** How to reach a Kubernetes-style server. */
+export interface RestOptions {
+  /** `https://HOST:PORT`, `http://HOST:PORT` or `unix:///PATH`. */
+  server: string
+  /** PEM text of the authorities that may sign the server's certificate; absent: those of the system. */
+  ca?: string
+  /** File with the same. */
+  caFile?: string
+  /** Bearer token, or the file that holds it (read again every minute, so that it can be replaced). */
+  token?: string
+  tokenFile?: string
+  /** Do not check the server's certificate. */
+  insecure?: boolean
+  /** Milliseconds until a request without an answer is Unavailable; 10 000 unless told. */
+  timeout?: number
+  /** Milliseconds without a line, bookmarks included, until a watch is Unavailable; 95 000 unless told. */
+  watchIdleTimeout?: number
+}
+
+/** A request with a JSON body. */
+export interface RestRequest {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** With the query string. */
+  path: string
+  body?: unknown
+  contentType?: string
+}
+
+const tokenLifetime = 60_000
+
+/** JSON requests over kept-alive connections; every failure is a CarbonadoError. */
+export class RestClient {
+  readonly #options: RestOptions
+  readonly #pool: Pool
+  readonly #timeout: number
+  #token: { value: string; readAt: number } | undefined
+
+  /** Opens no connection yet. Throws InvalidInput for a server or files that cannot be right. */
+  constructor(options: RestOptions) {
+    this.#options = options
+    this.#timeout = options.timeout ?? 10_000
+    this.#pool = makePool(options, this.#timeout)
+  }
+
+  /** Sends a request and returns the JSON that was answered. Throws what the server's Status says, or Unavailable. */
+  async json<T>(request: RestRequest): Promise<T> {
+    try {
+      return await this.#json<T>(request)
+    } catch (error) {
+      // A kept connection may have been closed just when it was taken again; reading twice does no harm.
+      if (request.method === 'GET' && isClosedConnection(error)) return this.#json<T>(request)
+      throw error
+    }
+  }
+
+  async #json<T>(request: RestRequest): Promise<T> {
+    const signal = AbortSignal.timeout(this.#timeout)
+    const { statusCode, body } = await this.#send(request, signal)
+    const text = await body.text().catch((error: unknown) => {
+      throw this.#unavailable(error, signal)
+    })
+    return parse<T>(statusCode, text)
+  }
+
+  /** Opens a stream (a watch). `signal` ends it; then errors from reading the stream are to be ignored. */
+  async stream(path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    const opening = new AbortController()
+    const late = setTimeout(() => opening.abort(), this.#timeout)
+    const ended = AbortSignal.any([opening.signal, signal])
+    try {
+      const { statusCode, body } = await this.#send(
+        { method: 'GET', path },
+        ended,
+        this.#options.watchIdleTimeout ?? 95_000,
+      )
+      if (statusCode === 200) return body
+      const text = await body.text().catch((error: unknown) => {
+        throw this.#unavailable(error, ended)
+      })
+      return parse(statusCode, text)
+    } finally {
+      clearTimeout(late)
+    }
+  }
+
+  /** Makes an Unavailable of a connection problem. */
+  unavailable(error: unknown): CarbonadoError {
+    return this.#unavailable(error, undefined)
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy()
+  }
+
+  async #send(
+    request: RestRequest,
+    signal: AbortSignal,
+    bodyTimeout = this.#timeout,
+  ): Promise<Dispatcher.ResponseData> {
+    const { method, path, body, contentType = 'application/json' } = request
+    try {
+      return await this.#pool.request({
+        method,
+        path,
+        signal,
+        headers: this.#headers(body === undefined ? undefined : contentType),
+        body: body === undefined ? undefined : JSON.stringify(body),
+        headersTimeout: this.#timeout,
+        bodyTimeout,
+      })
+    } catch (error) {
+      throw this.#unavailable(error, signal)
+    }
+  }
+
+  #headers(contentType: string | undefined): Record<string, string> {
+    const headers: Record<string, string> = { accept: 'application/json' }
+    if (contentType) headers['content-type'] = contentType
+    const token = this.#options.token ?? this.#tokenFromFile()
+    if (token) headers.authorization = `Bearer ${token}`
+    return headers
+  }
+
+  #tokenFromFile(): string | undefined {
+    if (this.#options.tokenFile === undefined) return undefined
+    if (!this.#token || Date.now() - this.#token.readAt > tokenLifetime) {
+      this.#token = { value: readText(this.#options.tokenFile, 'token').trim(), readAt: Date.now() }
+    }
+    return this.#token.value
+  }
+
+  #unavailable(error: unknown, signal: AbortSignal | undefined): CarbonadoError {
+    if (error instanceof CarbonadoError) return error
+    const why = signal?.aborted ? `no answer within ${this.#timeout / 1000} s` : (error as Error).message
+    return new Unavailable(`${this.#options.server} does not answer: ${why}`, {
+      remedy: 'Check that control runs, that its address is right and that the network lets you reach it.',
+      cause: error,
+    })
+  }
+}
+
+function makePool(options: RestOptions, timeout: number): Pool {
+  const { origin, socketPath } = parseServer(options.server)
+  const ca =
+    options.ca ?? (options.caFile === undefined ? undefined : readText(options.caFile, 'certificate authority'))
+  return new Pool(origin, {
+    connect: { socketPath, ca, rejectUnauthorized: !options.insecure, timeout, keepAlive: true },
+    keepAliveTimeout: 60_000,
+    pipelining: 1,
+  })
+}
+
+function parseServer(server: string): { origin: string; socketPath?: string } {
+  const unix = /^unix:\/\/(\/.+)$/.exec(server)
+  if (unix) return { origin: 'http://localhost', socketPath: unix[1] }
+  const url = URL.parse(server)
+  if (url && (url.protocol === 'https:' || url.protocol === 'http:') && url.pathname === '/')
+    return { origin: url.origin }
+  throw new InvalidInput(`"${server}" is not the address of a server`, {
+    remedy: 'Write https://HOST:PORT or unix:///PATH.',
+  })
+}
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new InvalidInput(`The ${what} file ${file} cannot be read: ${(error as Error).message}`, {
+      remedy: 'Correct the path or the permissions.',
+      cause: error,
+    })
+  }
+}
+
+function parse<T>(statusCode: number, text: string): T {
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch {
+    if (statusCode < 300)
+      throw new Unavailable('The server answered with something that is not JSON', {
+        remedy: 'Check that the address is that of control and not of something else.',
+      })
+  }
+  if (statusCode >= 300) throw errorOf(statusCode, body)
+  return body as T
+}
+
+function isClosedConnection(error: unknown): boolean {
+  const code = ((error as Error).cause as { code?: string } | undefined)?.code
+  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE'
+}
