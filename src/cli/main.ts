@@ -1,0 +1,45 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { InvalidInput } from '../base/index.ts'
+import { errorText } from './error-text.ts'
+import { exitCodes } from './exit-code.ts'
+import { verbOf } from './global-flags.ts'
+import { runDctl, type AddVerbs } from './program.ts'
+import { processWorld } from './world.ts'
+
+const isBundled = process.env.CARBONADO_BUNDLED !== undefined // set when bundling
+const fromRepository = (path: string): URL => new URL(`${isBundled ? '..' : '../..'}/${path}`, import.meta.url)
+
+/**
+ * The lab is part of the source tree, not of an installed dctl, and starts programs from that tree. So `lab` is only
+ * looked for when it is asked for, and a bundle hands the whole command line over to the sources beside it.
+ */
+async function main(args: string[]): Promise<number | undefined> {
+  if (verbOf(args) !== 'lab') return runDctl(args, processWorld())
+  const lab = fromRepository('lab/cli.ts')
+  if (!existsSync(fileURLToPath(lab))) return noLab()
+  if (!isBundled) return runDctl(args, processWorld(), ((await import(lab.href)) as LabModule).addLabCommand)
+  await import(fromRepository('src/cli/main.ts').href)
+  return undefined
+}
+
+interface LabModule {
+  addLabCommand: AddVerbs
+}
+
+function noLab(): number {
+  const error = new InvalidInput('the lab is not part of an installed dctl', {
+    remedy: 'Run bin/dctl in a checkout of the sources.',
+  })
+  process.stderr.write(`${errorText(error, { debug: false })}\n`)
+  return exitCodes.InvalidInput
+}
+
+// A reader that has seen enough (`dctl event list | head`) closes the pipe; that is not an error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+const exitCode = await main(process.argv.slice(2))
+if (exitCode !== undefined) process.exitCode = exitCode

@@ -1,0 +1,85 @@
+import type { Endpoint } from '../../api/index.ts'
+import { formatAttainment, formatRate } from '../../guarantee/index.ts'
+import { formatAge, formatLabels, renderFields } from '../../verb/index.ts'
+import { dropReasons } from '../engine.ts'
+import { addressesOf, endpointColumns, gatewaysOf, stateOf, type EndpointRow } from './endpoint-columns.ts'
+import { totalDrops, type LiveEndpoint } from './live-endpoints.ts'
+
+/** The text of `endpoint describe`. */
+export function describeEndpoint(row: EndpointRow, now: Date): string {
+  const parts = [renderFields(identity(row, now)), ...refusal(row.endpoint), bandwidth(row)]
+  if (row.live) parts.push(traffic(row.live), drops(row.live))
+  return parts.join('\n\n')
+}
+
+function identity(row: EndpointRow, now: Date): [string, string | number | undefined][] {
+  const { endpoint } = row
+  const { metadata, spec, status } = endpoint
+  const holder = spec.holder
+  return [
+    ['Name', metadata.name],
+    ['Namespace', metadata.namespace],
+    ['Labels', formatLabels(metadata.labels)],
+    ['State', stateOf(endpoint)],
+    ['Kind', spec.isStatic ? 'static: keeps its addresses and MAC when no container holds it' : 'dynamic'],
+    ['Network', spec.networkName],
+    ['VLAN', cellOf(row, 'VLAN') ?? 'untagged'],
+    ['Addresses', addressesOf(endpoint).join(', ')],
+    ['Gateways', gatewaysOf(row).join(', ')],
+    ['MAC', cellOf(row, 'MAC')],
+    ['Node', spec.nodeName],
+    ['Container', holder && `${holder.containerId} (interface ${holder.interfaceName})`],
+    ['Pod', holder?.pod && `${holder.pod.namespace}/${holder.pod.name}`],
+    ['Host interface', status?.attachment?.hostInterface],
+    ['Attached for', formatAge(status?.attachment?.since, now)],
+    ['Age', formatAge(metadata.creationTimestamp, now)],
+  ]
+}
+
+function cellOf(row: EndpointRow, header: string): string | number | undefined {
+  return endpointColumns.find((column) => column.header === header)!.value(row)
+}
+
+function refusal({ status }: Endpoint): string[] {
+  const allocation = status?.allocation
+  if (allocation?.state !== 'Refused') return []
+  return [`Refused: ${allocation.message}${allocation.remedy ? `\n  ${allocation.remedy}` : ''}`]
+}
+
+function bandwidth(row: EndpointRow): string {
+  const { endpoint, live } = row
+  const allocation = endpoint.status?.allocation
+  const given = allocation?.state === 'Allocated' ? allocation : undefined
+  const floor = live?.bandwidthFloor ?? given?.bandwidthFloor
+  const cap = live ? live.bandwidthCap : given?.bandwidthCap
+  const fields: [string, string | number | undefined][] = [
+    ['Tier', cellOf(row, 'PERF-TIER')],
+    ['Promised', floor === undefined ? undefined : floor === 0 ? 'best effort' : formatRate(floor)],
+    ['Cap', cap === undefined ? 'none' : `${formatRate(cap)} each way`],
+    ['Delivered', live && `${formatRate(live.rates.delivered)} in the last second`],
+    ['Attainment', live && attainmentText(live)],
+  ]
+  return `Bandwidth (floors are promised for what the node sends)\n${renderFields(fields, '  ')}`
+}
+
+function attainmentText({ windows }: LiveEndpoint): string {
+  if (windows.withDemand === 0) return '- (no one-second window with demand yet)'
+  return `${formatAttainment(windows)} (${windows.attained} of ${windows.withDemand} one-second windows with demand)`
+}
+
+function traffic(live: LiveEndpoint): string {
+  const line = (packets: number, bytes: number, rate: number): string =>
+    `${packets} packets, ${bytes} bytes, ${formatRate(rate)} in the last second`
+  return `Traffic\n${renderFields(
+    [
+      ['Sent', line(live.sentPackets, live.sentBytes, live.rates.sent)],
+      ['Received', line(live.receivedPackets, live.receivedBytes, live.rates.received)],
+    ],
+    '  ',
+  )}`
+}
+
+function drops(live: LiveEndpoint): string {
+  const fields = dropReasons.map((reason): [string, number] => [reason, live.drops[reason] ?? 0])
+  return `Drops (packets): ${totalDrops(live)}\n${renderFields(fields, '  ')}`
+}

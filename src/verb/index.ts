@@ -1,0 +1,5 @@
+export * from './age.ts'
+export * from './context.ts'
+export * from './flags.ts'
+export * from './output.ts'
+export * from './table.ts'
