@@ -1,14 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Conflict } from '../base/index.ts'
-import {
-  dropReasons,
-  type AttachedEndpoint,
-  type AttachRequest,
-  type DropReason,
-  type EndpointCounters,
-  type EngineProblem,
-  type NetworkEngine,
-} from './engine.ts'
+import { zeroCounters } from './counters.ts'
+import type { AttachedEndpoint, AttachRequest, EndpointCounters, EngineProblem, NetworkEngine } from './engine.ts'
 
 /** What a fake engine keeps where the real one keeps it in the kernel: it outlives the engine object. */
 export interface FakeKernel {
@@ -67,20 +60,6 @@ export class FakeEngine implements NetworkEngine {
   }
 
   async stop(): Promise<void> {}
-}
-
-/** Counters of an endpoint that has not moved a byte. */
-export function zeroCounters(endpointId: string): EndpointCounters {
-  return {
-    endpointId,
-    sentBytes: 0,
-    sentPackets: 0,
-    receivedBytes: 0,
-    receivedPackets: 0,
-    drops: Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>,
-    deliveredBytes: 0,
-    windows: { withDemand: 0, attained: 0 },
-  }
 }
 
 function describe(request: AttachRequest): AttachedEndpoint {

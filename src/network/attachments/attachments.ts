@@ -249,6 +249,7 @@ function newRecord(bound: BoundEndpoint, request: AddRequest, allocation: Alloca
     name,
     containerId,
     interfaceName,
+    networkName: bound.networkName,
     cniNetwork,
     request: attach,
     add: withoutUndefined(request),

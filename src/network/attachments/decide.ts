@@ -139,6 +139,7 @@ function foundRecord(attached: AttachedEndpoint): JournalRecord {
     name,
     containerId: attached.containerId,
     interfaceName: attached.interfaceName,
+    networkName: '',
     request: { ...facts, netns: '', addresses: withPrefix },
     hostInterface,
     mtu: attached.mtu,
@@ -161,5 +162,6 @@ export function adoptedRecord(record: JournalRecord, object: Endpoint, since: st
     if (decision.mtu !== undefined) request.mtu = decision.mtu
   }
   const cniNetwork = annotations[cniNetworkAnnotation]
-  return { ...record, state: 'attached', request, since, ...(cniNetwork ? { cniNetwork } : {}) }
+  const { networkName } = object.spec
+  return { ...record, state: 'attached', networkName, request, since, ...(cniNetwork ? { cniNetwork } : {}) }
 }

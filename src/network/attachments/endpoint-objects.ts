@@ -35,7 +35,7 @@ export interface BoundEndpoint {
   reference: Required<ObjectReference>
   uid: string
   generation: number
-  isStatic: boolean
+  networkName: string
 }
 
 /**
@@ -271,7 +271,12 @@ function referenceTo({ metadata }: Endpoint): Required<ObjectReference> {
 
 function boundFrom(endpoint: Endpoint): BoundEndpoint {
   const { uid, generation } = endpoint.metadata
-  return { reference: referenceTo(endpoint), uid: uid!, generation: generation!, isStatic: endpoint.spec.isStatic }
+  return {
+    reference: referenceTo(endpoint),
+    uid: uid!,
+    generation: generation!,
+    networkName: endpoint.spec.networkName,
+  }
 }
 
 function annotationsFor(request: AddRequest): Record<string, string> {

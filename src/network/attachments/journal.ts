@@ -23,6 +23,8 @@ export interface JournalRecord {
   name: string
   containerId: string
   interfaceName: string
+  /** Network of the endpoint; empty while only the kernel is known. */
+  networkName: string
   /** Name of the CNI network configuration; absent when the endpoint was adopted and nothing tells. */
   cniNetwork?: string
   request: AttachRequest

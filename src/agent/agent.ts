@@ -1,0 +1,132 @@
+import { join } from 'node:path'
+import { Endpoint, type Node } from '../api/index.ts'
+import type { Logger } from '../base/index.ts'
+import { Attachments, currentBootId, openJournal, type Journal } from '../network/attachments/index.ts'
+import { createCniHandler } from '../network/cni/index.ts'
+import type { NetworkEngine } from '../network/engine.ts'
+import { createEndpointMetrics } from '../network/metrics.ts'
+import { createRateSampler } from '../network/rates.ts'
+import { createInformer, RestStore, type ResourceStore } from '../store/index.ts'
+import { loadBearerTokens } from './bearer-tokens.ts'
+import { createCniServer } from './cni-server.ts'
+import type { AgentConfig } from './config.ts'
+import { createLiveApi } from './live-api.ts'
+import { liveEndpoints, readEndpoints } from './live-view.ts'
+import {
+  findNodeProblems,
+  linkRateOf,
+  readNodeFacts,
+  readUplinkFacts,
+  type NodeProbe,
+  type NodeProblem,
+} from './node-check.ts'
+import { NodeRegistration } from './node-registration.ts'
+import { startParts, type Part } from './parts.ts'
+import { version } from './version.ts'
+
+/** Makes the engine of a node; `spec` is that of its Node object, `linkRate` in bits per second. */
+export type EngineFactory = (spec: Node['spec'], linkRate: number) => NetworkEngine
+
+/** What the agent is made of beside its configuration. */
+export interface AgentOptions {
+  config: Readonly<AgentConfig>
+  createEngine: EngineFactory
+  /** Asked by `GET /v1/check` beside the built-in checks. */
+  probes?: NodeProbe[]
+  logger: Logger
+}
+
+/** A running agent. */
+export interface Agent {
+  /** host:port of the live API. */
+  address: string
+  /** Stops gracefully; what is attached stays attached. */
+  stop(): Promise<void>
+}
+
+/** Milliseconds that one request to control may take. */
+const requestTimeout = 5_000
+
+/** Starts an agent: engine, then repair, then the CNI socket, so that no call meets a state that is not repaired. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { config, logger, createEngine } = options
+  const store = new RestStore({ ...config.control, timeout: requestTimeout })
+  const registration = createRegistration(options, store, () => problemsOf(registration.spec))
+  const spec = await registration.learnSpec()
+  const problemsOf = (now: Node['spec']): NodeProblem[] => [
+    ...findNodeProblems(now, readNodeFacts(now.uplinks.pods.interface, config.bpffs)),
+    ...attachments.lostEndpoints().map(lostEndpointProblem),
+  ]
+  const engine = createEngine(spec, linkRateOf(spec, readUplinkFacts(spec.uplinks.pods.interface)))
+  const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
+  const attachments = createAttachments(options, store, engine, journal)
+  const rates = createRateSampler(engine)
+  const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
+    endpoints: () => liveEndpoints(attachments.attached(), engine.counters(), rates),
+    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
+    check: () => runProbes(problemsOf(registration.spec), options.probes ?? []),
+  })
+  const parts: Part[] = [
+    { name: 'store', start: () => {}, stop: () => store.close() },
+    { name: 'journal', start: () => {}, stop: () => journal.close() },
+    { name: 'engine', start: () => engine.start(), stop: () => engine.stop() },
+    { name: 'attachments', start: () => attachments.start(), stop: () => attachments.stop() },
+    { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
+    api,
+    createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
+    registration,
+  ]
+  const running = await startParts(parts, logger)
+  logger.notice(
+    { node: config.nodeName, version, cniSocket: config.cniSocket, api: api.address() },
+    'the agent is ready',
+  )
+  return { address: api.address(), stop: running.stop }
+}
+
+function createRegistration(
+  { config, logger }: AgentOptions,
+  store: ResourceStore,
+  problems: () => NodeProblem[],
+): NodeRegistration {
+  return new NodeRegistration({
+    store,
+    nodeName: config.nodeName,
+    spec: config.node,
+    specFile: join(config.stateDirectory, 'node.json'),
+    report(spec) {
+      const uplink = readUplinkFacts(spec.uplinks.pods.interface)
+      const { carrier, mtu } = uplink
+      const address = config.advertise ?? `${config.listen.host}:${config.listen.port}`
+      return { address, version, linkRate: linkRateOf(spec, uplink), mtu, carrier, problems: problems() }
+    },
+    onSpecChange: () => logger.warn('the spec of this node has changed; restart the agent to use a new uplink or rate'),
+    logger,
+  })
+}
+
+function createAttachments(
+  { config, logger }: AgentOptions,
+  store: ResourceStore,
+  engine: NetworkEngine,
+  journal: Journal,
+): Attachments {
+  const { nodeName } = config
+  const informer = createInformer(store, Endpoint, {
+    selection: { fieldSelector: `spec.nodeName=${nodeName}` },
+    logger,
+  })
+  return new Attachments({ nodeName, store, informer, engine, journal, logger })
+}
+
+async function runProbes(problems: NodeProblem[], probes: NodeProbe[]): Promise<NodeProblem[]> {
+  return [...problems, ...(await Promise.all(probes.map((probe) => probe()))).flat()]
+}
+
+function lostEndpointProblem(name: string): NodeProblem {
+  return {
+    reason: 'EndpointWithoutObject',
+    message: `endpoint ${name} is attached but its Endpoint object is gone, so its addresses may be given to others`,
+    remedy: 'Restart the container that uses it; do not remove the finalizer of an Endpoint that is attached.',
+  }
+}

@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs'
+import { Type, type Static } from '@sinclair/typebox'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { Value } from '@sinclair/typebox/value'
+import { namePattern, Node } from '../api/index.ts'
+import { InvalidInput } from '../base/index.ts'
+
+const path = Type.String({ pattern: '^/' })
+const options = { additionalProperties: false }
+
+/** Configuration file of the agent (JSON). */
+export const AgentConfig = Type.Object(
+  {
+    /** Name of this node's Node object. */
+    nodeName: Type.String({ pattern: namePattern, maxLength: 253 }),
+    /** Spec that the node registers itself with when it has no Node object yet. */
+    node: Type.Optional(Node.schema.properties.spec!),
+    control: Type.Object(
+      {
+        /** https://HOST:PORT or unix:///PATH. */
+        server: Type.String({ pattern: '^(https://|unix:///)' }),
+        caFile: Type.Optional(path),
+        tokenFile: Type.Optional(path),
+      },
+      options,
+    ),
+    /** Holds the journal; must survive restarts of the agent. */
+    stateDirectory: Type.String({ pattern: '^/', default: '/var/lib/carbonado/agent' }),
+    /** Unix socket that the CNI plugin speaks to. */
+    cniSocket: Type.String({ pattern: '^/', default: '/run/carbonado/cni.sock' }),
+    /** Folder in a bpffs for this node's pins. */
+    bpffs: Type.String({ pattern: '^/', default: '/sys/fs/bpf/carbonado' }),
+    /** Folder with the compiled eBPF programs. */
+    programs: Type.String({ pattern: '^/', default: '/usr/lib/carbonado/bpf' }),
+    /** Where the live API listens. */
+    listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65535 }) }, options),
+    /** host:port under which control reaches the live API, where it is not `listen`. */
+    advertise: Type.Optional(Type.String({ pattern: ':[0-9]+$' })),
+    tls: Type.Object({ certificateFile: path, keyFile: path }, options),
+    /** JSON list of {token, user, role} that may read the live API. */
+    tokensFile: path,
+  },
+  options,
+)
+export type AgentConfig = Static<typeof AgentConfig> & { node?: Node['spec'] }
+
+const check = TypeCompiler.Compile(AgentConfig)
+
+/** Reads, completes, checks and freezes the configuration. Throws InvalidInput naming what is wrong. */
+export function loadAgentConfig(file: string): Readonly<AgentConfig> {
+  return parseAgentConfig(readJson(file), file)
+}
+
+/** As loadAgentConfig, for a value that is there already; `origin` names it in errors. */
+export function parseAgentConfig(value: unknown, origin: string): Readonly<AgentConfig> {
+  const config = Value.Default(AgentConfig, Value.Clone(value))
+  if (check.Check(config)) return Object.freeze(config as AgentConfig)
+  const problems = [...check.Errors(config)]
+    .slice(0, 5)
+    .map((error) => `${error.path.slice(1).replaceAll('/', '.') || '(all)'}: ${error.message}`)
+  throw new InvalidInput(`the configuration ${origin} is not valid: ${problems.join('; ')}`, {
+    remedy: 'Correct the named fields; docs/configuration.md lists them all.',
+  })
+}
+
+/** Reads a JSON file. Throws InvalidInput when it is missing or not JSON. */
+export function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    throw new InvalidInput(`cannot read ${file}: ${(error as Error).message}`, {
+      remedy: 'Give the path of a readable JSON file.',
+      cause: error,
+    })
+  }
+}

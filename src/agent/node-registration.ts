@@ -1,0 +1,141 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { apiVersionOf, Node, validate } from '../api/index.ts'
+import { CarbonadoError, NotFound, type Logger } from '../base/index.ts'
+import type { ResourceStore } from '../store/index.ts'
+import type { NodeProblem } from './node-check.ts'
+import type { Part } from './parts.ts'
+
+/** What the agent tells of itself with every heartbeat, but for the time. */
+export type AgentReport = Omit<NonNullable<NonNullable<Node['status']>['agent']>, 'heartbeat'>
+
+/** Settings of the registration. */
+export interface NodeRegistrationOptions {
+  store: ResourceStore
+  nodeName: string
+  /** Spec to register with when there is no Node object. */
+  spec: Node['spec'] | undefined
+  /** Remembers the spec, so that the agent can start while control is away. */
+  specFile: string
+  report: (spec: Node['spec']) => AgentReport & { problems: NodeProblem[] }
+  logger: Logger
+  /** Milliseconds between heartbeats; 10 000 unless told. */
+  interval?: number
+  onSpecChange?: (spec: Node['spec']) => void
+}
+
+/** This node's Node object: made when missing, kept alive with heartbeats. */
+export class NodeRegistration implements Part {
+  readonly name = 'node registration'
+  readonly #options: NodeRegistrationOptions
+  #spec: Node['spec'] | undefined
+  #timer: NodeJS.Timeout | undefined
+  #beating: Promise<void> = Promise.resolve()
+  #isFailing = false
+
+  constructor(options: NodeRegistrationOptions) {
+    this.#options = options
+  }
+
+  /** The spec as last seen. Only after `learnSpec`. */
+  get spec(): Node['spec'] {
+    return this.#spec!
+  }
+
+  /**
+   * Finds out what this node is: from the store, registering it there when it is new; from the last run when control is
+   * away; from the configuration when there was none. Throws NotFound when nobody says.
+   */
+  async learnSpec(): Promise<Node['spec']> {
+    const { logger, spec, nodeName } = this.#options
+    try {
+      this.#adopt((await this.#getOrRegister()).spec)
+    } catch (error) {
+      const known = this.#remembered() ?? spec
+      if (!known) throw error
+      logger.warn({ err: error }, 'control cannot be asked about this node; going on with what is known')
+      this.#spec = validate(Node, nodeObject(nodeName, known)).spec
+    }
+    return this.spec
+  }
+
+  start(): void {
+    const beat = (): void => {
+      this.#beating = this.#beating.then(() => this.#beat())
+    }
+    beat()
+    this.#timer = setInterval(beat, this.#options.interval ?? 10_000)
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#beating
+  }
+
+  async #beat(): Promise<void> {
+    const { store, nodeName, report, logger } = this.#options
+    try {
+      const agent = { ...report(this.spec), heartbeat: new Date().toISOString() }
+      const patch = (): Promise<Node> =>
+        store.patch(Node, { name: nodeName }, { status: { agent } }, { subresource: 'status' })
+      const node = await patch().catch(async (error: unknown) => {
+        if (!isNotFound(error)) throw error
+        await this.#getOrRegister()
+        return patch()
+      })
+      this.#adopt(node.spec)
+      if (this.#isFailing) logger.notice('the heartbeat reaches control again')
+      this.#isFailing = false
+    } catch (error) {
+      if (!this.#isFailing) logger.warn({ err: error }, 'the heartbeat does not reach control')
+      this.#isFailing = true
+    }
+  }
+
+  async #getOrRegister(): Promise<Node> {
+    const { store, nodeName, spec, logger } = this.#options
+    try {
+      return await store.get(Node, { name: nodeName })
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      const known = this.#spec ?? spec
+      if (!known) {
+        throw new NotFound(`there is no Node ${nodeName} and the configuration has no "node" to register it with`, {
+          remedy: 'Create the Node, or write its spec into the configuration of the agent as "node".',
+        })
+      }
+      const node = await store.create(Node, nodeObject(nodeName, known))
+      logger.notice({ node: nodeName }, 'registered this node')
+      return node
+    }
+  }
+
+  #adopt(spec: Node['spec']): void {
+    const isNew = !isDeepStrictEqual(this.#spec, spec)
+    const before = this.#spec
+    this.#spec = spec
+    if (!isNew) return
+    const { specFile, onSpecChange } = this.#options
+    mkdirSync(dirname(specFile), { recursive: true })
+    writeFileSync(`${specFile}.new`, JSON.stringify(spec))
+    renameSync(`${specFile}.new`, specFile)
+    if (before) onSpecChange?.(spec)
+  }
+
+  #remembered(): Node['spec'] | undefined {
+    try {
+      return JSON.parse(readFileSync(this.#options.specFile, 'utf8')) as Node['spec']
+    } catch {
+      return undefined
+    }
+  }
+}
+
+function nodeObject(name: string, spec: Node['spec']): Node {
+  return { apiVersion: apiVersionOf(Node), kind: Node.kind, metadata: { name }, spec }
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof CarbonadoError && error.code === 'NotFound'
+}

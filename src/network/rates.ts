@@ -1,0 +1,51 @@
+import type { EndpointCounters, NetworkEngine } from './engine.ts'
+
+/** Bits per second over the last second. */
+export interface EndpointRates {
+  sent: number
+  received: number
+  delivered: number
+}
+
+/** What there is to say of an endpoint that has not been seen for a whole second. */
+export const noRates: EndpointRates = { sent: 0, received: 0, delivered: 0 }
+
+/** Rates between two readings of the same endpoint that are `seconds` apart; counters that went back mean a new start. */
+export function ratesBetween(before: EndpointCounters, after: EndpointCounters, seconds: number): EndpointRates {
+  const rate = (key: 'sentBytes' | 'receivedBytes' | 'deliveredBytes'): number =>
+    Math.max(0, Math.round(((after[key] - before[key]) * 8) / seconds))
+  return { sent: rate('sentBytes'), received: rate('receivedBytes'), delivered: rate('deliveredBytes') }
+}
+
+/** Rates of all endpoints. */
+export interface RateSampler {
+  rates(endpointId: string): EndpointRates
+  start(): void
+  stop(): void
+}
+
+/** Reads the counters every second and keeps the rates; a reading costs far below a millisecond. */
+export function createRateSampler(engine: Pick<NetworkEngine, 'counters'>, interval = 1_000): RateSampler {
+  let before = new Map<string, EndpointCounters>()
+  let readAt = 0
+  let rates = new Map<string, EndpointRates>()
+  let timer: NodeJS.Timeout | undefined
+  const sample = (): void => {
+    const now = performance.now()
+    const seconds = (now - readAt) / 1000
+    const readings = engine.counters()
+    rates = new Map(
+      readings.flatMap((reading) => {
+        const earlier = before.get(reading.endpointId)
+        return earlier ? [[reading.endpointId, ratesBetween(earlier, reading, seconds)] as const] : []
+      }),
+    )
+    before = new Map(readings.map((reading) => [reading.endpointId, reading]))
+    readAt = now
+  }
+  return {
+    rates: (endpointId) => rates.get(endpointId) ?? noRates,
+    start: () => void (timer ??= setInterval(sample, interval)),
+    stop: () => clearInterval(timer),
+  }
+}
