@@ -38,7 +38,9 @@ export async function addHost(options: HostOptions): Promise<void> {
   const lines = [
     `link set ${cableInterface} mtu ${vlan === 0 ? 1500 : accessMtu} up`,
     // no duplicate address detection: the address is usable at once
-    ...addresses.map((address) => `address add ${address} dev ${cableInterface}${address.includes(':') ? ' nodad' : ''}`),
+    ...addresses.map(
+      (address) => `address add ${address} dev ${cableInterface}${address.includes(':') ? ' nodad' : ''}`,
+    ),
     ...(options.gateway ? [`${isIPv6(options.gateway) ? '-6 ' : ''}route add default via ${options.gateway}`] : []),
   ]
   await exec(insideNetns(netns, ['ip', '-batch', '-']), { input: `${lines.join('\n')}\n` })

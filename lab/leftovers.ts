@@ -76,9 +76,7 @@ function labPins(): string[] {
 
 async function labPrograms(): Promise<string[]> {
   const programs = await execJson<{ id: number; name?: string }[]>(['bpftool', '--json', 'prog', 'show'])
-  return (programs ?? [])
-    .filter(({ name }) => name?.startsWith(`${labPrefix}_`))
-    .map(({ id, name }) => `${id} ${name}`)
+  return (programs ?? []).filter(({ name }) => name?.startsWith(`${labPrefix}_`)).map(({ id, name }) => `${id} ${name}`)
 }
 
 /** A namespace file is its namespace's only while it is mounted; otherwise it is an ordinary empty file. */
@@ -100,7 +98,9 @@ function netnsOf(pid: number): string | undefined {
 }
 
 function allProcesses(): number[] {
-  return readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name)).map(Number)
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map(Number)
 }
 
 function commandLine(pid: number): string {

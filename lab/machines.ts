@@ -50,7 +50,12 @@ export async function killMachine(name: string): Promise<void> {
 }
 
 /** Starts a program in a machine, with its output in the lab's logs; returns the process that it itself is. */
-export async function startProgram(machinePid: number, machine: string, program: string, command: string[]): Promise<ProcessIdentity> {
+export async function startProgram(
+  machinePid: number,
+  machine: string,
+  program: string,
+  command: string[],
+): Promise<ProcessIdentity> {
   const log = programLog(program)
   const cgroup = makeLabCgroup(`${machine}/system`)
   const entry = startDaemon(joiningCgroup(cgroup, insideMachine(machinePid, command)), log)
@@ -95,7 +100,9 @@ function startAndAwaitReady([file, ...args]: [string, ...string[]], logFile: str
   closeSync(log)
   return new Promise((resolve, reject) => {
     const fail = (why: string): void => {
-      reject(new Unavailable(`a machine did not boot: ${why} ${lastLines(logFile)}`, { remedy: `See its log, ${logFile}` }))
+      reject(
+        new Unavailable(`a machine did not boot: ${why} ${lastLines(logFile)}`, { remedy: `See its log, ${logFile}` }),
+      )
     }
     child.on('error', (error) => fail(error.message))
     child.on('exit', (code) => fail(`exit code ${code}.`))

@@ -32,11 +32,11 @@ export const places = {
 /** Where things are inside a node, as its agent and its container runtime see them. */
 export const nodePlaces = {
   agentConfiguration: '/etc/carbonado/agent.json',
-  agentState: '/var/lib/carbonado',
+  agentState: '/var/lib/carbonado/agent',
   cniSocket: '/run/carbonado/cni.sock',
   cniConfiguration: '/etc/cni/net.d/10-carbonado.conflist',
   cniPlugins: '/opt/cni/bin',
-  bpffs: '/sys/fs/bpf',
+  bpffs: '/sys/fs/bpf/carbonado',
   netns: '/run/netns',
   bundles: '/run/containers',
   containerRoot: '/run/container-root',

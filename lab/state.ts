@@ -29,6 +29,7 @@ export interface ContainerState {
   name: string
   node: string
   id: string
+  podUid: string
   interfaceName: string
   namespace: string
   annotations: Record<string, string>
@@ -95,7 +96,9 @@ export class StateFolder<T> {
 
   list(): T[] {
     if (!existsSync(this.#folder)) return []
-    const names = readdirSync(this.#folder).filter((file) => file.endsWith('.json')).sort()
+    const names = readdirSync(this.#folder)
+      .filter((file) => file.endsWith('.json'))
+      .sort()
     return names.flatMap((file) => readJson<T>(join(this.#folder, file)) ?? [])
   }
 
@@ -121,8 +124,6 @@ export function machinePid(name: string): number {
   const identity = machineStates.get(name)
   if (identity && isRunning(identity)) return identity.pid
   throw new NotFound(`the lab has no running machine "${name}"`, {
-    remedy: identity
-      ? `Start it again with: dctl lab start ${name}`
-      : 'See what there is with: dctl lab status',
+    remedy: identity ? `Start it again with: dctl lab start ${name}` : 'See what there is with: dctl lab status',
   })
 }

@@ -1,0 +1,189 @@
+import { mkdirSync } from 'node:fs'
+import { Conflict, InvalidInput } from '../src/base/index.ts'
+import { Node, formatQuantity } from '../src/api/index.ts'
+import { RestStore } from '../src/store/rest/index.ts'
+import { createAuthority } from './certificates.ts'
+import { takeLabDown } from './down.ts'
+import { describeLeftovers, findLeftovers } from './leftovers.ts'
+import { startMachine } from './machines.ts'
+import { labDirectory, places } from './places.ts'
+import { identify, isRunning, waitFor } from './processes.ts'
+import {
+  configureControl,
+  configureNode,
+  controlAddress,
+  controlMachine,
+  createTokens,
+  labConnection,
+  managementPrefixLength,
+  nodeAddress,
+  nodeMac,
+  startAgent,
+  startControl,
+} from './programs.ts'
+import { requireLabRequirements } from './requirements.ts'
+import { readLabState, writeJson, type LabState } from './state.ts'
+import { createSwitch } from './switch.ts'
+
+/** What lab to build. */
+export interface LabOptions {
+  /** How many nodes; 3 unless told. */
+  nodes?: number
+  /** Link rate of each node in bits per second; null is no limit; 1 Gbit/s unless told. */
+  rate?: number | null
+  /** Only switch and nodes, without control and agents. */
+  bare?: boolean
+  /** Told what is being done. */
+  onProgress?: (step: string) => void
+  /** Stops the build and removes what was built. */
+  signal?: AbortSignal
+}
+
+const mostNodes = 50
+
+/**
+ * Builds a lab, or finds that the very same one is up already (`alreadyUp`). What an earlier start or stop left half
+ * done is removed first; a failure or `signal` removes everything again. Throws Conflict when another lab is up.
+ */
+export async function bringLabUp(options: LabOptions = {}): Promise<{ state: LabState; alreadyUp: boolean }> {
+  const wanted = wantedState(options)
+  requireLabRequirements({ bare: wanted.bare })
+  const existing = readLabState()
+  if (existing?.phase === 'up') return { state: agreeWith(existing, wanted), alreadyUp: true }
+  if (existing && isRunning(existing.starter)) {
+    throw new Conflict(`the lab is being started by process ${existing.starter.pid}`, {
+      remedy: 'Wait for it, or end it with: dctl lab down',
+    })
+  }
+  await removeRemains(options)
+  const state = reserve(wanted)
+  await build(state, options)
+  writeJson(places.state, { ...state, phase: 'up' })
+  return { state: { ...state, phase: 'up' }, alreadyUp: false }
+}
+
+/** Settings for booting a node of a lab. */
+export function nodeMachine(name: string, rate: number | null): Parameters<typeof startMachine>[0] {
+  const address = `${nodeAddress(name)}/${managementPrefixLength}`
+  return { name, address, macAddress: nodeMac(name), rate, hasDisk: true }
+}
+
+function wantedState({ nodes = 3, rate = 1e9, bare = false }: LabOptions): LabState {
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > mostNodes) {
+    throw new InvalidInput(`a lab has 1 to ${mostNodes} nodes, not ${nodes}`, { remedy: 'Choose another number.' })
+  }
+  if (rate !== null && !(rate >= 1e6 && rate <= 100e9)) {
+    throw new InvalidInput(`the link rate of a lab is 1M to 100G or none, not ${formatQuantity(rate)}`, {
+      remedy: 'Choose another rate, such as 1G.',
+    })
+  }
+  const names = Array.from({ length: nodes }, (_, index) => `n${index + 1}`)
+  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, rate, bare }
+}
+
+function agreeWith(existing: LabState, wanted: LabState): LabState {
+  const isSame =
+    existing.nodes.length === wanted.nodes.length && existing.rate === wanted.rate && existing.bare === wanted.bare
+  if (isSame) return existing
+  const rate = existing.rate === null ? 'unlimited links' : `links of ${formatQuantity(existing.rate)}bit/s`
+  throw new Conflict(
+    `another lab is up already: ${existing.nodes.length} nodes, ${rate}${existing.bare ? ', bare' : ''}`,
+    {
+      remedy: 'Use it as it is, or remove it first with: dctl lab down',
+    },
+  )
+}
+
+async function removeRemains({ onProgress }: LabOptions): Promise<void> {
+  if (describeLeftovers(await findLeftovers()).length === 0) return
+  onProgress?.('removing what an interrupted lab left')
+  await takeLabDown()
+}
+
+/** Creating the directory is what decides between two that start at the same moment. */
+function reserve(state: LabState): LabState {
+  try {
+    mkdirSync(labDirectory, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    throw new Conflict('another process starts a lab at this moment', { remedy: 'See: dctl lab status' })
+  }
+  writeJson(places.state, state)
+  mkdirSync(places.logs, { mode: 0o700 })
+  mkdirSync(places.control, { mode: 0o700 })
+  return state
+}
+
+async function build(state: LabState, options: LabOptions): Promise<void> {
+  const steps = buildSteps(state, options)
+  const { signal } = options
+  try {
+    // Taking the lab down makes every step that is under way fail; only then is nothing built any more.
+    const interrupted = signal && new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    await (interrupted ? Promise.race([steps, interrupted]) : steps)
+    signal?.throwIfAborted()
+  } catch (error) {
+    await Promise.allSettled([steps, takeLabDown()])
+    await takeLabDown()
+    throw error
+  }
+}
+
+async function buildSteps(state: LabState, { onProgress = () => {}, signal }: LabOptions): Promise<void> {
+  const step = (name: string): void => {
+    signal?.throwIfAborted()
+    onProgress(name)
+  }
+  step(`switch and ${state.nodes.length} nodes`)
+  const tokens = createTokens(state.nodes)
+  await Promise.all([createSwitch(), createAuthority()])
+  await allSettledOrThrow([
+    ...state.nodes.map(async (node) => {
+      if (!state.bare) await configureNode(node, state.rate, tokens)
+      await startMachine(nodeMachine(node, state.rate))
+    }),
+    ...(state.bare ? [] : [configureControl(tokens), startMachine(controlSettings())]),
+  ])
+  if (state.bare) return
+  step('control')
+  await startControl()
+  step('agents')
+  await allSettledOrThrow(state.nodes.map((node) => startAgent(node)))
+  step('nodes to be Ready')
+  await waitForReadyNodes(state.nodes, signal)
+}
+
+function controlSettings(): Parameters<typeof startMachine>[0] {
+  const address = `${controlAddress}/${managementPrefixLength}`
+  return { name: controlMachine, address, macAddress: '0a:77:00:00:01:00', rate: null, hasDisk: false }
+}
+
+/** Waits until control says that these nodes are Ready. Throws Unavailable naming those that are not. */
+export async function waitForReadyNodes(nodes: string[], signal?: AbortSignal, deadline = 20_000): Promise<void> {
+  const store = new RestStore(labConnection()!)
+  let waiting = nodes
+  try {
+    await waitFor(
+      'all nodes to be Ready',
+      async () => {
+        signal?.throwIfAborted()
+        const { items } = await store.list(Node)
+        const ready = items.filter(({ status }) => status?.ready?.state).map(({ metadata }) => metadata.name)
+        waiting = nodes.filter((node) => !ready.includes(node))
+        return waiting.length === 0
+      },
+      { deadline, interval: 50 },
+    )
+  } catch (error) {
+    if (error instanceof Error && waiting.length > 0) error.message += ` (not Ready: ${waiting.join(', ')})`
+    throw error
+  } finally {
+    await store.close()
+  }
+}
+
+/** Waits for all even when one fails, so that nothing goes on behind the caller's back. */
+async function allSettledOrThrow(tasks: Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(tasks)).find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
+}
