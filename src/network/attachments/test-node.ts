@@ -77,6 +77,7 @@ export class TestNode implements AsyncDisposable {
 
   /** As kill -9: the journal's file is let go of and nothing else happens. */
   abandonAgent(): void {
+    void this.attachments.stop() // ends its watch; it may never finish
     this.#journal?.close()
   }
 

@@ -1,0 +1,229 @@
+import { describe, expect, test } from 'vitest'
+import type { Endpoint } from '../../api/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
+import type { NetworkEngine } from '../engine.ts'
+import type { Journal } from './journal.ts'
+import { addRequest, eventually, TestNode, type Interposed } from './test-node.ts'
+
+/**
+ * Kills the agent at every effect it has on the world: right before and right after each call of the store, the engine
+ * and the journal that changes something. From then on nothing of that run has any effect, as after kill -9. The next
+ * run starts on the same store, kernel and journal.
+ */
+class KillSwitch {
+  readonly #killAt: number
+  readonly #died = Promise.withResolvers<void>()
+  #effects = 0
+  isDead = false
+
+  constructor(killAt: number) {
+    this.#killAt = killAt
+  }
+
+  get died(): Promise<void> {
+    return this.#died.promise
+  }
+
+  /** Counts a point at which the agent may die; throws there and ever after. */
+  point(): void {
+    if (!this.isDead && ++this.#effects === this.#killAt) {
+      this.isDead = true
+      this.#died.resolve()
+    }
+    if (this.isDead) throw new Error('killed')
+  }
+
+  interpose(): Interposed {
+    return {
+      store: (store) => this.#wrap<ResourceStore>(store, ['create', 'update', 'patch', 'delete']),
+      engine: (engine) => this.#wrap<NetworkEngine>(engine, ['attach', 'detach', 'shape']),
+      journal: (journal) => this.#wrapJournal(journal),
+    }
+  }
+
+  /** A dead agent waits for ever: nothing is rejected, nothing goes on. */
+  #wrap<T extends object>(target: T, effects: string[]): T {
+    return new Proxy(target, {
+      get: (_, property) => {
+        const value = Reflect.get(target, property) as unknown
+        if (typeof value !== 'function') return value
+        const call = (value as (...args: unknown[]) => Promise<unknown>).bind(target)
+        return effects.includes(String(property)) ? (...args: unknown[]) => this.#run(() => call(...args)) : call
+      },
+    })
+  }
+
+  async #run(call: () => Promise<unknown>): Promise<unknown> {
+    try {
+      this.point()
+    } catch {
+      return new Promise(() => {})
+    }
+    const settled = await call().then(
+      (value) => () => value,
+      (error: unknown) => () => {
+        throw error
+      },
+    )
+    try {
+      this.point()
+    } catch {
+      return new Promise(() => {})
+    }
+    return settled()
+  }
+
+  #wrapJournal(journal: Journal): Journal {
+    const guarded = (effect: () => void): void => {
+      this.point()
+      effect()
+      this.point()
+    }
+    return new Proxy(journal, {
+      get: (_, property) => {
+        if (property === 'put' || property === 'delete' || property === 'confirmBoot') {
+          const effect = (journal[property] as (value?: unknown) => void).bind(journal)
+          return (value: unknown) => guarded(() => effect(value))
+        }
+        const value = Reflect.get(journal, property, journal) as unknown
+        return typeof value === 'function' ? (value as () => unknown).bind(journal) : value
+      },
+    })
+  }
+}
+
+const container = { cniNetwork: 'cluster', containerId: 'c1', interfaceName: 'eth0' }
+const wishes = {
+  dynamic: { kind: 'dynamic', networkName: 'blue' },
+  static: { kind: 'static', endpointName: 'ep1' },
+} as const
+
+/** Kernel, journal and store agree: what is attached is known everywhere, and nothing else holds anything. */
+async function expectConsistent(node: TestNode): Promise<void> {
+  const agrees = async (): Promise<boolean> => {
+    const held = (await node.endpoints()).filter(({ spec }) => spec.nodeName !== undefined)
+    const inStore = held.map(({ metadata }) => metadata.uid!).sort()
+    const inKernel = [...node.kernel.attachments.keys()].sort()
+    const inJournal = node.journal
+      .all()
+      .map(({ endpointId }) => endpointId)
+      .sort()
+    const isSettled = node.journal.all().every(({ state }) => state === 'attached')
+    const isReported = held.every(({ status, spec }) => status?.attachment?.containerId === spec.holder?.containerId)
+    return isSettled && isReported && same(inStore, inKernel) && same(inStore, inJournal)
+  }
+  await eventually(agrees, async () => ({
+    store: (await node.endpoints()).map(({ metadata, spec }: Endpoint) => [
+      metadata.name,
+      spec.nodeName,
+      metadata.finalizers,
+    ]),
+    kernel: [...node.kernel.attachments.keys()],
+    journal: node.journal.all().map(({ name, state }) => [name, state]),
+  }))
+}
+
+function same(a: string[], b: string[]): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** Starts the agent, runs an operation and kills the agent at its n-th point; false when all was done before. */
+async function killDuring(node: TestNode, kill: KillSwitch, operation: () => Promise<unknown>): Promise<boolean> {
+  // the background work that an operation starts belongs to it
+  const settled = node
+    .startAgent(kill.interpose())
+    .then(operation)
+    .then(() => expectConsistent(node))
+  const failed = settled.then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  const error = await Promise.race([failed, kill.died])
+  if (error && !kill.isDead) throw error
+  return kill.isDead
+}
+
+/** Kills at the first, second, ... point until the operation gets through. Returns how many points there were. */
+async function atEveryPoint(trial: (kill: KillSwitch) => Promise<boolean>): Promise<number> {
+  for (let killAt = 1; ; killAt++) {
+    if (!(await trial(new KillSwitch(killAt)))) return killAt - 1
+    if (killAt > 200) throw new Error('the operation never ends')
+  }
+}
+
+describe.each(['dynamic', 'static'] as const)('an agent killed at every point, %s endpoint', (kind) => {
+  const request = addRequest({ wish: wishes[kind] })
+
+  async function newNode(): Promise<TestNode> {
+    const node = await TestNode.create()
+    if (kind === 'static') await node.createStatic('ep1')
+    return node
+  }
+
+  test('of ADD, then DEL: nothing is left', async () => {
+    const points = await atEveryPoint(async (kill) => {
+      await using node = await newNode()
+      await node.stopAgent()
+      const wasKilled = await killDuring(node, kill, () => node.attachments.add(request))
+      if (wasKilled) node.abandonAgent()
+      else await node.stopAgent()
+      await node.startAgent()
+      await expectConsistent(node)
+      await node.attachments.remove(container)
+      await expectConsistent(node)
+      expect(node.kernel.attachments.size).toBe(0)
+      return wasKilled
+    })
+    expect(points).toBeGreaterThan(8)
+  })
+
+  test('of ADD, then ADD again: exactly one is attached', async () => {
+    await atEveryPoint(async (kill) => {
+      await using node = await newNode()
+      await node.stopAgent()
+      const wasKilled = await killDuring(node, kill, () => node.attachments.add(request))
+      if (wasKilled) node.abandonAgent()
+      else await node.stopAgent()
+      await node.startAgent()
+      await node.attachments.add(request)
+      await expectConsistent(node)
+      expect(node.kernel.attachments.size).toBe(1)
+      expect(await node.endpoints()).toHaveLength(1)
+      return wasKilled
+    })
+  })
+
+  test('of DEL: it is completed by the next start', async () => {
+    const points = await atEveryPoint(async (kill) => {
+      await using node = await newNode()
+      await node.attachments.add(request)
+      await expectConsistent(node)
+      await node.stopAgent()
+      const wasKilled = await killDuring(node, kill, () => node.attachments.remove(container))
+      if (wasKilled) node.abandonAgent()
+      else await node.stopAgent()
+      await node.startAgent()
+      await node.attachments.remove(container) // as the runtime does that got no answer
+      await expectConsistent(node)
+      expect(node.kernel.attachments.size).toBe(0)
+      return wasKilled
+    })
+    expect(points).toBeGreaterThan(8)
+  })
+
+  test('of the repair itself: the start after it repairs', async () => {
+    await atEveryPoint(async (kill) => {
+      await using node = await newNode()
+      const first = new KillSwitch(6) // in the middle of the ADD
+      await node.stopAgent()
+      await killDuring(node, first, () => node.attachments.add(request))
+      node.abandonAgent()
+      const wasKilled = await killDuring(node, kill, async () => {})
+      if (wasKilled) node.abandonAgent()
+      else await node.stopAgent()
+      await node.startAgent()
+      await expectConsistent(node)
+      return wasKilled
+    })
+  })
+})
