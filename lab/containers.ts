@@ -91,7 +91,7 @@ export class Container {
   }
 
   /** Runs a command in the container; throws ExecError when it fails. */
-  exec(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
+  async exec(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
     return exec(this.execCommand(command), options)
   }
 
@@ -107,7 +107,7 @@ export class Container {
   }
 
   /** Runs a command of the node, with its powers, in the container's network namespace alone; quicker than `exec`. */
-  execInNetns(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
+  async execInNetns(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
     return exec(onNode(this.node, ['nsenter', `--net=${this.netnsPath}`, '--', ...command]), options)
   }
 
@@ -233,10 +233,15 @@ async function runProcess(state: ContainerState, options: ContainerOptions): Pro
   const run = runc('--log', `${bundleOf(id)}/runc.log`, 'run', '--detach', '--bundle', bundleOf(id), id)
   const exitCode = await runWithLog(joiningCgroup(makeLabCgroup(`${node}/system`), onNode(node, run)), log)
   if (exitCode !== 0) {
-    const why = lastLines(join(bundle, 'runc.log'), 1) || lastLines(log, 2)
+    const why = runcMessage(lastLines(join(bundle, 'runc.log'), 1)) || lastLines(log, 2)
     throw new Unavailable(`container ${name} did not start: ${why}`, { remedy: 'Check its command and capabilities.' })
   }
   state.process = firstProcess(state)
+}
+
+/** The sentence in a line of runc's log. */
+function runcMessage(line: string): string {
+  return /msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replaceAll('\\"', '"') ?? line
 }
 
 /** Where what a container prints goes. */

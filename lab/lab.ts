@@ -24,7 +24,7 @@ export class Host {
   }
 
   /** Runs a command on the host; throws ExecError when it fails. */
-  exec(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
+  async exec(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
     return exec(onHost(this.name, command), options)
   }
 
@@ -112,7 +112,7 @@ export class Lab {
   }
 
   /** Runs a command on a node with all its powers. */
-  nodeExec(node: string, command: string[], options: ExecOptions = {}): Promise<ExecResult> {
+  async nodeExec(node: string, command: string[], options: ExecOptions = {}): Promise<ExecResult> {
     return exec(this.nodeCommand(node, command), options)
   }
 
@@ -127,7 +127,7 @@ export class Lab {
   }
 
   /** Cuts a node's power: everything in it ends at once, its disk stays. */
-  killNode(node: string): Promise<void> {
+  async killNode(node: string): Promise<void> {
     this.#requireNode(node)
     return killMachine(node)
   }
@@ -150,7 +150,7 @@ export class Lab {
   }
 
   /** Starts the agent of a node unless it runs, and waits until it takes CNI requests. */
-  startAgent(node: string): Promise<void> {
+  async startAgent(node: string): Promise<void> {
     this.#requireNode(node)
     return startAgent(node)
   }

@@ -99,8 +99,18 @@ export function startDaemon(command: [string, ...string[]], logFile: string, env
   }
 }
 
-/** The last lines of a log file, for error messages. */
+/** The last lines of a log file, for error messages; of a structured line its message and error, at most 500 characters. */
 export function lastLines(file: string, count = 5): string {
   if (!existsSync(file)) return ''
-  return readFileSync(file, 'utf8').trim().split('\n').slice(-count).join('\n')
+  const lines = readFileSync(file, 'utf8').trim().split('\n').slice(-count)
+  return lines.map((line) => plainText(line).slice(0, 500)).join('\n')
+}
+
+function plainText(line: string): string {
+  try {
+    const { msg, err } = JSON.parse(line) as { msg?: string; err?: { message?: string } }
+    return [msg, err?.message].filter(Boolean).join(': ') || line
+  } catch {
+    return line
+  }
 }

@@ -8,7 +8,7 @@ import { carbonadoConfigurationList } from './cni.ts'
 import { startProgram, programLog } from './machines.ts'
 import { artefacts, nodePlaces, places, projectRoot } from './places.ts'
 import { isRunning, lastLines, signalProcess, waitFor, waitForExit, type ProcessIdentity } from './processes.ts'
-import { machinePid, programStates, readJson, writeJson } from './state.ts'
+import { machinePid, programStates, readJson, readLabState, writeJson } from './state.ts'
 import { cableInterface } from './switch.ts'
 
 /** Name of the machine that control runs on. */
@@ -187,10 +187,17 @@ async function waitForSocket(program: string, path: string): Promise<void> {
     async () => {
       if (await answers(path)) return true
       if (isProgramRunning(program)) return false
-      throw new Unavailable(`${program} ended at once: ${lastLines(log, 3)}`, { remedy: `See its log, ${log}` })
+      throw new Unavailable(`${program} ended at once: ${lastLines(log, 2)}`, { remedy: logRemedy(log) })
     },
     { deadline: 15_000, interval: 20 },
   )
+}
+
+/** A start that fails takes its logs with it. */
+function logRemedy(log: string): string {
+  return existsSync(places.state) && readLabState()?.phase === 'up'
+    ? `See its log, ${log}`
+    : `Start the lab with --keep, then see ${log}`
 }
 
 function answers(socketPath: string): Promise<boolean> {

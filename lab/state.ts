@@ -124,6 +124,8 @@ export function machinePid(name: string): number {
   const identity = machineStates.get(name)
   if (identity && isRunning(identity)) return identity.pid
   throw new NotFound(`the lab has no running machine "${name}"`, {
-    remedy: identity ? `Start it again with: dctl lab start ${name}` : 'See what there is with: dctl lab status',
+    remedy: readLabState()?.nodes.includes(name)
+      ? `Start it again with: dctl lab start ${name}`
+      : 'See what there is with: dctl lab status',
   })
 }

@@ -35,6 +35,8 @@ export interface LabOptions {
   bare?: boolean
   /** Told what is being done. */
   onProgress?: (step: string) => void
+  /** Leaves what was built when the build fails, so that one can look at it. */
+  keepOnFailure?: boolean
   /** Stops the build and removes what was built. */
   signal?: AbortSignal
 }
@@ -123,6 +125,7 @@ async function build(state: LabState, options: LabOptions): Promise<void> {
     await (interrupted ? Promise.race([steps, interrupted]) : steps)
     signal?.throwIfAborted()
   } catch (error) {
+    if (options.keepOnFailure && !signal?.aborted) throw error
     await Promise.allSettled([steps, takeLabDown()])
     await takeLabDown()
     throw error

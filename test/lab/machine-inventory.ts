@@ -1,0 +1,31 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { exec } from '../../src/base/index.ts'
+
+/** Everything on the machine that a lab could change, whether the lab knows of it or not. */
+export interface MachineInventory {
+  mounts: string[]
+  devices: string[]
+  namespaces: string[]
+  loopDevices: string[]
+  cgroups: string[]
+  sysctls: string[]
+}
+
+/** These change by themselves. */
+const restless =
+  /^(fs\.(dentry-state|file-nr|inode-nr|inode-state|quota)|kernel\.(random|ns_last_pid|pty\.nr|sched_domain)|net\.netfilter\.nf_conntrack_count|vm\.stat)/
+
+/** Looks at the machine itself, not at what the lab says about it. */
+export async function takeMachineInventory(): Promise<MachineInventory> {
+  const lines = (text: string): string[] => text.split('\n').filter(Boolean).sort()
+  const output = async (...command: [string, ...string[]]): Promise<string[]> => lines((await exec(command)).stdout)
+  const sysctls = await exec(['sysctl', '--all', '--ignore', '--quiet']).catch((error: { stdout: string }) => error)
+  return {
+    mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')).map((line) => line.split(' ')[4]!),
+    devices: readdirSync('/sys/class/net'),
+    namespaces: readdirSync('/run').includes('netns') ? readdirSync('/run/netns') : [],
+    loopDevices: await output('losetup', '--noheadings', '--output', 'NAME,BACK-FILE'),
+    cgroups: await output('find', '/sys/fs/cgroup', '-type', 'd'),
+    sysctls: lines(sysctls.stdout).filter((line) => !restless.test(line)),
+  }
+}

@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { artefacts, Lab, takeLabDown, type Host } from '../../lab/index.ts'
+
+const rate = 200e6
+let lab: Lab
+
+beforeAll(async () => {
+  await takeLabDown()
+  lab = await Lab.up({ nodes: 2, rate, bare: true })
+})
+afterAll(() => lab.down())
+
+/** Whether one of three pings is answered. */
+async function reaches(ping: Promise<unknown>): Promise<boolean> {
+  return ping.then(
+    () => true,
+    () => false,
+  )
+}
+
+function pingFrom(host: Host, address: string): Promise<unknown> {
+  return host.exec(['ping', '-c', '3', '-i', '0.2', '-W', '1', address])
+}
+
+/** Bits per second that arrive at a namespace's eth0 over two seconds, headers included. */
+async function receivedRate(readBytes: () => Promise<number>): Promise<number> {
+  await sleep(500) // past the bucket that an idle port has saved up
+  const [before, start] = [await readBytes(), performance.now()]
+  await sleep(2000)
+  return ((await readBytes()) - before) / ((performance.now() - start) / 8000)
+}
+
+describe('the link rate of a node', () => {
+  // the host's own port is not limited: whatever limits the flood is the node's
+  let host: Host
+  beforeAll(async () => {
+    host = await lab.addHost({ name: 'outside', vlan: 0, address: '10.77.0.200/24' })
+  })
+  afterAll(() => host.remove())
+
+  const statistics = ['cat', '/sys/class/net/eth0/statistics/rx_bytes']
+
+  it('limits what the node sends, and nearly all of it is there', async () => {
+    const server = host.spawn(['iperf3', '--server', '--one-off'])
+    await sleep(300)
+    const flood = lab.nodeSpawn('n1', ['iperf3', '-c', '10.77.0.200', '-u', '-b', '800M', '-t', '4'])
+    const received = await receivedRate(async () =>
+      receivedBytes(await host.exec(['ip', '-s', '-j', 'link', 'show', 'eth0'])),
+    )
+    flood.kill()
+    server.kill()
+    expect(received).toBeLessThan(1.1 * rate)
+    expect(received).toBeGreaterThan(0.5 * rate)
+  })
+
+  it('limits what is sent to the node, and nearly all of it is there', async () => {
+    const server = lab.nodeSpawn('n1', ['iperf3', '--server', '--one-off'])
+    await sleep(300)
+    const flood = host.spawn(['iperf3', '-c', '10.77.0.11', '-u', '-b', '800M', '-t', '4'])
+    const received = await receivedRate(async () => Number((await lab.nodeExec('n1', statistics)).stdout))
+    flood.kill()
+    server.kill()
+    expect(received).toBeLessThan(1.1 * rate)
+    expect(received).toBeGreaterThan(0.5 * rate)
+  })
+})
+
+describe('access ports', () => {
+  it('carry a VLAN to its hosts and nothing to those of another VLAN with the same addresses', async () => {
+    const blue = await lab.addHost({ name: 'blue', vlan: 100, address: '10.30.0.1/24' })
+    const blueToo = await lab.addHost({ name: 'blue-too', vlan: 100, address: '10.30.0.2/24' })
+    const green = await lab.addHost({ name: 'green', vlan: 4094, address: '10.30.0.3/24' })
+    const untagged = await lab.addHost({ name: 'untagged', vlan: 0, address: '10.30.0.4/24' })
+    expect(await reaches(pingFrom(blue, '10.30.0.2'))).toBe(true)
+    expect(await reaches(pingFrom(blueToo, '10.30.0.1'))).toBe(true)
+    for (const other of [green, untagged]) {
+      expect(await reaches(pingFrom(blue, other === green ? '10.30.0.3' : '10.30.0.4'))).toBe(false)
+      expect(await reaches(pingFrom(other, '10.30.0.1'))).toBe(false)
+    }
+    await Promise.all([blue, blueToo, green, untagged].map((host) => host.remove()))
+  })
+
+  it('do not let a host choose its VLAN by a tag of its own', async () => {
+    const hopper = await lab.addHost({ name: 'hopper', vlan: 100, address: '10.30.0.1/24' })
+    const target = await lab.addHost({ name: 'target', vlan: 200, address: '10.30.0.2/24' })
+    // static neighbours: only the way from hopper to target is in question
+    await tagEverything(hopper, 200)
+    await hopper.exec(['ip', 'neighbour', 'add', '10.30.0.2', 'lladdr', await macOf(target), 'dev', 'eth0'])
+    const before = receivedBytes(await target.exec(['ip', '-s', '-j', 'link', 'show', 'eth0']))
+    await reaches(pingFrom(hopper, '10.30.0.2'))
+    const after = receivedBytes(await target.exec(['ip', '-s', '-j', 'link', 'show', 'eth0']))
+    expect(after - before).toBe(0)
+    await Promise.all([hopper, target].map((host) => host.remove()))
+  })
+})
+
+describe('a node without power', () => {
+  it('is dark, keeps its disk and loses its /run, and comes back under the same address', async () => {
+    await lab.nodeExec('n2', ['touch', '/var/lib/kept', '/run/lost'])
+    await lab.killNode('n2')
+    await expect(lab.nodeExec('n2', ['true'])).rejects.toMatchObject({
+      remedy: 'Start it again with: dctl lab start n2',
+    })
+    expect(await reaches(lab.nodeExec('n1', ['ping', '-c', '1', '-W', '1', '10.77.0.12']))).toBe(false)
+    await lab.startNode('n2')
+    expect(await reaches(lab.nodeExec('n1', ['ping', '-c', '3', '-W', '1', '10.77.0.12']))).toBe(true)
+    await lab.nodeExec('n2', ['test', '-e', '/var/lib/kept'])
+    expect(await reaches(lab.nodeExec('n2', ['test', '-e', '/run/lost']))).toBe(false)
+    expect(() => readFileSync('/var/lib/kept')).toThrow()
+  })
+})
+
+function receivedBytes({ stdout }: { stdout: string }): number {
+  return (JSON.parse(stdout) as { stats64: { rx: { bytes: number } } }[])[0]!.stats64.rx.bytes
+}
+
+async function macOf(host: Host): Promise<string> {
+  const { stdout } = await host.exec(['ip', '-j', 'link', 'show', 'eth0'])
+  return (JSON.parse(stdout) as { address: string }[])[0]!.address
+}
+
+/** The host itself puts a tag on all it sends, as somebody would who wants to hop to another VLAN. */
+async function tagEverything(host: Host, vlan: number): Promise<void> {
+  const program = ['bpf', 'direct-action', 'object-file', artefacts.accessPort, 'section', 'cbl_push']
+  await host.exec(['tc', 'qdisc', 'add', 'dev', 'eth0', 'clsact'])
+  await host.exec(['tc', 'filter', 'add', 'dev', 'eth0', 'egress', ...program, 'classid', `0:${vlan.toString(16)}`])
+}

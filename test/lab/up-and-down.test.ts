@@ -1,0 +1,77 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describeLeftovers, findLeftovers, Lab, labStatus, projectRoot, takeLabDown } from '../../lab/index.ts'
+import { takeMachineInventory } from './machine-inventory.ts'
+
+const dctl = join(projectRoot, 'bin', 'dctl')
+
+beforeAll(() => takeLabDown())
+afterAll(() => takeLabDown())
+
+async function leftovers(): Promise<string[]> {
+  return describeLeftovers(await findLeftovers())
+}
+
+/** Runs `dctl lab up` and sends it a signal after some milliseconds; returns its exit code, null when it was killed. */
+async function interruptUp(milliseconds: number, signal: NodeJS.Signals): Promise<number | null> {
+  const child = spawn(dctl, ['lab', 'up', '--nodes', '2'], { stdio: 'ignore' })
+  const exited = once(child, 'exit') as Promise<[number | null]>
+  await Promise.race([sleep(milliseconds), exited])
+  child.kill(signal)
+  return (await exited)[0]
+}
+
+describe('a lab that goes up and down', () => {
+  it('leaves the machine as it was', async () => {
+    const before = await takeMachineInventory()
+    const lab = await Lab.up({ nodes: 2 })
+    await lab.addHost({ name: 'gateway', vlan: 100, address: '10.30.0.1/24' })
+    expect((await leftovers()).length).toBeGreaterThan(5) // else the inventory would see nothing of a lab at all
+    await lab.down()
+    expect(await leftovers()).toEqual([])
+    expect(await takeMachineInventory()).toEqual(before)
+  })
+
+  it('is left alone by a second up, refused to an up with other wishes, and gone after a second down', async () => {
+    await Lab.up({ nodes: 1, bare: true })
+    const started = labStatus()
+    await Lab.up({ nodes: 1, bare: true })
+    expect(labStatus()).toEqual(started)
+    await expect(Lab.up({ nodes: 2, bare: true })).rejects.toMatchObject({
+      code: 'Conflict',
+      message: expect.stringContaining('1 nodes'),
+      remedy: expect.stringContaining('dctl lab down'),
+    })
+    expect(await takeLabDown()).toBe(true)
+    expect(await takeLabDown()).toBe(false)
+  })
+
+  it('is removed by Ctrl-C while it goes up', async () => {
+    for (const moment of [250, 500, 900]) {
+      const exitCode = await interruptUp(moment, 'SIGINT')
+      // up may have been ready before the signal came
+      if (exitCode === 0) await takeLabDown()
+      expect({ moment, left: await leftovers() }).toEqual({ moment, left: [] })
+    }
+  })
+
+  it('leaves nothing after down when up was killed at any moment', { timeout: 180_000 }, async () => {
+    for (let round = 0; round < 20; round++) {
+      const moment = Math.round(100 + Math.random() * 1800)
+      await interruptUp(moment, 'SIGKILL')
+      await takeLabDown()
+      expect({ moment, left: await leftovers() }).toEqual({ moment, left: [] })
+    }
+  })
+
+  it('goes up over what a killed up left', async () => {
+    await interruptUp(400, 'SIGKILL')
+    const lab = await Lab.up({ nodes: 1, bare: true })
+    expect(lab.nodes).toEqual(['n1'])
+    await lab.down()
+    expect(await leftovers()).toEqual([])
+  })
+})
