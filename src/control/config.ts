@@ -32,6 +32,8 @@ export const ControlConfig = Type.Object(
     bodyLimit: Type.Integer({ minimum: 1024, maximum: 64 * 1024 * 1024, default: 1024 * 1024 }),
     /** Changes that are remembered for watches that resume. */
     changeLogLimit: Type.Integer({ minimum: 10, maximum: 10_000_000, default: 50_000 }),
+    /** Hours until events are removed. */
+    eventRetentionHours: Type.Integer({ minimum: 1, maximum: 24 * 365, default: 24 * 7 }),
   },
   exact,
 )
@@ -44,7 +46,7 @@ export function checkConfig(input: unknown, source: string): ControlConfig {
     const problems = [...Value.Errors(ControlConfig, config)].slice(0, 5)
     const text = problems.map(({ path, message }) => `${path.slice(1).replaceAll('/', '.') || 'it'}: ${message}`)
     throw new InvalidInput(`The configuration ${source} is not valid: ${text.join('; ')}`, {
-      remedy: 'Correct the named keys; docs/configuration.md lists them all.',
+      remedy: 'Correct the named keys; docs/control.md lists them all.',
     })
   }
   if (config.listen.some((address) => 'port' in address) && !config.tls) {

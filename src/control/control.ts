@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '../base/index.ts'
 import { EmbeddedStore } from '../store/index.ts'
 import type { ControlConfig } from './config.ts'
+import { startEventRetention } from './event-retention.ts'
 import type { ControlFeature } from './feature.ts'
 import { makeHttpApp } from './http-app.ts'
 import { Listeners } from './listeners.ts'
@@ -49,6 +50,8 @@ export async function startControl(
     const controllers = await feature.start(store, { logger })
     started.defer(() => controllers.stop())
   }
+  const retention = startEventRetention(store, { hours: config.eventRetentionHours, logger })
+  started.defer(() => retention.stop())
 
   const watches = new WatchServer(store, logger)
   let ready = false

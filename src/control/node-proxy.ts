@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Agent } from 'undici'
 import { Node } from '../api/index.ts'
@@ -50,7 +49,7 @@ export class NodeProxy {
         bodyTimeout: agentTimeout,
       })
       reply.code(statusCode).header('content-type', headers['content-type'] ?? 'application/octet-stream')
-      return await reply.send(Readable.from(body))
+      return await reply.send(body)
     } catch (error) {
       throw new Unavailable(`The agent of node "${name}" at ${address} does not answer: ${(error as Error).message}`, {
         remedy: `Check on the node that the agent runs and that control can reach ${address}.`,

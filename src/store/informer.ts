@@ -185,7 +185,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   }
 
   async #pause(failures: number): Promise<void> {
-    const { retryDelay = 50, maximumRetryDelay = 5_000 } = this.#options
+    const { retryDelay = 50, maximumRetryDelay = 2_000 } = this.#options
     const longest = Math.min(retryDelay * 2 ** Math.min(failures, 20), maximumRetryDelay)
     // spread, so that the agents of a cluster do not come back all at once
     await delay(longest * (0.5 + Math.random() / 2), undefined, { signal: this.#stop.signal }).catch(() => {})

@@ -37,6 +37,15 @@ export function sameSelectorView(one: SelectorView, other: SelectorView): boolea
   return sameRecord(one.labels, other.labels) && sameRecord(one.fields, other.fields)
 }
 
+/** Says what is wrong with the labels of an object, which must be such that selectors can name them. */
+export function labelProblem(labels: Record<string, string>): string | undefined {
+  for (const [key, value] of Object.entries(labels)) {
+    if (!keyPattern.test(key)) return `"${key.slice(0, 80)}" is not a label key`
+    if (!valuePattern.test(value)) return `"${value.slice(0, 80)}" is not a label value`
+  }
+  return undefined
+}
+
 /** Compiles a selection; undefined selects everything. Throws InvalidInput that names the wrong part. */
 export function compileSelection(kind: KindDefinition, selection: Selection): Matcher | undefined {
   const labels = parseLabelSelector(selection.labelSelector ?? '')

@@ -29,6 +29,9 @@ const schemaVersion = 1
  */
 const openingJump = 1_000_000
 
+/** Rows by which the log may pass its limit: few enough that removing them is not felt. */
+const forgottenAtOnce = 200
+
 const schema = `
   CREATE TABLE objects (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
   CREATE TABLE changes (version INTEGER PRIMARY KEY, kind TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, before TEXT);
@@ -117,7 +120,7 @@ export class Database {
   committed(version: number): void {
     this.version = version
     this.#rows += 1
-    if (this.#rows > this.#logLimit * 1.1) this.#forget()
+    if (this.#rows > this.#logLimit + forgottenAtOnce) this.#forget()
   }
 
   /** Whether a watch can go on after this version without missing a change. */

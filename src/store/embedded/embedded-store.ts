@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { backup } from 'node:sqlite'
 import type { KindDefinition, KubeObject } from '../../api/index.ts'
 import { Conflict, Expired, InvalidInput, NotFound, Unavailable } from '../../base/index.ts'
 import type { Admit, SyncReader } from '../admission.ts'
@@ -38,6 +37,8 @@ export interface EmbeddedStoreOptions {
 }
 
 const replayBatch = 500
+/** Characters of JSON; patches could otherwise make an object larger than any request. */
+const largestObject = 1_500_000
 
 /**
  * A ResourceStore in one SQLite file. All objects are also held in memory: reads and watches never touch the disk, and
@@ -205,12 +206,6 @@ export class EmbeddedStore implements ResourceStore {
     return this.#change(kind, reference, (existing) => deleted(kind, existing, options, this.#options.now()), 'delete')
   }
 
-  /** Writes a consistent copy to a new file while the store stays in use. */
-  async backup(file: string): Promise<void> {
-    this.#checkOpen()
-    await backup(this.#database.connection, file)
-  }
-
   /** Ends all watches and closes the file. */
   async close(): Promise<void> {
     if (!this.#open) return
@@ -251,6 +246,7 @@ export class EmbeddedStore implements ResourceStore {
     const earlier = existing && selectorViewOf(kind, existing)
     const before = earlier && !sameSelectorView(earlier, view) ? earlier : undefined
     const body = JSON.stringify(object)
+    if (body.length > largestObject) throw tooLarge(kind, object, body.length)
     const row = { version, kind: tableName(kind), type, body, before: before ? JSON.stringify(before) : null }
     this.#database.write(key, row)
     return { key, version, body, object, change: { kind: row.kind, type, object, view, before: before ?? view } }
@@ -389,4 +385,11 @@ function alreadyExists(kind: KindDefinition, object: KubeObject): Conflict {
     remedy: 'Choose another name, or change the existing object.',
     details: { reason: 'AlreadyExists' },
   })
+}
+
+function tooLarge(kind: KindDefinition, object: KubeObject, size: number): InvalidInput {
+  return new InvalidInput(
+    `${kind.kind} "${object.metadata.name}" would have ${size} characters as JSON, at most ${largestObject} are stored`,
+    { remedy: 'Make the object smaller, for example its annotations.' },
+  )
 }

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { apiVersionOf, validate, type KindDefinition, type KubeObject, type ObjectMeta } from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
 import type { DeleteOptions, ObjectReference } from '../resource-store.ts'
+import { labelProblem } from '../selector.ts'
 
 type WithStatus = KubeObject & { status?: unknown }
 
@@ -20,6 +21,7 @@ export function newObject<T extends KubeObject>(kind: KindDefinition<T>, input: 
     )
   }
   checkScope(kind, object.metadata)
+  checkLabels(kind, object.metadata)
   if (kind.hasStatus) delete (object as WithStatus).status
   const { deletionTimestamp: _, ...metadata } = object.metadata
   object.metadata = { ...metadata, uid, generation: 1, creationTimestamp: timestamp(now) }
@@ -30,6 +32,7 @@ export function newObject<T extends KubeObject>(kind: KindDefinition<T>, input: 
 export function replaced<T extends KubeObject>(kind: KindDefinition<T>, existing: T, input: T): Outcome<T> {
   const object = validate(kind, withType(kind, input))
   checkScope(kind, object.metadata)
+  checkLabels(kind, object.metadata)
   checkPreconditions(kind, existing, object.metadata)
   checkFinalizers(kind, existing.metadata, object.metadata)
   keepStatus(kind, existing, object)
@@ -107,6 +110,15 @@ function checkScope(kind: KindDefinition, { name, namespace }: ObjectReference):
       : `${kind.kind} "${name}" is not in a namespace, but "${namespace}" was given`,
     { remedy: kind.namespaced ? 'Name a namespace.' : 'Leave the namespace out.' },
   )
+}
+
+function checkLabels(kind: KindDefinition, { name, labels = {} }: ObjectMeta): void {
+  const problem = labelProblem(labels)
+  if (problem === undefined) return
+  throw new InvalidInput(`${kind.kind} "${name}" is not valid: metadata.labels: ${problem}`, {
+    remedy: 'Use at most 63 letters, digits, "-", "_" and "."; a key may have a prefix such as example.com/.',
+    details: { fields: [{ field: 'metadata.labels', message: problem }] },
+  })
 }
 
 function checkFinalizers(kind: KindDefinition, before: ObjectMeta, after: ObjectMeta): void {

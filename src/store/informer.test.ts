@@ -1,0 +1,145 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { PerfTier } from '../api/index.ts'
+import { Unavailable } from '../base/index.ts'
+import { EmbeddedStore } from './embedded/index.ts'
+import { createInformer } from './informer.ts'
+import type { ResourceStore, WatchOptions } from './resource-store.ts'
+
+let folder: string
+let store: EmbeddedStore
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'carbonado-informer-'))
+  store = new EmbeddedStore({ file: join(folder, 'store.db'), watchQueueLimit: 50, changeLogLimit: 20 })
+})
+
+afterEach(async () => {
+  await store.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const tier = (name: string): PerfTier => ({ metadata: { name }, spec: {} })
+
+/** The store, but every call fails while `away` says so, and watches can be broken off. */
+class FlakyStore {
+  away = false
+  lists = 0
+  breakWatches = new AbortController()
+
+  asStore(): ResourceStore {
+    return new Proxy(store, {
+      get: (target, property) => {
+        if (property === 'list') return this.#list
+        if (property === 'watch') return this.#watch
+        return Reflect.get(target, property) as unknown
+      },
+    })
+  }
+
+  readonly #list: ResourceStore['list'] = async (kind, options) => {
+    this.lists += 1
+    if (this.away) throw new Unavailable('away')
+    return store.list(kind, options)
+  }
+
+  readonly #watch = async function* (this: FlakyStore, kind: typeof PerfTier, options: WatchOptions) {
+    if (this.away) throw new Unavailable('away')
+    const broken = this.breakWatches.signal
+    yield* store.watch(kind, { ...options, signal: AbortSignal.any([options.signal!, broken]) })
+    if (broken.aborted) throw new Unavailable('broken off')
+  }.bind(this)
+}
+
+const quick = { retryDelay: 5, maximumRetryDelay: 20 }
+
+test('waits for a store that is away', async () => {
+  const flaky = new FlakyStore()
+  flaky.away = true
+  const informer = createInformer(flaky.asStore(), PerfTier, quick)
+  let synced = false
+  const started = informer.start().then(() => (synced = true))
+  await expect.poll(() => flaky.lists).toBeGreaterThan(3)
+  expect(synced).toBe(false)
+  await store.create(PerfTier, tier('a'))
+  flaky.away = false
+  await started
+  expect(informer.items()).toHaveLength(1)
+  await informer.stop()
+})
+
+test('goes on without listing again when a watch breaks', async () => {
+  const flaky = new FlakyStore()
+  const informer = createInformer(flaky.asStore(), PerfTier, quick)
+  await informer.start()
+  for (const name of ['a', 'b', 'c']) {
+    await store.create(PerfTier, tier(name))
+    flaky.breakWatches.abort()
+    flaky.breakWatches = new AbortController()
+    await expect.poll(() => informer.get({ name })).toBeDefined()
+  }
+  expect(flaky.lists).toBe(1)
+  await informer.stop()
+})
+
+test('lists again when its version is forgotten, and tells only what differs', async () => {
+  const flaky = new FlakyStore()
+  const informer = createInformer(flaky.asStore(), PerfTier, quick)
+  for (const name of ['stays', 'changes', 'goes', 'is-replaced']) await store.create(PerfTier, tier(name))
+  await informer.start()
+  const changes: string[] = []
+  informer.onChange(({ type, object, previous }) => {
+    changes.push(`${type} ${object.metadata.name} ${previous?.metadata.name}`)
+  })
+  flaky.away = true
+  flaky.breakWatches.abort()
+  flaky.breakWatches = new AbortController()
+  await store.patch(PerfTier, { name: 'changes' }, { spec: { storageIops: 1 } })
+  for (const name of ['goes', 'is-replaced']) await store.delete(PerfTier, { name })
+  for (const name of ['is-replaced', 'comes']) await store.create(PerfTier, tier(name))
+  for (let index = 0; index < 300; index += 1) {
+    await store.patch(PerfTier, { name: 'changes' }, { spec: { storageIops: index } })
+  }
+  flaky.away = false
+  await expect.poll(() => informer.get({ name: 'comes' })).toBeDefined()
+  expect(flaky.lists).toBe(2)
+  expect(changes.sort()).toEqual([
+    'ADDED comes undefined',
+    'ADDED is-replaced undefined',
+    'DELETED goes goes',
+    'DELETED is-replaced is-replaced',
+    'MODIFIED changes changes',
+  ])
+  await informer.stop()
+})
+
+test('one handler that throws does not keep the others from hearing', async () => {
+  const informer = createInformer(store, PerfTier, quick)
+  const heard: string[] = []
+  informer.onChange(() => {
+    throw new Error('of the test')
+  })
+  const off = informer.onChange(({ object }) => heard.push(object.metadata.name))
+  await informer.start()
+  await store.create(PerfTier, tier('a'))
+  await expect.poll(() => heard).toEqual(['a'])
+  off()
+  await store.create(PerfTier, tier('b'))
+  await expect.poll(() => informer.items()).toHaveLength(2)
+  expect(heard).toEqual(['a'])
+  await informer.stop()
+})
+
+test('a selection that cannot be right fails at the start; stopping early ends the start', async () => {
+  const wrong = createInformer(store, PerfTier, { selection: { labelSelector: '((' }, ...quick })
+  await expect(wrong.start()).rejects.toThrow(expect.objectContaining({ code: 'InvalidInput' }))
+  await wrong.stop()
+  const flaky = new FlakyStore()
+  flaky.away = true
+  const informer = createInformer(flaky.asStore(), PerfTier, quick)
+  const started = informer.start()
+  await informer.stop()
+  await started
+})
