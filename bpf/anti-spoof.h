@@ -67,13 +67,11 @@ static __always_inline int owns_ipv6(const struct endpoint *endpoint, const __u8
 	       (!zero_ipv6(endpoint->ipv6) && same_ipv6(address, endpoint->ipv6));
 }
 
-static __always_inline int judge_ipv4(struct __sk_buff *skb, const struct endpoint *endpoint)
+static __always_inline int judge_ipv4(const struct iphdr *ip, void *end, const struct endpoint *endpoint)
 {
-	struct iphdr ip;
-
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
 		return DROP_MALFORMED;
-	return endpoint->ipv4 && ip.saddr == endpoint->ipv4 ? MAY_PASS : DROP_SPOOFED_IP;
+	return endpoint->ipv4 && ip->saddr == endpoint->ipv4 ? MAY_PASS : DROP_SPOOFED_IP;
 }
 
 /* RFC 826; RFC 5227: a probe asks with sender address 0. */
@@ -159,7 +157,9 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct endpoi
 	return DROP_MALFORMED;
 }
 
-static __always_inline int judge(struct __sk_buff *skb, const struct endpoint *endpoint, const struct ethhdr *ethernet)
+/* The headers up to those of TCP or UDP must be in the linear part (see from_endpoint). */
+static __always_inline int judge(struct __sk_buff *skb, const struct endpoint *endpoint, const struct ethhdr *ethernet,
+				 void *end)
 {
 	if (!same_mac(ethernet->h_source, endpoint->mac))
 		return DROP_SPOOFED_MAC;
@@ -167,7 +167,7 @@ static __always_inline int judge(struct __sk_buff *skb, const struct endpoint *e
 		return DROP_VLAN_TAG;
 	switch (ethernet->h_proto) {
 	case bpf_htons(ETH_P_IP):
-		return judge_ipv4(skb, endpoint);
+		return judge_ipv4((void *)(ethernet + 1), end, endpoint);
 	case bpf_htons(ETH_P_IPV6):
 		return judge_ipv6(skb, endpoint);
 	case bpf_htons(ETH_P_ARP):

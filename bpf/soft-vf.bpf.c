@@ -19,6 +19,10 @@
 #define STANDING_QUEUE_MICROSECONDS 200
 /* Headers that every further segment of a GSO packet adds on the wire: Ethernet, IPv4, TCP with timestamps. */
 #define SEGMENT_HEADERS 66
+/* Most frames that a driver is handed at once. */
+#define BULK 64
+/* Ethernet and an IPv4 header without options. */
+#define LINEAR_HEADERS (ETH_HLEN + sizeof(struct iphdr))
 /* The bucket is wider than the shaper inside the container, so that it only ever stops who goes around that. */
 #define BUCKET_SLACK_BYTES (256 * 1024)
 
@@ -162,7 +166,7 @@ static __always_inline int drop(struct counters *count, __u32 reason)
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, __u16 vlan)
+static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, __u16 vlan, int timed)
 {
 	__u32 zero = 0;
 	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
@@ -170,7 +174,8 @@ static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, __u16 vl
 	if (!config || !config->uplink)
 		return TC_ACT_SHOT;
 	skb->priority = CLASS_MAJOR << 16 | slot;
-	skb->cb[0] = (__u32)(bpf_ktime_get_ns() >> 10);
+	if (timed)
+		skb->cb[0] = (__u32)(bpf_ktime_get_ns() >> 10);
 	if (vlan && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), vlan))
 		return TC_ACT_SHOT;
 	return bpf_redirect(config->uplink, 0);
@@ -182,17 +187,20 @@ int from_endpoint(struct __sk_buff *skb)
 	__u32 slot = skb->ifindex - INTERFACE_INDEX_BASE;
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 	struct counters *count = counters_of(slot);
-	struct ethhdr *ethernet = (void *)(long)skb->data;
 	struct forwarding_key key = {};
+	struct ethhdr *ethernet;
 	__u32 *receiver;
 	__u64 length;
 	int verdict;
 
 	if (!endpoint || !count || !*(__u64 *)endpoint->id)
 		return TC_ACT_SHOT;
+	if ((void *)(long)skb->data + LINEAR_HEADERS > (void *)(long)skb->data_end)
+		bpf_skb_pull_data(skb, skb->len < LINEAR_HEADERS ? skb->len : LINEAR_HEADERS);
+	ethernet = (void *)(long)skb->data;
 	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
 		return drop(count, DROP_MALFORMED);
-	verdict = judge(skb, endpoint, ethernet);
+	verdict = judge(skb, endpoint, ethernet, (void *)(long)skb->data_end);
 	if (verdict != MAY_PASS)
 		return drop(count, verdict);
 	length = wire_length(skb);
@@ -203,12 +211,12 @@ int from_endpoint(struct __sk_buff *skb)
 
 	if (ethernet->h_dest[0] & 1) {
 		flood_locally(skb, endpoint->vlan, skb->ifindex);
-		return to_uplink(skb, slot, endpoint->vlan);
+		return to_uplink(skb, slot, endpoint->vlan, !!endpoint->floor);
 	}
 	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
 	key.vlan = endpoint->vlan;
 	receiver = bpf_map_lookup_elem(&forwarding, &key);
-	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint->vlan);
+	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint->vlan, !!endpoint->floor);
 }
 
 static __always_inline int hear(struct __sk_buff *skb, __u16 vlan)
@@ -285,8 +293,14 @@ struct net_device {
 	__u32 ifindex;
 	possible_net_t nd_net;
 } __attribute__((preserve_access_index));
+struct netdev_queue {
+	struct net_device *dev;
+} __attribute__((preserve_access_index));
+struct Qdisc {
+	__u32 handle;
+} __attribute__((preserve_access_index));
 struct sk_buff {
-	unsigned int len;
+	struct sk_buff *next;
 	__u32 priority;
 	char cb[48];
 } __attribute__((preserve_access_index));
@@ -325,11 +339,18 @@ static __always_inline int close_tenth(struct counters *count, struct window *wi
 	return 1;
 }
 
-static __always_inline void observe(struct counters *count, __u64 floor, __u32 length, __u32 wait)
+/* A function of its own for the verifier, which would otherwise follow it anew for every frame of a bulk. */
+__attribute__((noinline)) int observe(__u32 slot, __u32 length, __u32 wait)
 {
-	struct window *window = &count->window;
-	__u64 now = bpf_ktime_get_ns(), since = now - (__u64)wait * 1024;
+	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
+	struct counters *count = counters_of(slot);
+	__u64 now = bpf_ktime_get_ns(), since = now - (__u64)wait * 1024, floor;
+	struct window *window;
 
+	if (!endpoint || !count)
+		return 0;
+	floor = endpoint->floor;
+	window = &count->window;
 	for (int i = 0; i < 32 && window->start && now >= window->start + (window->tenth + 1) * TENTH; i++)
 		if (!close_tenth(count, window, floor, since))
 			window->start = 0;
@@ -342,30 +363,46 @@ static __always_inline void observe(struct counters *count, __u64 floor, __u32 l
 	window->tenth_packets++;
 	if (wait < window->shortest_wait)
 		window->shortest_wait = wait;
+	return 0;
 }
 
-/* After the queue of a device, when a frame is handed to its driver: what was really delivered. */
-SEC("tp_btf/net_dev_start_xmit")
-int BPF_PROG(transmitted, struct sk_buff *skb, struct net_device *device)
+static __always_inline void count_delivered(struct sk_buff *skb)
 {
-	__u32 zero = 0, slot = skb->priority & 0xffff;
-	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
+	__u32 slot = skb->priority & 0xffff;
 	struct endpoint *endpoint;
 	struct counters *count;
 	struct left_in_frame left;
 
-	if (!config || device->ifindex != config->uplink || skb->priority >> 16 != CLASS_MAJOR ||
-	    device->nd_net.net->ns.inum != config->network_namespace)
-		return 0;
+	if (skb->priority >> 16 != CLASS_MAJOR)
+		return;
 	endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 	count = counters_of(slot);
-	if (!endpoint || !count)
-		return 0;
-	if (bpf_probe_read_kernel(&left, sizeof(left), (void *)skb + bpf_core_field_offset(skb->cb)))
-		return 0;
+	if (!endpoint || !count ||
+	    bpf_probe_read_kernel(&left, sizeof(left), (void *)skb + bpf_core_field_offset(skb->cb)))
+		return;
 	__sync_fetch_and_add(&count->delivered_bytes, left.length);
 	if (endpoint->floor)
-		observe(count, endpoint->floor, left.length, (__u32)(bpf_ktime_get_ns() >> 10) - left.queued);
+		observe(slot, left.length, (__u32)(bpf_ktime_get_ns() >> 10) - left.queued);
+}
+
+/*
+ * When frames leave the shaper for the driver: what was really delivered. This tracepoint, and not one of the device,
+ * because devices without a queue, such as the veth of a container, do not come by here and pay nothing.
+ */
+SEC("tp_btf/qdisc_dequeue")
+int BPF_PROG(dequeued, struct Qdisc *qdisc, struct netdev_queue *queue, int packets, struct sk_buff *skb)
+{
+	struct configuration *config;
+	__u32 zero = 0;
+
+	if (!skb || qdisc->handle != CLASS_MAJOR << 16)
+		return 0;
+	config = bpf_map_lookup_elem(&configuration, &zero);
+	if (!config || queue->dev->ifindex != config->uplink ||
+	    queue->dev->nd_net.net->ns.inum != config->network_namespace)
+		return 0;
+	for (int i = 0; i < BULK && skb; i++, skb = skb->next)
+		count_delivered(skb);
 	return 0;
 }
 

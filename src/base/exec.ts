@@ -18,6 +18,9 @@ export interface ExecResult {
   stderr: string
 }
 
+/** A verifier log has megabytes; its end tells what was wrong. */
+const longestMessage = 2000
+
 /** A child process that failed, with everything it said. */
 export class ExecError extends CarbonadoError {
   readonly exitCode: number | null
@@ -25,7 +28,7 @@ export class ExecError extends CarbonadoError {
   readonly stdout: string
 
   constructor(command: string[], exitCode: number | null, stdout: string, stderr: string, why?: string) {
-    const said = (stderr || stdout).trim()
+    const said = (stderr || stdout).trim().slice(-longestMessage)
     super('Internal', `${command.join(' ')}: ${why ?? `exit code ${exitCode}`}${said ? `: ${said}` : ''}`)
     this.exitCode = exitCode
     this.stdout = stdout

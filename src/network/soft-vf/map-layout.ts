@@ -5,7 +5,7 @@ import { dropReasons, type DropReason, type EndpointCounters } from '../engine.t
 export const maximumSlots = 4096
 export const interfaceIndexBase = 65536
 export const endpointSize = 80
-export const countersSize = 168
+export const countersSize = 384
 const cappedFlag = 1
 
 /** Configuration of one endpoint as the programs see it; rates in bits per second. */
@@ -121,10 +121,10 @@ function decodeRecord(value: Buffer, endpointId: string): EndpointCounters {
     endpointId,
     sentBytes: number(1),
     sentPackets: number(2),
-    receivedBytes: number(3),
-    receivedPackets: number(4),
-    drops: Object.fromEntries(dropReasons.map((reason, i) => [reason, number(5 + i)])) as Record<DropReason, number>,
-    deliveredBytes: number(13),
-    windows: { withDemand: number(14), attained: number(15) },
+    receivedBytes: number(16),
+    receivedPackets: number(17),
+    drops: Object.fromEntries(dropReasons.map((reason, i) => [reason, number(3 + i)])) as Record<DropReason, number>,
+    deliveredBytes: number(32),
+    windows: { withDemand: number(33), attained: number(34) },
   }
 }

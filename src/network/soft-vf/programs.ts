@@ -104,13 +104,13 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   const programs = join(pins, version)
   const maps = join(pins, 'maps')
   mkdirSync(pins, { recursive: true })
-  for (const left of [programs, `${programs}-transmitted`]) rmSync(left, { recursive: true, force: true })
+  for (const left of [programs, `${programs}-dequeued`]) rmSync(left, { recursive: true, force: true })
   const object = join(objects, 'soft-vf.o')
   const known = mapNames.filter((name) => existsSync(join(maps, name)))
   const reuse = known.flatMap((name) => ['map', 'name', name, 'pinned', join(maps, name)])
   const pinning = known.length === 0 ? ['pinmaps', maps] : []
   await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, ...pinning])
-  attachTracepoint(join(programs, 'transmitted'), `${programs}-transmitted`)
+  attachTracepoint(join(programs, 'dequeued'), `${programs}-dequeued`)
   const iterator = join(objects, 'counters-iterator.o')
   await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-counters`, 'map', 'pinned', join(maps, 'counters')])
 }
