@@ -24,7 +24,7 @@ if [ $# -gt 1 ]; then
   done
   # Last, because DISK is below /run.
   mount -t tmpfs -o mode=755 tmpfs /run
-  mkdir -p /run/lock /run/netns /run/carbonado /run/empty /run/container-root
+  mkdir -p /run/lock /run/netns /run/carbonado /run/runc /run/containers /run/empty /run/container-root
   # Read-only: an overlay without an upper layer needs two lower ones. nosuid: ping's file capability, which containers
   # do not have, would else keep it from starting; it needs none in them.
   mount -t overlay overlay -o nosuid,lowerdir=/run/empty:/ /run/container-root

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Command } from 'commander'
 import { parseQuantity } from '../src/api/index.ts'
-import { InvalidInput } from '../src/base/index.ts'
-import { containerLog, findContainer, removeContainer, startContainer } from './containers.ts'
+import { Conflict, InvalidInput } from '../src/base/index.ts'
+import { containerLog, findContainer, removeContainer, startContainer, type Container } from './containers.ts'
 import { takeLabDown } from './down.ts'
 import { onHost } from './hosts.ts'
 import { Lab } from './lab.ts'
@@ -143,8 +143,7 @@ function addPower(lab: Command): void {
     .description('boot a node that was killed, or start its agent')
     .action(async (node: string) => {
       requireUp()
-      const isOn = labStatus().nodes.some(({ name, power }) => name === node && power === 'on')
-      await (isOn ? Lab.open().startAgent(node) : Lab.open().startNode(node))
+      await Lab.open().startNode(node)
       print(`${node} is up`)
     })
 }
@@ -180,11 +179,18 @@ function requireUp(): void {
 /** A container, a host or a node, in this order. */
 function commandOn(name: string, command: string[]): [string, ...string[]] {
   const lab = Lab.open()
-  if (containerStates.has(name)) return findContainer(name).execCommand(command, { terminal: process.stdin.isTTY })
+  if (containerStates.has(name)) return inContainer(findContainer(name), command)
   if (hostStates.has(name)) return onHost(name, command)
   if (lab.nodes.includes(name)) return lab.nodeCommand(name, command)
   throw new InvalidInput(`the lab has no container, host or node "${name}"`, {
     remedy: 'See what there is with: dctl lab status',
+  })
+}
+
+function inContainer(container: Container, command: string[]): [string, ...string[]] {
+  if (container.isRunning) return container.execCommand(command, { terminal: process.stdin.isTTY })
+  throw new Conflict(`container ${container.name} has ended`, {
+    remedy: `What it printed is in ${containerLog(container.name)}. Remove it with: dctl lab rm ${container.name}`,
   })
 }
 

@@ -126,6 +126,7 @@ export class Container {
 
 /** Starts a container in containerd's order: network namespace, ADD, process. What it made is undone on failure. */
 export async function startContainer(options: ContainerOptions): Promise<Container> {
+  if (containerStates.get(options.name)?.failed) await removeContainer(options.name)
   const state = register(options)
   try {
     await createPodNetns(state)
@@ -135,7 +136,8 @@ export async function startContainer(options: ContainerOptions): Promise<Contain
     containerStates.set(state.name, state)
     return new Container(state)
   } catch (error) {
-    await removeContainer(state.name).catch(() => {}) // the first error is the one to report
+    // the first error is the one to report; a runtime tries DEL again later, here with the next start
+    await removeContainer(state.name).catch(() => containerStates.set(state.name, { ...state, failed: true }))
     throw error
   }
 }
@@ -157,7 +159,7 @@ export async function removeContainer(name: string): Promise<void> {
   const request = { ...cniRequest(state), netns: hasNetns ? netnsOf(state.id) : '', prevResult: state.result }
   const outcome = await callCni(state.node, 'DEL', request)
   if (!outcome.ok) throw new CniFailure('DEL', name, outcome.error)
-  if (hasNetns) await exec(onNode(state.node, ['umount', netnsOf(state.id)]))
+  if (hasNetns) await exec(onNode(state.node, ['umount', '--lazy', netnsOf(state.id)]))
   rmSync(`${root}${netnsOf(state.id)}`, { force: true })
   rmSync(`${root}${bundleOf(state.id)}`, { recursive: true, force: true })
   containerStates.delete(name)

@@ -10,7 +10,7 @@ import { killMachine, startMachine } from './machines.ts'
 import { places, projectRoot } from './places.ts'
 import { insideMachine } from './processes.ts'
 import { agentProgram, controlMachine, endProgram, labConnection, startAgent, startControl } from './programs.ts'
-import { containerStates, machinePid, requireLab, type LabState } from './state.ts'
+import { containerStates, isMachineRunning, machinePid, requireLab, type LabState } from './state.ts'
 import { bringLabUp, nodeMachine, waitForReadyNodes, type LabOptions } from './up.ts'
 
 /** A host outside the cluster, behind the switch. */
@@ -132,20 +132,22 @@ export class Lab {
     return killMachine(node)
   }
 
-  /** Boots a node that was killed, with its agent. */
+  /** Boots a node that was killed, with its agent; one that runs only gets its agent back. */
   async startNode(node: string): Promise<void> {
     this.#requireNode(node)
-    await startMachine(nodeMachine(node, this.state.rate))
+    if (!isMachineRunning(node)) await startMachine(nodeMachine(node, this.state.rate))
     if (!this.state.bare) await startAgent(node)
   }
 
   /** Kills the agent of a node with SIGKILL; containers and their traffic go on. */
-  killAgent(node: string): Promise<void> {
+  async killAgent(node: string): Promise<void> {
+    this.#requireNode(node)
     return endProgram(agentProgram(node), 'SIGKILL')
   }
 
   /** Ends the agent of a node in an orderly way. */
-  stopAgent(node: string): Promise<void> {
+  async stopAgent(node: string): Promise<void> {
+    this.#requireNode(node)
     return endProgram(agentProgram(node), 'SIGTERM')
   }
 

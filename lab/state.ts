@@ -35,6 +35,8 @@ export interface ContainerState {
   annotations: Record<string, string>
   /** What ADD answered; absent while it runs. */
   result?: unknown
+  /** It did not start, and could not be removed at once because DEL failed too. */
+  failed?: boolean
   /** The container's first process on the host; absent until it runs. */
   process?: ProcessIdentity
 }
@@ -119,11 +121,17 @@ export const hostStates = new StateFolder<HostState>(join(places.machines, '..',
 /** Running programs (`n1-agent`, `control`): the process that the program itself is. */
 export const programStates = new StateFolder<ProcessIdentity>(join(places.machines, '..', 'programs'))
 
+/** Whether a machine of the lab has power. */
+export function isMachineRunning(name: string): boolean {
+  const identity = machineStates.get(name)
+  return identity !== undefined && isRunning(identity)
+}
+
 /** Process id on the host of a machine's process 1; NotFound when the machine does not run. */
 export function machinePid(name: string): number {
   const identity = machineStates.get(name)
   if (identity && isRunning(identity)) return identity.pid
-  throw new NotFound(`the lab has no running machine "${name}"`, {
+  throw new NotFound(`the lab has no running machine named "${name}"`, {
     remedy: readLabState()?.nodes.includes(name)
       ? `Start it again with: dctl lab start ${name}`
       : 'See what there is with: dctl lab status',

@@ -2,7 +2,7 @@ import { formatQuantity } from '../src/api/index.ts'
 import { findContainer } from './containers.ts'
 import { isRunning } from './processes.ts'
 import { agentProgram, controlMachine, isProgramRunning, nodeAddress } from './programs.ts'
-import { containerStates, hostStates, machineStates, readLabState, type LabState } from './state.ts'
+import { containerStates, hostStates, isMachineRunning, readLabState, type LabState } from './state.ts'
 
 /** What `dctl lab status` shows; programs and containers as the kernel has them now. */
 export interface LabStatus {
@@ -26,7 +26,7 @@ export function labStatus(): LabStatus {
     nodes: state.nodes.map((name) => ({
       name,
       address: nodeAddress(name),
-      power: machineStates.get(name) && isRunning(machineStates.get(name)!) ? 'on' : 'off',
+      power: isMachineRunning(name) ? 'on' : 'off',
       agent: stateOf(agentProgram(name)),
     })),
     hosts: hostStates.list(),
