@@ -14,13 +14,13 @@ const fromRepository = (path: string): URL => new URL(`${isBundled ? '..' : '../
  * The lab is part of the source tree, not of an installed dctl, and starts programs from that tree. So `lab` is only
  * looked for when it is asked for, and a bundle hands the whole command line over to the sources beside it.
  */
-async function main(args: string[]): Promise<number | undefined> {
+async function main(args: string[]): Promise<number> {
   if (verbOf(args) !== 'lab') return runDctl(args, processWorld())
   const lab = fromRepository('lab/cli.ts')
   if (!existsSync(fileURLToPath(lab))) return noLab()
   if (!isBundled) return runDctl(args, processWorld(), ((await import(lab.href)) as LabModule).addLabCommand)
   await import(fromRepository('src/cli/main.ts').href)
-  return undefined
+  return 0 // the sources have set the exit code
 }
 
 interface LabModule {
@@ -41,5 +41,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
-const exitCode = await main(process.argv.slice(2))
-if (exitCode !== undefined) process.exitCode = exitCode
+// a verb of the lab may have set process.exitCode itself, to that of a command it ran
+process.exitCode = (await main(process.argv.slice(2))) || process.exitCode

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { Node, parseQuantity } from '../api/index.ts'
 import { Conflict } from '../base/index.ts'
-import { labelsFlag, printChanged, printNamed, printRows } from '../verb/index.ts'
+import { changeCurrent, labelsFlag, printChanged, printNamed, printRows } from '../verb/index.ts'
 import { formatLabels, printList, type Column, type VerbContext, type VerbHost } from '../verb/index.ts'
 import { checkNodes } from './node-check.ts'
 import { healthColumns, nodeColumns, uplinkColumns, type UplinkRow } from './node-columns.ts'
@@ -100,10 +100,10 @@ async function labelNode(
 ): Promise<void> {
   const wanted = labelChanges(changes)
   const store = await context.store()
-  const { metadata } = await store.get(Node, { name: name! })
-  if (!overwrite) rejectOverwriting(name!, metadata.labels ?? {}, wanted)
-  const { resourceVersion } = metadata
-  const changed = await store.patch(Node, { name: name! }, { metadata: { labels: wanted } }, { resourceVersion })
+  const changed = await changeCurrent(store, Node, { name: name! }, ({ metadata: { labels, resourceVersion } }) => {
+    if (!overwrite) rejectOverwriting(name!, labels ?? {}, wanted)
+    return store.patch(Node, { name: name! }, { metadata: { labels: wanted } }, { resourceVersion })
+  })
   await printChanged(context, changed, `node ${name} has labels ${formatLabels(changed.metadata.labels) || '(none)'}`)
 }
 

@@ -49,9 +49,9 @@ export function buildProgram(session: VerbSession, world: World, addMore?: AddVe
   addEventVerbs(program, session)
   addLoginVerbs(program, session, world)
   addLaterVerbs(program, session)
-  addGlobalFlags(program)
   if (addMore) addMore(program)
   else program.command('lab').description('virtual nodes on this machine, to try and to develop (`dctl lab --help`)')
+  addGlobalFlags(program)
   inheritSettings(program)
   program.addHelpText('after', '\nExample:\n  $ dctl network list -o wide\n')
   return program

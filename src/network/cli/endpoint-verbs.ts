@@ -3,6 +3,7 @@ import { Endpoint, Network } from '../../api/index.ts'
 import { asCarbonadoError, Conflict } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import {
+  changeCurrent,
   collectList,
   isTable,
   labelsFlag,
@@ -194,11 +195,14 @@ async function deleteEndpoints(
   await context.confirm(`Delete endpoint${names.length > 1 ? 's' : ''} ${names.join(', ')}?`, assumeYes ?? force)
   const store = await context.store()
   for (const name of names) {
-    const existing = await store.get(Endpoint, { name, namespace: ns })
-    if (!force) rejectHeld(existing)
-    const { uid, resourceVersion } = existing.metadata
-    // The version is a precondition unless forced: a container that came meanwhile must not lose its interface.
-    const deleted = await store.delete(Endpoint, { name, namespace: ns }, force ? { uid } : { uid, resourceVersion })
+    const reference = { name, namespace: ns }
+    const deleted = await changeCurrent(store, Endpoint, reference, (current) => {
+      const { uid, resourceVersion } = current.metadata
+      if (force) return store.delete(Endpoint, reference, { uid })
+      // this very version: a container that comes meanwhile must not lose its interface
+      rejectHeld(current)
+      return store.delete(Endpoint, reference, { uid, resourceVersion })
+    })
     await printChanged(context, deleted, `endpoint ${name} deleted`)
   }
 }

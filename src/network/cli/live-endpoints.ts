@@ -1,24 +1,17 @@
 import type { Endpoint } from '../../api/index.ts'
 import { asCarbonadoError } from '../../base/index.ts'
-import type { DropReason } from '../engine.ts'
+import type { EndpointCounters } from '../engine.ts'
+import type { EndpointRates } from '../rates.ts'
 import type { VerbContext } from '../../verb/index.ts'
 
 /** What an agent tells about one attached endpoint at `v1/endpoints`. Rates in bits per second. */
-export interface LiveEndpoint {
+export interface LiveEndpoint extends EndpointCounters {
   namespace: string
   name: string
-  endpointId: string
   bandwidthFloor: number
   bandwidthCap?: number
-  sentBytes: number
-  sentPackets: number
-  receivedBytes: number
-  receivedPackets: number
-  deliveredBytes: number
-  drops: Partial<Record<DropReason, number>>
-  windows: { withDemand: number; attained: number }
   /** Over the last second. */
-  rates: { sent: number; received: number; delivered: number }
+  rates: EndpointRates
 }
 
 /**

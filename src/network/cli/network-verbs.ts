@@ -4,6 +4,7 @@ import { InvalidInput } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import {
   annotationsFlag,
+  changeCurrent,
   collectList,
   explainUnused,
   integerFlag,
@@ -24,6 +25,8 @@ interface NetworkUpdateFlags {
   perfTier?: string
   end?: string[]
 }
+
+const changeFlags = ['setDefault', 'clearDefault', 'networkGroup', 'perfTier', 'end'] as const
 
 const laterSelectors =
   '--selectors is understood and has no effect: networks are not yet limited to nodes by label. Use the VLAN trunks of the nodes.'
@@ -141,15 +144,14 @@ async function updateNetwork(context: VerbContext, [name]: string[], flags: Netw
     throw new InvalidInput('--set-default and --clear-default exclude each other', { remedy: 'Give one of them.' })
   }
   explainUnused(context, flags, { selectors: laterSelectors })
-  const store = await context.store()
-  const existing = await store.get(Network, { name: name! })
-  const spec = changesOf(existing, flags)
-  if (Object.keys(spec).length === 0) {
+  if (changeFlags.every((flag) => flags[flag] === undefined)) {
     if (flags.selectors !== undefined) return
     throw new InvalidInput('nothing to change was given', { remedy: 'See `dctl network update --help`.' })
   }
+  const store = await context.store()
+  changesOf(await store.get(Network, { name: name! }), flags) // refuse what is wrong before anything changes
   const former = flags.setDefault ? await clearFormerDefault(store, name!) : undefined
-  const changed = await patchNetwork(store, existing, spec, former)
+  const changed = await updateOrRestore(store, name!, flags, former)
   if (former) context.note(`note: network ${former.metadata.name} is no longer the default`)
   await printChanged(context, changed, `network ${name} updated`)
 }
@@ -172,15 +174,18 @@ async function clearFormerDefault(store: ResourceStore, name: string): Promise<N
   return former
 }
 
-/** Patches the version that was read; a former default gets its place back when that fails. */
-async function patchNetwork(
+/** Patches the network; a former default gets its place back when that fails. */
+async function updateOrRestore(
   store: ResourceStore,
-  { metadata: { name, resourceVersion } }: Network,
-  spec: object,
+  name: string,
+  flags: NetworkUpdateFlags,
   former: Network | undefined,
 ): Promise<Network> {
   try {
-    return await store.patch(Network, { name }, { spec }, { resourceVersion })
+    return await changeCurrent(store, Network, { name }, (current) => {
+      const { resourceVersion } = current.metadata
+      return store.patch(Network, { name }, { spec: changesOf(current, flags) }, { resourceVersion })
+    })
   } catch (error) {
     if (former) await store.patch(Network, { name: former.metadata.name }, { spec: { isDefault: true } })
     throw error
