@@ -41,6 +41,7 @@ export async function startControl(
   const store = new EmbeddedStore({
     file: storeFileOf(config),
     changeLogLimit: config.changeLogLimit,
+    syncEveryWrite: config.syncEveryWrite,
     admit: (request, reader) => features.forEach((feature) => feature.admit(request, reader)),
   })
   started.defer(() => store.close())

@@ -61,7 +61,7 @@ export class Database {
   version: number
 
   /** Opens or creates the file. Throws Conflict when another process has it, Internal when it is damaged. */
-  constructor(file: string, logLimit: number) {
+  constructor(file: string, logLimit: number, syncEveryWrite = false) {
     this.#logLimit = logLimit
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     this.#lock = lockFile(`${file}.lock`)
@@ -71,6 +71,7 @@ export class Database {
       this.#lock.close()
       throw error
     }
+    if (syncEveryWrite) this.connection.exec('PRAGMA synchronous = FULL')
     const prepare = (sql: string): StatementSync => this.connection.prepare(sql)
     this.#begin = prepare('BEGIN IMMEDIATE')
     this.#commit = prepare('COMMIT')

@@ -29,6 +29,11 @@ export interface EmbeddedStoreOptions {
   admit?: Admit
   /** Changes that are remembered for watches that resume; 50 000 unless told. */
   changeLogLimit?: number
+  /**
+   * Whether a write is on the disk before it is acknowledged, so that it outlives a power failure; false unless told.
+   * Without, it outlives the death of the process, and a power failure may take back the last moments, never more.
+   */
+  syncEveryWrite?: boolean
   /** Milliseconds between bookmarks; 30 000 unless told. */
   bookmarkInterval?: number
   /** Events that may wait in one watch before it is ended; 20 000 unless told. */
@@ -60,12 +65,13 @@ export class EmbeddedStore implements ResourceStore {
     this.#options = {
       admit: () => {},
       changeLogLimit: 50_000,
+      syncEveryWrite: false,
       bookmarkInterval: 30_000,
       watchQueueLimit: 20_000,
       now: () => new Date(),
       ...options,
     }
-    this.#database = new Database(options.file, this.#options.changeLogLimit)
+    this.#database = new Database(options.file, this.#options.changeLogLimit, this.#options.syncEveryWrite)
     for (const { kind, key, body } of this.#database.objects()) {
       this.#table(kind).set(key, deepFreeze(JSON.parse(body) as KubeObject))
     }
