@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { labPrefix } from './places.ts'
+import { commonPrefix, labPrefix } from './places.ts'
 
 /** A mounted cgroup hierarchy: a version 1 controller, or the unified one. */
 export interface CgroupHierarchy {
@@ -57,6 +57,13 @@ export function labCgroups(name = ''): string[] {
   return cgroupHierarchies()
     .map(({ path }) => join(path, labPrefix, name))
     .filter((path) => existsSync(path))
+}
+
+/** Whether there are labs of other names on this machine. */
+export function hasOtherLabs(): boolean {
+  const unified = cgroupHierarchies().find(({ version }) => version === 2)
+  const names = unified ? readdirSync(unified.path) : []
+  return names.some((name) => name !== labPrefix && (name === commonPrefix || name.startsWith(`${commonPrefix}.`)))
 }
 
 /** Kills every process below one of the lab's cgroups and waits up to `deadline` milliseconds until they are gone. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { exec, ExecError } from '../src/base/index.ts'
 import { nodePlaces } from './places.ts'
 import { insideMachine } from './processes.ts'
@@ -122,8 +122,10 @@ function podArguments(pod: NonNullable<CniRequest['pod']>, containerId: string):
   return named.map((pair) => pair.join('=')).join(';')
 }
 
+/** A node of a bare lab has none until a test writes one. */
 function readConfigurationList(pid: number): ConfigurationList {
-  return JSON.parse(readFileSync(`/proc/${pid}/root${nodePlaces.cniConfiguration}`, 'utf8')) as ConfigurationList
+  const file = `/proc/${pid}/root${nodePlaces.cniConfiguration}`
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as ConfigurationList) : carbonadoConfigurationList
 }
 
 function inheritedEnvironment(): Record<string, string | undefined> {

@@ -129,7 +129,7 @@ export async function startContainer(options: ContainerOptions): Promise<Contain
   if (containerStates.get(options.name)?.failed) await removeContainer(options.name)
   const state = register(options)
   try {
-    await createPodNetns(state)
+    await createPodNetns(state.node, state.id)
     state.result = await attach(state)
     containerStates.set(state.name, state)
     await runProcess(state, options)
@@ -159,8 +159,7 @@ export async function removeContainer(name: string): Promise<void> {
   const request = { ...cniRequest(state), netns: hasNetns ? netnsOf(state.id) : '', prevResult: state.result }
   const outcome = await callCni(state.node, 'DEL', request)
   if (!outcome.ok) throw new CniFailure('DEL', name, outcome.error)
-  if (hasNetns) await exec(onNode(state.node, ['umount', '--lazy', netnsOf(state.id)]))
-  rmSync(`${root}${netnsOf(state.id)}`, { force: true })
+  await removePodNetns(state.node, state.id)
   rmSync(`${root}${bundleOf(state.id)}`, { recursive: true, force: true })
   containerStates.delete(name)
 }
@@ -210,11 +209,22 @@ function register(options: ContainerOptions): ContainerState {
   return state
 }
 
-/** Ping without privileges is what containerd allows its containers too. */
-async function createPodNetns({ node, id }: ContainerState): Promise<void> {
+/**
+ * Makes a network namespace for a container on a node, as a runtime does before ADD, and returns its path there.
+ * Ping without privileges is what containerd allows its containers too.
+ */
+export async function createPodNetns(node: string, id: string): Promise<string> {
   const prepare = 'ip link set lo up && echo "0 2147483647" > /proc/sys/net/ipv4/ping_group_range'
   const create = 'touch "$1" && exec unshare --net="$1" sh -c "$2"'
   await exec(onNode(node, ['sh', '-c', create, 'sh', netnsOf(id), prepare]))
+  return netnsOf(id)
+}
+
+/** Lets go of a container's network namespace. Lazily, as containerd does: somebody may be looking into it. */
+export async function removePodNetns(node: string, id: string): Promise<void> {
+  const file = `/proc/${machinePid(node)}/root${netnsOf(id)}`
+  if (existsSync(file)) await exec(onNode(node, ['umount', '--lazy', netnsOf(id)])).catch(() => {}) // not a mount yet
+  rmSync(file, { force: true })
 }
 
 async function attach(state: ContainerState): Promise<unknown> {

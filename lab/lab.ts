@@ -3,7 +3,15 @@ import { join } from 'node:path'
 import { exec, NotFound, type ExecOptions, type ExecResult } from '../src/base/index.ts'
 import { RestStore } from '../src/store/rest/index.ts'
 import { callCni, type CniCommand, type CniOutcome, type CniRequest } from './cni.ts'
-import { cniRequest, findContainer, startContainer, type Container, type ContainerOptions } from './containers.ts'
+import {
+  cniRequest,
+  createPodNetns,
+  findContainer,
+  removePodNetns,
+  startContainer,
+  type Container,
+  type ContainerOptions,
+} from './containers.ts'
 import { takeLabDown } from './down.ts'
 import { addHost, onHost, removeHost, type HostOptions } from './hosts.ts'
 import { killMachine, startMachine } from './machines.ts'
@@ -104,6 +112,16 @@ export class Lab {
   /** Calls the CNI plugin on a node as a runtime does; errors of the plugin are returned, not thrown. */
   cni(node: string, command: CniCommand, request: CniRequest = {}): Promise<CniOutcome> {
     return callCni(node, command, request)
+  }
+
+  /** Makes a network namespace for `cni` without a container; returns its path on the node. */
+  createNetns(node: string, id: string): Promise<string> {
+    return createPodNetns(node, id)
+  }
+
+  /** Lets go of what `createNetns` made. */
+  removeNetns(node: string, id: string): Promise<void> {
+    return removePodNetns(node, id)
   }
 
   /** What the runtime says about a running container in each CNI call, to call the plugin again for it. */

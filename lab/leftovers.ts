@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { execJson } from '../src/base/index.ts'
-import { labCgroups, processesIn } from './cgroups.ts'
+import { hasOtherLabs, labCgroups, processesIn } from './cgroups.ts'
 import { labNetnsFiles } from './netns.ts'
-import { labDirectory, labPrefix } from './places.ts'
+import { commonPrefix, labDirectory, labPrefix } from './places.ts'
 
 /** Everything on the machine that belongs to a lab, as names that a person can look up; all empty when none is left. */
 export interface Leftovers {
@@ -74,9 +74,13 @@ function labPins(): string[] {
     .map((name) => join(bpffs, name))
 }
 
+/** Programs do not tell whose they are, so that they are only asked about while no other lab is there. */
 async function labPrograms(): Promise<string[]> {
+  if (hasOtherLabs()) return []
   const programs = await execJson<{ id: number; name?: string }[]>(['bpftool', '--json', 'prog', 'show'])
-  return (programs ?? []).filter(({ name }) => name?.startsWith(`${labPrefix}_`)).map(({ id, name }) => `${id} ${name}`)
+  return (programs ?? [])
+    .filter(({ name }) => name?.startsWith(`${commonPrefix}_`))
+    .map(({ id, name }) => `${id} ${name}`)
 }
 
 /** A namespace file is its namespace's only while it is mounted; otherwise it is an ordinary empty file. */

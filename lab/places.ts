@@ -1,12 +1,22 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { InvalidInput } from '../src/base/index.ts'
+
+/** What the prefixes of all labs begin with. */
+export const commonPrefix = 'cbl'
+
+/**
+ * Several labs may be on one machine, told apart by $CARBONADO_LAB: tests use one of their own and leave alone the one
+ * that somebody works with. Without it, it is the lab that `dctl` finds by itself.
+ */
+const labName = checkedLabName(process.env.CARBONADO_LAB ?? '')
 
 /** Everything the lab keeps, readable by root only. */
-export const labDirectory = '/run/carbonado-lab'
+export const labDirectory = `/run/carbonado-lab${labName}`
 
 /** Prefix of every name of the lab that other tools on the host can see: namespaces, cgroups. */
-export const labPrefix = 'cbl'
+export const labPrefix = `${commonPrefix}${labName}`
 
 /** Folder in which iproute2 looks for network namespaces. */
 export const netnsFolder = '/run/netns'
@@ -45,6 +55,13 @@ export const nodePlaces = {
 
 /** Folder of the checkout or installation that this file belongs to: the one with package.json. */
 export const projectRoot = findProjectRoot(fileURLToPath(new URL('.', import.meta.url)))
+
+/** Begins with a dot, so that the names of one lab never begin with the prefix of another. */
+function checkedLabName(name: string): string {
+  if (name === '') return ''
+  if (/^[a-z0-9]{1,12}$/.test(name)) return `.${name}`
+  throw new InvalidInput(`CARBONADO_LAB is "${name}"; it must be 1 to 12 small letters or digits`)
+}
 
 function findProjectRoot(from: string): string {
   let folder = from

@@ -1,3 +1,4 @@
+import './own-lab.ts'
 import { existsSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CniFailure, containerLog, describeLeftovers, findLeftovers, Lab, takeLabDown } from '../../lab/index.ts'

@@ -1,3 +1,4 @@
+import './own-lab.ts'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeLeftovers, findLeftovers, Lab, labStatus, projectRoot, takeLabDown } from '../../lab/index.ts'
 import { takeMachineInventory } from './machine-inventory.ts'
 
+const up = ['lab', 'up', '--nodes', '2']
 const dctl = join(projectRoot, 'bin', 'dctl')
 
 beforeAll(() => takeLabDown())
@@ -15,9 +17,9 @@ async function leftovers(): Promise<string[]> {
   return describeLeftovers(await findLeftovers())
 }
 
-/** Runs `dctl lab up` and sends it a signal after some milliseconds; returns its exit code, null when it was killed. */
-async function interruptUp(milliseconds: number, signal: NodeJS.Signals): Promise<number | null> {
-  const child = spawn(dctl, ['lab', 'up', '--nodes', '2'], { stdio: 'ignore' })
+/** Runs dctl and sends it a signal after some milliseconds; returns its exit code, null when it was killed. */
+async function interrupt(args: string[], milliseconds: number, signal: NodeJS.Signals): Promise<number | null> {
+  const child = spawn(dctl, args, { stdio: 'ignore' })
   const exited = once(child, 'exit') as Promise<[number | null]>
   await Promise.race([sleep(milliseconds), exited])
   child.kill(signal)
@@ -51,7 +53,7 @@ describe('a lab that goes up and down', () => {
 
   it('is removed by Ctrl-C while it goes up', async () => {
     for (const moment of [250, 500, 900]) {
-      const exitCode = await interruptUp(moment, 'SIGINT')
+      const exitCode = await interrupt(up, moment, 'SIGINT')
       // up may have been ready before the signal came
       if (exitCode === 0) await takeLabDown()
       expect({ moment, left: await leftovers() }).toEqual({ moment, left: [] })
@@ -61,14 +63,24 @@ describe('a lab that goes up and down', () => {
   it('leaves nothing after down when up was killed at any moment', { timeout: 180_000 }, async () => {
     for (let round = 0; round < 20; round++) {
       const moment = Math.round(100 + Math.random() * 1800)
-      await interruptUp(moment, 'SIGKILL')
+      await interrupt(up, moment, 'SIGKILL')
+      await takeLabDown()
+      expect({ moment, left: await leftovers() }).toEqual({ moment, left: [] })
+    }
+  })
+
+  it('leaves nothing after a second down when the first was killed', async () => {
+    for (const moment of [120, 150, 180, 210, 240]) {
+      const lab = await Lab.up({ nodes: 2, bare: true })
+      await lab.addHost({ name: 'gateway', vlan: 100, address: '10.30.0.1/24' })
+      await interrupt(['lab', 'down'], moment, 'SIGKILL')
       await takeLabDown()
       expect({ moment, left: await leftovers() }).toEqual({ moment, left: [] })
     }
   })
 
   it('goes up over what a killed up left', async () => {
-    await interruptUp(400, 'SIGKILL')
+    await interrupt(up, 400, 'SIGKILL')
     const lab = await Lab.up({ nodes: 1, bare: true })
     expect(lab.nodes).toEqual(['n1'])
     await lab.down()
