@@ -84,11 +84,16 @@ export function eventFilter(flags: Omit<EventListFlags, 'limit' | 'offset'>): (e
   return ({ regarding, reportingController, reportingInstance, ...event }) =>
     (type === undefined || event.type === type) &&
     (flags.ns === undefined || regarding.namespace === flags.ns) &&
-    (flags.source === undefined || reportingController === flags.source || reportingInstance === flags.source) &&
+    (flags.source === undefined || [reportingInstance, ...namesOf(reportingController)].includes(flags.source)) &&
     (flags.pod === undefined || (regarding.kind === 'Pod' && regarding.name === flags.pod)) &&
     (flags.node === undefined ||
       reportingInstance === flags.node ||
       (regarding.kind === 'Node' && regarding.name === flags.node))
+}
+
+/** `carbonado.io/agent` is also called `agent`. */
+function namesOf(controller: string): string[] {
+  return [controller, controller.slice(controller.indexOf('/') + 1)]
 }
 
 function severityOf(text: string | undefined): Event['type'] | undefined {

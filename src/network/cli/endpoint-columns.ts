@@ -57,6 +57,11 @@ function macOf({ spec, status }: Endpoint): string | undefined {
   return status?.allocation?.state === 'Allocated' ? status.allocation.macAddress : spec.macAddress
 }
 
+/** A measured rate has no more than three digits that mean something. */
+function measured(rate: number): string {
+  return formatQuantity(Number(rate.toPrecision(3)))
+}
+
 /** Columns of `endpoint list` and `endpoint get`: the published ones, then those of `-o wide` (rates in bits per second). */
 export const endpointColumns: Column<EndpointRow>[] = [
   { header: 'NAME', value: ({ endpoint }) => endpoint.metadata.name },
@@ -73,7 +78,7 @@ export const endpointColumns: Column<EndpointRow>[] = [
   { header: 'STATE', value: ({ endpoint }) => stateOf(endpoint), wide: true },
   { header: 'PERF-TIER', value: tierOf, wide: true },
   { header: 'PROMISED', value: ({ live }) => live && formatQuantity(live.bandwidthFloor), wide: true },
-  { header: 'DELIVERED', value: ({ live }) => live && formatQuantity(live.rates.delivered), wide: true },
+  { header: 'DELIVERED', value: ({ live }) => live && measured(live.rates.delivered), wide: true },
   { header: 'ATTAINMENT', value: ({ live }) => live && formatAttainment(live.windows), wide: true },
   { header: 'DROPS', value: ({ live }) => live && totalDrops(live), wide: true },
 ]

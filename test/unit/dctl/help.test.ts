@@ -1,13 +1,22 @@
-import { Command } from 'commander'
-import { describe, expect, it } from 'vitest'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { afterAll, describe, expect, it } from 'vitest'
 import { buildProgram, runDctl } from '../../../src/cli/program.ts'
 import { VerbSession } from '../../../src/cli/session.ts'
 import { processWorld, type World } from '../../../src/cli/world.ts'
 
+// a configuration without a server, so that a lab that runs on this machine is not found
+const folder = mkdtempSync(join(tmpdir(), 'carbonado-dctl-'))
+const config = join(folder, 'dctl.json')
+writeFileSync(config, '{}')
+afterAll(() => rmSync(folder, { recursive: true }))
+
 function silentWorld(): World & { output: string; errors: string } {
   const world = {
     ...processWorld(),
-    environment: { HOME: '/nonexistent' },
+    environment: { DCTL_CONFIG: config },
     output: '',
     errors: '',
     write: (text: string) => void (world.output += text),

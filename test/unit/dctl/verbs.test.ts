@@ -234,7 +234,7 @@ function liveEndpoint(uid: string): Cluster['live']['endpoints'][number] {
     bandwidthFloor: 500e6,
     drops: { ...zeroCounters(uid).drops, 'spoofed-arp': 3 },
     windows: { withDemand: 100, attained: 99 },
-    rates: { sent: 500e6, received: 0, delivered: 480e6 },
+    rates: { sent: 500e6, received: 0, delivered: 480_123_456 },
   }
 }
 
@@ -290,7 +290,9 @@ describe('events', () => {
     ).toEqual(['number 3', 'number 2', 'number 1'])
     expect(await cluster.done('event list --source test --severity warning')).not.toContain('number 3')
     expect(await cluster.done('event list --source test --limit 1 --offset 1')).toMatch(/number 2/)
-    expect(await cluster.done('event list --source test --node n9')).toMatch(/node\/n9 +test@here +5 +number 2/)
+    expect(await cluster.done('event list --source test --node n9')).toMatch(
+      /node\/n9 +carbonado\.io\/test@here +5 +number 2/,
+    )
     expect(await cluster.done('event list --source test --ns other')).not.toContain('number')
   })
 
@@ -304,7 +306,7 @@ function eventNumber(number: number): Event {
     metadata: { name: `event-${number}`, namespace: 'default' },
     eventTime: new Date(Date.UTC(2020, 0, number)).toISOString(),
     ...(number === 2 ? { series: { count: 5, lastObservedTime: '2020-01-02T12:00:00Z' } } : {}),
-    reportingController: 'test',
+    reportingController: number === 1 ? 'test' : 'carbonado.io/test',
     reportingInstance: 'here',
     action: 'Test',
     reason: 'Tested',
