@@ -1,0 +1,56 @@
+import { asCarbonadoError } from '../../src/base/index.ts'
+import { Lab, takeLabDown } from '../index.ts'
+import { showGuarantee } from './guarantee.ts'
+import { showIsolation } from './isolation.ts'
+import { Narrator } from './narration.ts'
+import { createNetworks } from './networks.ts'
+import { showStaticEndpoint } from './static-endpoint.ts'
+
+/** Runs the demo on a fresh lab; exit code 1 when a promise was broken, 2 when it could not run. */
+async function demo(narrator: Narrator): Promise<void> {
+  const started = Date.now()
+  const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(1)} s`
+  narrator.say('Carbonado: containers on data-centre networks with guaranteed bandwidth.')
+  narrator.say('A lab of three nodes on this machine: real network namespaces, eBPF, runc, control and agents.')
+  await takeLabDown()
+  const lab = await Lab.up({ nodes: 3, rate: 1e9 })
+  narrator.say(`Lab up after ${seconds()}: control, and nodes n1, n2, n3 with 1 Gbit/s links to one switch.`)
+  await createNetworks(lab, narrator)
+  const { peer } = await showIsolation(lab, narrator)
+  await showGuarantee(lab, narrator)
+  await showStaticEndpoint(lab, narrator, peer)
+  await lab.close()
+  conclude(narrator, seconds())
+}
+
+function conclude(narrator: Narrator, took: string): void {
+  const { broken } = narrator
+  narrator.say(broken.length === 0 ? `\nEvery promise was kept. (${took})` : `\nBroken promises (${took}):`)
+  for (const text of broken) narrator.say(`  - ${text}`)
+  narrator.explain('Floors are promised for what a node sends; floors for receiving come with the next piece.')
+  narrator.say('The lab is still up. Three things to try next:')
+  narrator.say('  bin/dctl endpoint list -o wide                       who is attached, promised, delivered, dropped')
+  narrator.say(
+    '  bin/dctl lab run n2 mine --network blue --perf-tier gold && bin/dctl lab exec mine -- ping -c 3 10.30.0.50',
+  )
+  narrator.say('  bin/dctl perf-tier create huge -b 2G && bin/dctl lab run n1 big --network blue --perf-tier huge')
+  narrator.say('                                                       (refused: it does not fit, with the numbers)')
+  narrator.say('Remove everything with: make demo-down')
+  process.exitCode = broken.length === 0 ? 0 : 1
+}
+
+async function interrupted(): Promise<never> {
+  process.stdout.write('\nInterrupted; removing the lab.\n')
+  await takeLabDown()
+  process.exit(130)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void interrupted())
+await demo(new Narrator())
+  .then(() => process.exit()) // servers that were started in containers go on with them
+  .catch(async (thrown: unknown) => {
+    const error = asCarbonadoError(thrown)
+    process.stderr.write(`The demo could not go on: ${error.message}\n${error.remedy ?? ''}\n`)
+    process.stderr.write('Logs: /run/carbonado-lab/logs. Remove what is left with: make demo-down\n')
+    process.exit(2)
+  })
