@@ -59,7 +59,7 @@ export function parseAgentConfig(value: unknown, origin: string): Readonly<Agent
     .slice(0, 5)
     .map((error) => `${error.path.slice(1).replaceAll('/', '.') || '(all)'}: ${error.message}`)
   throw new InvalidInput(`the configuration ${origin} is not valid: ${problems.join('; ')}`, {
-    remedy: 'Correct the named fields; docs/configuration.md lists them all.',
+    remedy: 'Correct the named fields; docs/agent.md lists them all.',
   })
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import fastify, { type FastifyInstance } from 'fastify'
-import type { Registry } from '@prometheus-io/client'
 import type { DropReason } from '../network/engine.ts'
+import type { MetricsText } from '../network/metrics.ts'
 import type { EndpointRates } from '../network/rates.ts'
 import type { Authenticate } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
@@ -30,7 +30,7 @@ export interface LiveEndpoint {
 /** What the live API shows. */
 export interface LiveView {
   endpoints(): LiveEndpoint[]
-  metrics: Registry
+  metrics: MetricsText
   check(): Promise<NodeProblem[]>
 }
 

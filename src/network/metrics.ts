@@ -36,11 +36,19 @@ const totals: Totals = [
   },
 ]
 
+/** Metrics in Prometheus' text format. */
+export interface MetricsText {
+  contentType: string
+  /** Takes readings and writes them out. */
+  metrics(): Promise<string>
+}
+
 /**
  * Makes the metrics of all endpoints: `carbonado_endpoint_*` with the labels namespace, endpoint and network. The
  * readings are taken when somebody scrapes, never in between.
  */
-export function createEndpointMetrics(read: () => EndpointReading[], registry = new Registry()): Registry {
+export function createEndpointMetrics(read: () => EndpointReading[]): MetricsText {
+  const registry = new Registry()
   const counters = totals.map(({ name, help, value }) => ({
     counter: new Counter({ name: `carbonado_endpoint_${name}_total`, help, labelNames, registers: [registry] }),
     value,
@@ -52,23 +60,29 @@ export function createEndpointMetrics(read: () => EndpointReading[], registry = 
     registers: [registry],
   })
   const gauges = createGauges(registry)
-  new Gauge({
+  const attached = new Gauge({
     name: 'carbonado_endpoints_attached',
     help: 'Endpoints attached on this node.',
     registers: [registry],
-    collect() {
-      const readings = read()
-      this.set(readings.length)
-      for (const metric of [...counters.map(({ counter }) => counter), drops, ...Object.values(gauges)]) metric.reset()
-      for (const reading of readings) {
-        const labels = labelsOf(reading)
-        for (const { counter, value } of counters) counter.inc(labels, value(reading.counters))
-        for (const [reason, count] of Object.entries(reading.counters.drops)) drops.inc({ ...labels, reason }, count)
-        setGauges(gauges, labels, reading)
-      }
-    },
   })
-  return registry
+  const fill = (): void => {
+    const readings = read()
+    registry.resetMetrics()
+    attached.set(readings.length)
+    for (const reading of readings) {
+      const labels = labelsOf(reading)
+      for (const { counter, value } of counters) counter.inc(labels, value(reading.counters))
+      for (const [reason, count] of Object.entries(reading.counters.drops)) drops.inc({ ...labels, reason }, count)
+      setGauges(gauges, labels, reading)
+    }
+  }
+  return {
+    contentType: registry.contentType,
+    metrics() {
+      fill()
+      return registry.metrics()
+    },
+  }
 }
 
 interface Gauges {

@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest'
+import { zeroCounters } from './counters.ts'
+import { attainmentOf, createEndpointMetrics, type EndpointReading } from './metrics.ts'
+import { createRateSampler, ratesBetween } from './rates.ts'
+
+function reading(overrides: Partial<EndpointReading> = {}): EndpointReading {
+  return {
+    namespace: 'shop',
+    name: 'web-0',
+    networkName: 'blue',
+    bandwidthFloor: 500e6,
+    counters: { ...zeroCounters('u1'), sentBytes: 1000, windows: { withDemand: 4, attained: 3 } },
+    ...overrides,
+  }
+}
+
+describe('metrics', () => {
+  test('have help, labels and the values of now, from the first scrape on', async () => {
+    let readings = [reading()]
+    readings[0]!.counters.drops['spoofed-ip'] = 7
+    const metrics = createEndpointMetrics(() => readings)
+    const first = await metrics.metrics()
+    expect(first).toContain('# HELP carbonado_endpoint_sent_bytes_total Bytes that the container sent.')
+    const labels = 'namespace="shop",endpoint="web-0",network="blue"'
+    expect(first).toContain(`carbonado_endpoint_sent_bytes_total{${labels}} 1000`)
+    expect(first).toContain(`carbonado_endpoint_drops_total{${labels},reason="spoofed-ip"} 7`)
+    expect(first).toContain(`carbonado_endpoint_promised_bits_per_second{${labels}} 500000000`)
+    expect(first).toContain(`carbonado_endpoint_attainment_ratio{${labels}} 0.75`)
+    expect(first).toContain('carbonado_endpoints_attached 1')
+    expect(first).not.toContain('carbonado_endpoint_cap_bits_per_second{')
+    readings = []
+    const second = await metrics.metrics()
+    expect(second).not.toContain('web-0')
+    expect(second).toContain('carbonado_endpoints_attached 0')
+  })
+
+  test('attainment is unknown before the first window with demand', () => {
+    expect(attainmentOf({ withDemand: 0, attained: 0 })).toBeUndefined()
+    expect(attainmentOf({ withDemand: 10, attained: 10 })).toBe(1)
+  })
+})
+
+describe('rates', () => {
+  test('are bits per second, and nothing when counters begin anew', () => {
+    const before = { ...zeroCounters('u1'), sentBytes: 1000, receivedBytes: 500 }
+    const after = { ...zeroCounters('u1'), sentBytes: 3000, receivedBytes: 100, deliveredBytes: 1000 }
+    expect(ratesBetween(before, after, 2)).toEqual({ sent: 8000, received: 0, delivered: 4000 })
+  })
+
+  test('are sampled', async () => {
+    let sentBytes = 0
+    const sampler = createRateSampler(
+      { counters: () => [{ ...zeroCounters('u1'), sentBytes: (sentBytes += 1000) }] },
+      5,
+    )
+    expect(sampler.rates('u1')).toEqual({ sent: 0, received: 0, delivered: 0 })
+    sampler.start()
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    sampler.stop()
+    expect(sampler.rates('u1').sent).toBeGreaterThan(0)
+    expect(sampler.rates('unknown').sent).toBe(0)
+  })
+})
