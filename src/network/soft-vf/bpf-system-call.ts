@@ -1,4 +1,5 @@
 import koffi from 'koffi'
+import { release } from 'node:os'
 import { Internal } from '../../base/index.ts'
 
 /** Commands of bpf(2), from linux/bpf.h. */
@@ -9,11 +10,15 @@ const command = {
   pin: 6,
   openPinned: 7,
   testRun: 10,
+  objectInfo: 15,
   openTracepoint: 17,
+  createLink: 28,
+  updateLink: 29,
 } as const
 
 const systemCallNumber = process.arch === 'arm64' ? 280 : 321
 const errnoNotFound = 2
+const tcxIngress = 46 // BPF_TCX_INGRESS
 
 const library = koffi.load(null)
 const systemCall = library.func('long syscall(long number, long command, void *attribute, long size)')
@@ -63,13 +68,63 @@ export function closeBpf(descriptor: number): void {
 
 /** Attaches a `tp_btf` program to its tracepoint and pins the link at `path`, so that it outlives this process. */
 export function attachTracepoint(program: string, path: string): void {
-  const descriptor = openPinned(program)
-  try {
+  attachAndPin(program, path, (descriptor) => {
     const attribute = Buffer.alloc(16)
     attribute.writeUInt32LE(descriptor, 8)
-    const link = must('openTracepoint', attribute, program)
-    const text = Buffer.from(`${path}\0`)
+    return must('openTracepoint', attribute, program)
+  })
+}
+
+/** Runs a `tc` program on every frame that arrives on an interface (tcx) and pins the link at `path`. */
+export function attachTcx(program: string, interfaceIndex: number, path: string): void {
+  attachAndPin(program, path, (descriptor) => must('createLink', tcxAttribute(descriptor, interfaceIndex), program))
+}
+
+/** Whether the kernel has tcx: 6.6 and later. */
+export function isTcxSupported(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number)
+  return major > 6 || (major === 6 && minor >= 6)
+}
+
+/** Makes a pinned link run another pinned program, without a frame in between that sees neither. */
+export function updateLink(path: string, program: string): void {
+  const [link, descriptor] = [openPinned(path), openPinned(program)]
+  try {
+    const attribute = Buffer.alloc(16)
+    attribute.writeUInt32LE(link, 0)
+    attribute.writeUInt32LE(descriptor, 4)
+    must('updateLink', attribute, path)
+  } finally {
+    closeBpf(link)
+    closeBpf(descriptor)
+  }
+}
+
+/** Index of the interface that a tcx link runs on; 0 when the interface has gone. */
+export function tcxInterface(link: number): number {
+  const information = Buffer.alloc(64)
+  const attribute = Buffer.alloc(16)
+  attribute.writeUInt32LE(link, 0)
+  attribute.writeUInt32LE(information.length, 4)
+  attribute.writeBigUInt64LE(pointer(information), 8)
+  must('objectInfo', attribute, `link ${link}`)
+  return information.readUInt32LE(16)
+}
+
+function tcxAttribute(program: number, interfaceIndex: number): Buffer {
+  const attribute = Buffer.alloc(64)
+  attribute.writeUInt32LE(program, 0)
+  attribute.writeUInt32LE(interfaceIndex, 4)
+  attribute.writeUInt32LE(tcxIngress, 8)
+  return attribute
+}
+
+function attachAndPin(program: string, path: string, attach: (descriptor: number) => number): void {
+  const descriptor = openPinned(program)
+  try {
+    const link = attach(descriptor)
     try {
+      const text = Buffer.from(`${path}\0`)
       must('pin', pathAttribute(text, link), path)
     } finally {
       closeBpf(link)

@@ -1,27 +1,23 @@
-import { execJson } from '../../base/index.ts'
 import type { AttachRequest, EngineProblem } from '../engine.ts'
 import { inspectContainer } from './container-side.ts'
+import type { IngressHook } from './ingress-hook.ts'
 import { decodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
 import type { Programs } from './programs.ts'
-import { hostInterfaceName } from './shaping.ts'
+import { hostInterfaceIndex, hostInterfaceName } from './shaping.ts'
 import { classHandles } from './uplink.ts'
-
-interface Filter {
-  kind: string
-  options?: { bpf_name?: string }
-}
 
 /** Compares what the kernel has with what was asked for, from the container inwards. */
 export async function findProblems(
   programs: Programs,
+  hook: IngressHook,
   request: AttachRequest,
   slot: number,
   uplink: string,
 ): Promise<EngineProblem[]> {
   const host = hostInterfaceName(slot)
-  const [link, filters, classes] = await Promise.all([
+  const [link, hooked, classes] = await Promise.all([
     inspectContainer(request.netns, request.interfaceName).catch(() => undefined),
-    execJson<Filter[]>(['tc', '-json', 'filter', 'show', 'dev', host, 'ingress']).catch(() => []),
+    hook.isAttached({ name: host, index: hostInterfaceIndex(slot) }),
     classHandles(uplink),
   ])
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
@@ -39,7 +35,7 @@ export async function findProblems(
     ),
     ...problem(!!link && missing.length > 0, 'AddressMissing', `the container lacks ${missing.join(', ')}`),
     ...problem(!!link && !link.flags.includes('UP'), 'InterfaceDown', `${request.interfaceName} is down`),
-    ...problem(!filters?.some((f) => f.kind === 'bpf' && f.options), 'ProgramMissing', `no program on ${host}`),
+    ...problem(!hooked, 'ProgramMissing', `no program on ${host}`),
     ...problem(entry?.endpointId !== request.endpointId, 'EntryMissing', `slot ${slot} is not this endpoint's`),
     ...problem(forward !== slot, 'ForwardingMissing', `frames to ${request.macAddress} do not reach slot ${slot}`),
     ...problem(

@@ -1,9 +1,11 @@
+import { join } from 'node:path'
 import { CarbonadoError, Conflict, execJson, Exhausted, Internal, KeyedLock, type Logger } from '../../base/index.ts'
 import type { AttachedEndpoint, AttachRequest, EndpointCounters, EngineProblem, NetworkEngine } from '../engine.ts'
 import { announcements } from './announcement.ts'
 import { BatchProcess } from './batch-process.ts'
 import { findProblems } from './check.ts'
 import { assertNetworkNamespace, containerCommands, ContainerConfigurator, shapeContainer } from './container-side.ts'
+import { IngressHook, type HookedDevice } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import {
   decodeCounters,
@@ -24,7 +26,7 @@ import {
   removeClassCommand,
   type Rates,
 } from './shaping.ts'
-import { ensureUplinkTree, ingressFilterCommand, inspectUplink, type UplinkState } from './uplink.ts'
+import { ensureUplinkTree, inspectUplink, type UplinkState } from './uplink.ts'
 
 /** What the soft-vf engine needs to know of its node. */
 export interface SoftVfOptions {
@@ -51,6 +53,7 @@ class SoftVfEngine implements NetworkEngine {
   readonly #options: SoftVfOptions
   readonly #ip = BatchProcess.ip()
   readonly #tc = BatchProcess.tc()
+  readonly #hook: IngressHook
   readonly #lock = new KeyedLock()
   /** Slots in use, those whose interface is still being removed included. */
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
@@ -62,6 +65,7 @@ class SoftVfEngine implements NetworkEngine {
 
   constructor(options: SoftVfOptions) {
     this.#options = options
+    this.#hook = new IngressHook(join(options.pins, 'links'), this.#tc)
   }
 
   async start(): Promise<void> {
@@ -71,9 +75,11 @@ class SoftVfEngine implements NetworkEngine {
     programs.configure(state.index)
     await ensureUplinkTree(this.#tc, uplink, linkRate)
     await this.#recover(programs)
-    await this.#tc.must([ingressFilterCommand(uplink, programs.fromWire)])
+    await this.#hook.attach({ name: uplink, index: state.index }, programs.fromWire)
     if (!programs.fresh) return
-    await this.#tc.must([...this.#slotOf.values()].map((slot) => this.#endpointFilter(slot)))
+    await Promise.all(
+      [...this.#slotOf.values()].map((slot) => this.#hook.attach(deviceOf(slot), programs.fromEndpoint)),
+    )
     removeOldVersions(this.#options)
   }
 
@@ -130,15 +136,14 @@ class SoftVfEngine implements NetworkEngine {
       `link set dev ${host} addrgenmode none`,
       `link set dev ${host} alias ${encodeAlias(request)} up`,
     ])
-    await this.#tc.must([
-      `qdisc add dev ${host} clsact`,
-      this.#endpointFilter(slot),
-      ...this.#shapingCommands(slot, request),
-    ])
+    await this.#hook.attach(deviceOf(slot), this.#programs!.fromEndpoint)
     this.#programs!.counters.set(slotKey(slot), freshCounters())
     this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(entry))
     this.#programs!.forwarding.set(forwardingKey(request.macAddress, request.vlan), slotKey(slot))
-    await configurator.run(containerCommands(request))
+    await Promise.all([
+      this.#tc.must(this.#shapingCommands(slot, request)),
+      configurator.run(containerCommands(request)),
+    ])
     if (request.bandwidthCap) await shapeContainer(request, request.bandwidthCap)
     for (const frame of announcements(request.macAddress, entry.addresses)) {
       this.#programs!.sendFrame(frame, request.vlan, true)
@@ -150,10 +155,6 @@ class SoftVfEngine implements NetworkEngine {
       endpointId, endpointName, containerId, interfaceName, hostInterface: host, macAddress, addresses, vlan, mtu,
       bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}),
     } // prettier-ignore
-  }
-
-  #endpointFilter(slot: number): string {
-    return ingressFilterCommand(hostInterfaceName(slot), this.#programs!.fromEndpoint)
   }
 
   #shapingCommands(slot: number, rates: Rates): string[] {
@@ -191,6 +192,7 @@ class SoftVfEngine implements NetworkEngine {
 
   /** Deleting a veth waits for RCU, some 40 ms; its slot is free again afterwards. */
   #removeLater(slot: number): void {
+    this.#hook.forget(deviceOf(slot))
     const removal = this.#ip
       .run([`link del dev ${hostInterfaceName(slot)}`])
       .then(() => this.#tc.run([removeClassCommand(this.#options.uplink, slot)]))
@@ -222,7 +224,7 @@ class SoftVfEngine implements NetworkEngine {
   async check(request: AttachRequest): Promise<EngineProblem[]> {
     const slot = this.#slotOf.get(request.endpointId)
     if (slot === undefined) return [{ reason: 'NotAttached', message: `${request.endpointName} is not attached here` }]
-    return findProblems(this.#programs!, request, slot, this.#options.uplink)
+    return findProblems(this.#programs!, this.#hook, request, slot, this.#options.uplink)
   }
 
   counters(): EndpointCounters[] {
@@ -259,6 +261,10 @@ class SoftVfEngine implements NetworkEngine {
       remedy: 'Start the container on another node.',
     })
   }
+}
+
+function deviceOf(slot: number): HookedDevice {
+  return { name: hostInterfaceName(slot), index: hostInterfaceIndex(slot) }
 }
 
 function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): void {

@@ -45,11 +45,5 @@ export async function classHandles(device: string): Promise<string[]> {
 export async function ensureUplinkTree(tc: BatchProcess, device: string, linkRate: number): Promise<void> {
   const qdiscs = (await execJson<QdiscReport[]>(['tc', '-json', 'qdisc', 'show', 'dev', device])) ?? []
   const tree = qdiscs.some((qdisc) => qdisc.root && qdisc.kind === 'htb' && qdisc.handle === '1:')
-  if (!qdiscs.some((qdisc) => qdisc.kind === 'clsact')) await tc.must([`qdisc add dev ${device} clsact`])
   await tc.must(tree ? uplinkClassCommands(device, linkRate) : uplinkCommands(device, linkRate))
-}
-
-/** tc command that runs a pinned program on every frame that arrives on a device. */
-export function ingressFilterCommand(device: string, program: string): string {
-  return `filter replace dev ${device} ingress pref 1 handle 1 protocol all bpf direct-action object-pinned ${program}`
 }
