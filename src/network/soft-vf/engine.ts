@@ -24,9 +24,11 @@ import {
   hostInterfaceIndex,
   hostInterfaceName,
   removeClassCommand,
+  slotOfClass,
+  slotOfInterface,
   type Rates,
 } from './shaping.ts'
-import { ensureUplinkTree, inspectUplink, type UplinkState } from './uplink.ts'
+import { classHandles, ensureUplinkTree, inspectUplink, type UplinkState } from './uplink.ts'
 
 /** What the soft-vf engine needs to know of its node. */
 export interface SoftVfOptions {
@@ -100,6 +102,17 @@ class SoftVfEngine implements NetworkEngine {
         this.#removeLater(slot)
       }
     }
+    await this.#removeOrphans()
+  }
+
+  /** Removes what belongs to an interface and goes after it, where an agent was killed between the two. */
+  async #removeOrphans(): Promise<void> {
+    const { uplink } = this.#options
+    const isOrphan = (slot: number): boolean => slot > 0 && slot < maximumSlots && !this.#slots.has(slot)
+    const hooked = this.#hook.devices().map(slotOfInterface).filter(isOrphan)
+    for (const slot of hooked) this.#hook.forget(deviceOf(slot))
+    const shaped = (await classHandles(uplink)).map(slotOfClass).filter(isOrphan)
+    await this.#tc.run(shaped.map((slot) => removeClassCommand(uplink, slot)))
   }
 
   attach(request: AttachRequest): Promise<AttachedEndpoint> {
@@ -190,11 +203,14 @@ class SoftVfEngine implements NetworkEngine {
     this.#slots.set(slot, 'removing')
   }
 
-  /** Deleting a veth waits for RCU, some 40 ms; its slot is free again afterwards. */
+  /**
+   * Deleting a veth waits for RCU, some 40 ms; its slot is free again afterwards. Its program stays on it until then:
+   * without it the container's frames would reach the node itself.
+   */
   #removeLater(slot: number): void {
-    this.#hook.forget(deviceOf(slot))
     const removal = this.#ip
       .run([`link del dev ${hostInterfaceName(slot)}`])
+      .then(() => this.#hook.forget(deviceOf(slot)))
       .then(() => this.#tc.run([removeClassCommand(this.#options.uplink, slot)]))
       .then(() => void this.#slots.delete(slot))
       .catch((error: unknown) => this.#options.logger.error({ error, slot }, 'removing an interface failed'))

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { execJson } from '../../base/index.ts'
 import type { BatchProcess } from './batch-process.ts'
@@ -40,7 +40,12 @@ export class IngressHook {
     attachTcx(program, device.index, path)
   }
 
-  /** Forgets a device that is about to be deleted, which ends its hook. */
+  /** Names of the devices with a pinned link, deleted ones included; none where filters are used. */
+  devices(): string[] {
+    return existsSync(this.#pins) ? readdirSync(this.#pins) : []
+  }
+
+  /** Forgets a device that was deleted. */
   forget(device: HookedDevice): void {
     if (this.#tcx) rmSync(this.#linkPath(device), { force: true })
   }
