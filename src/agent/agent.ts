@@ -12,16 +12,10 @@ import { createCniServer } from './cni-server.ts'
 import type { AgentConfig } from './config.ts'
 import { createLiveApi } from './live-api.ts'
 import { liveEndpoints, readEndpoints } from './live-view.ts'
-import {
-  findNodeProblems,
-  linkRateOf,
-  readNodeFacts,
-  readUplinkFacts,
-  type NodeProbe,
-  type NodeProblem,
-} from './node-check.ts'
+import { findNodeProblems, linkRateOf, readNodeFacts, readUplinkFacts, type NodeProblem } from './node-check.ts'
 import { NodeRegistration } from './node-registration.ts'
 import { startParts, type Part } from './parts.ts'
+import { createTrunkProbe } from './trunk-probe.ts'
 import { version } from './version.ts'
 
 /** Makes the engine of a node; `spec` is that of its Node object, `linkRate` in bits per second. */
@@ -31,8 +25,6 @@ export type EngineFactory = (spec: Node['spec'], linkRate: number) => NetworkEng
 export interface AgentOptions {
   config: Readonly<AgentConfig>
   createEngine: EngineFactory
-  /** Asked by `GET /v1/check` beside the built-in checks. */
-  probes?: NodeProbe[]
   logger: Logger
 }
 
@@ -61,10 +53,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
   const attachments = createAttachments(options, store, engine, journal)
   const rates = createRateSampler(engine)
+  const trunks = createTrunkProbe(config.nodeName, store, engine, logger)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     endpoints: () => liveEndpoints(attachments.attached(), engine.counters(), rates),
     metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
-    check: () => runProbes(problemsOf(registration.spec), options.probes ?? []),
+    check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
   })
   const parts: Part[] = [
     { name: 'store', start: () => {}, stop: () => store.close() },
@@ -72,6 +65,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'engine', start: () => engine.start(), stop: () => engine.stop() },
     { name: 'attachments', start: () => attachments.start(), stop: () => attachments.stop() },
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
+    trunks,
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,
@@ -117,10 +111,6 @@ function createAttachments(
     logger,
   })
   return new Attachments({ nodeName, store, informer, engine, journal, logger })
-}
-
-async function runProbes(problems: NodeProblem[], probes: NodeProbe[]): Promise<NodeProblem[]> {
-  return [...problems, ...(await Promise.all(probes.map((probe) => probe()))).flat()]
 }
 
 function lostEndpointProblem(name: string): NodeProblem {

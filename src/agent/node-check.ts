@@ -10,9 +10,6 @@ export interface NodeProblem {
   remedy: string
 }
 
-/** A further question to the node, asked by `GET /v1/check` only because its answer may take a while. */
-export type NodeProbe = () => Promise<NodeProblem[]>
-
 /** What the kernel says of the uplink. */
 export interface UplinkFacts {
   exists: boolean

@@ -87,6 +87,10 @@ export interface NetworkEngine {
   check(request: AttachRequest): Promise<EngineProblem[]>
   /** Reads all counters; cheap (one file read). */
   counters(): EndpointCounters[]
+  /** Sends a frame that other nodes' engines hear when the switches carry the VLAN to them. */
+  sendProbe(nodeName: string, vlan: number): void
+  /** Milliseconds since a probe of another node was heard on a VLAN; undefined: never. */
+  probeHeard(nodeName: string, vlan: number): number | undefined
   /** Completes removals in the background; programs, maps and attached endpoints stay. */
   stop(): Promise<void>
 }

@@ -24,6 +24,10 @@ export class FakeEngine implements NetworkEngine {
 
   async start(): Promise<void> {}
 
+  sendProbe(): void {}
+
+  probeHeard(): undefined {}
+
   async attach(request: AttachRequest): Promise<AttachedEndpoint> {
     const present = this.#kernel.attachments.get(request.endpointId)
     if (present && !isDeepStrictEqual(present, request)) {

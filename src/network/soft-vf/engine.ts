@@ -17,6 +17,7 @@ import {
   maximumSlots,
   slotKey,
 } from './map-layout.ts'
+import { heardKey, probeFrame } from './probe.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
 import {
   capCommand,
@@ -245,6 +246,15 @@ class SoftVfEngine implements NetworkEngine {
 
   counters(): EndpointCounters[] {
     return this.#programs ? decodeCounters(this.#programs.readCounters(), this.#endpointIds) : []
+  }
+
+  sendProbe(nodeName: string, vlan: number): void {
+    this.#programs?.sendFrame(probeFrame(nodeName), vlan, false)
+  }
+
+  probeHeard(nodeName: string, vlan: number): number | undefined {
+    const heard = this.#programs?.heard.get(heardKey(nodeName, vlan))
+    return heard && Number(process.hrtime.bigint() - heard.readBigUInt64LE()) / 1e6
   }
 
   async stop(): Promise<void> {
