@@ -1,0 +1,32 @@
+import { Conflict } from '../../src/base/index.ts'
+import { Network, PerfTier } from '../../src/api/index.ts'
+import { Lab, takeLabDown } from '../../lab/index.ts'
+import { isRunning } from '../../lab/processes.ts'
+import { readLabState } from '../../lab/state.ts'
+import type { RunContext } from '../suite.ts'
+
+/** Builds the benchmarks' own lab anew. Throws Conflict while another process uses it. */
+export async function freshLab(rate: number | null, context: RunContext): Promise<Lab> {
+  const state = readLabState()
+  if (state && state.starter.pid !== process.pid && isRunning(state.starter)) {
+    throw new Conflict(`the lab of the benchmarks is used by process ${state.starter.pid}`, {
+      remedy: 'Wait for it, or set CARBONADO_LAB to another name.',
+    })
+  }
+  await takeLabDown()
+  return Lab.up({ nodes: 3, rate, onProgress: (step) => context.progress(`lab: ${step}`) })
+}
+
+/** Makes a network for a benchmark: 10.N.0.0/16 on VLAN N. */
+export async function createNetwork(lab: Lab, name: string, number: number): Promise<void> {
+  await lab.store.create(Network, {
+    metadata: { name },
+    spec: { subnets: [{ cidr: `10.${number}.0.0/16`, ranges: [] }], vlan: number, plane: 'pods', isDefault: false },
+  })
+}
+
+/** Makes a tier; rates in bits per second. */
+export async function createTier(lab: Lab, name: string, floor: number, cap?: number): Promise<void> {
+  const spec = { networkBandwidth: floor, ...(cap === undefined ? {} : { maxNetworkBandwidth: cap }) }
+  await lab.store.create(PerfTier, { metadata: { name }, spec })
+}

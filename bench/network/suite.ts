@@ -1,0 +1,24 @@
+import { takeLabDown } from '../../lab/index.ts'
+import { stage, type Suite } from '../suite.ts'
+import { claimsGroup } from './claims-group.ts'
+import { cniLatencyGroup } from './cni-latency.ts'
+import { manyEndpointsGroup } from './many-endpoints.ts'
+import { rawPathGroup } from './raw-path.ts'
+import { closeUnlimitedLab, openUnlimitedLab } from './unlimited-lab.ts'
+
+/** The benchmarks of networks. */
+export const networkSuite: Suite = {
+  name: 'network',
+  stages: [
+    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup] }),
+    stage({
+      name: 'lab with unlimited links',
+      open: openUnlimitedLab,
+      close: closeUnlimitedLab,
+      groups: [rawPathGroup, cniLatencyGroup, manyEndpointsGroup],
+    }),
+  ],
+  async cleanUp() {
+    await takeLabDown()
+  },
+}
