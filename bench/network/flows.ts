@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Unavailable } from '../../src/base/index.ts'
-import { endTool, requireTool, runTool, startTool } from './processes.ts'
+import { endTool, requireTool, runTool, startQuietTool } from './processes.ts'
 
 /** Two ends of a path that is measured. Namespaces as the host sees them. */
 export interface Path {
@@ -21,8 +21,7 @@ export async function startServer(flow: Flow, path: Path): Promise<() => Promise
   if (flow === 'request-response') requireTool('qperf', 'qperf')
   else requireTool('iperf3', 'iperf3')
   const command = flow === 'throughput' ? ['iperf3', '--server'] : ['qperf']
-  const server = startTool({ netns: path.server, processor: processors.server }, command)
-  server.stdout!.resume()
+  const server = startQuietTool({ netns: path.server, processor: processors.server }, command)
   await sleep(300)
   return () => endTool(server)
 }

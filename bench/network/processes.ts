@@ -24,6 +24,14 @@ export function startTool(place: ToolPlace, command: string[]): ChildProcess {
   return child
 }
 
+/** Starts a tool whose output nobody needs, such as the server of a measurement. */
+export function startQuietTool(place: ToolPlace, command: string[]): ChildProcess {
+  const [file, ...args] = toolCommand(place, command)
+  const child = spawn(file, args, { stdio: 'ignore' })
+  child.on('error', () => {}) // what is measured with it finds out
+  return child
+}
+
 /** Runs a tool to its end. Throws ExecError. */
 export function runTool(place: ToolPlace, command: string[], deadline = 60_000): Promise<ExecResult> {
   return exec(toolCommand(place, command), { deadline })

@@ -1,7 +1,11 @@
 import { takeLabDown } from '../../lab/index.ts'
 import { stage, type Suite } from '../suite.ts'
+import { agentIdleGroup } from './agent-idle.ts'
+import { agentRestartGroup } from './agent-restart.ts'
 import { claimsGroup } from './claims-group.ts'
 import { cniLatencyGroup } from './cni-latency.ts'
+import { floorGroup } from './floor-group.ts'
+import { closeGigabitLab, openGigabitLab } from './gigabit-lab.ts'
 import { manyEndpointsGroup } from './many-endpoints.ts'
 import { rawPathGroup } from './raw-path.ts'
 import { closeUnlimitedLab, openUnlimitedLab } from './unlimited-lab.ts'
@@ -10,12 +14,18 @@ import { closeUnlimitedLab, openUnlimitedLab } from './unlimited-lab.ts'
 export const networkSuite: Suite = {
   name: 'network',
   stages: [
-    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup] }),
     stage({
       name: 'lab with unlimited links',
       open: openUnlimitedLab,
       close: closeUnlimitedLab,
       groups: [rawPathGroup, cniLatencyGroup, manyEndpointsGroup],
+    }),
+    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup] }),
+    stage({
+      name: 'lab with links of 1 Gbit/s',
+      open: openGigabitLab,
+      close: closeGigabitLab,
+      groups: [floorGroup, agentIdleGroup, agentRestartGroup],
     }),
   ],
   async cleanUp() {
