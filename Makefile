@@ -42,7 +42,7 @@ dist/dctl.js: src/cli/main.ts $(sources) scripts/bundle.sh $(installed)
 
 build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/*.h) Makefile
 	@mkdir -p $(@D)
-	clang -O2 -g -target bpf -Wall -I/usr/include/$(multiarch) -c $< -o $@
+	clang -O2 -g -target bpf -mcpu=v3 -Wall -I/usr/include/$(multiarch) -c $< -o $@
 
 build/cni/%: cni/%.c $(wildcard cni/*.h) Makefile
 	@mkdir -p $(@D)

@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
 import { container, iperfClient, iperfServer, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
@@ -25,9 +25,11 @@ function kernelState(): { links: string[]; classes: number; forwarding: number }
   return { links: links.map((link) => link.ifname).filter((name) => name.startsWith('cbn')), classes: classes.length, forwarding: entries.length }
 } // prettier-ignore
 
-/** What runs where: the kernel's number of each link. */
-const pinnedLinks = (): string[] =>
-  readdirSync(`${pins}/links`).map((name) => run('bpftool', 'link', 'show', 'pinned', `${pins}/links/${name}`))
+/** What runs on what arrives: the kernel's numbers of the uplink's link and of the programs of the filters. */
+const hooks = (): string[] => [
+  run('bpftool', 'link', 'show', 'pinned', `${pins}/uplink`),
+  ...kernelState().links.map((name) => run('tc', 'filter', 'show', 'dev', name, 'ingress')),
+]
 
 /** Stops the engine, which completes its removals, and starts another as a restarted agent would. */
 async function restart(): Promise<void> {
@@ -80,20 +82,20 @@ describe('an attached container', () => {
 
   it('is found again by a restarted engine, which changes nothing and keeps its counters', async () => {
     const attached = await engine.attached()
-    const links = pinnedLinks()
+    const before = hooks()
     const { sentPackets } = engine.counters().find((each) => each.endpointId === one.endpointId)!
     await restart()
     expect(await engine.attached()).toEqual(attached)
     expect(sentPackets).toBeGreaterThan(0)
     expect(engine.counters().find((each) => each.endpointId === one.endpointId)!.sentPackets).toBeGreaterThanOrEqual(sentPackets)
-    expect(pinnedLinks()).toEqual(links)
+    expect(hooks()).toEqual(before)
   }) // prettier-ignore
 
   it('has damage reported by check', async () => {
     runIn('container11', 'ip', 'address', 'del', '10.30.0.11/24', 'dev', 'eth0')
     expect((await engine.check(two)).map((problem) => problem.reason)).toEqual(['AddressMissing'])
     const { hostInterface } = (await engine.attached()).find((each) => each.endpointId === two.endpointId)!
-    rmSync(`${pins}/links/${hostInterface}`)
+    run('tc', 'filter', 'del', 'dev', hostInterface, 'ingress')
     expect((await engine.check(two)).map((problem) => problem.reason)).toEqual(['AddressMissing', 'ProgramMissing'])
   })
 })

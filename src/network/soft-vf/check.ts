@@ -1,15 +1,14 @@
 import type { AttachRequest, EngineProblem } from '../engine.ts'
 import { inspectContainer } from './container-side.ts'
-import type { IngressHook } from './ingress-hook.ts'
+import { hasIngressFilter } from './ingress-hook.ts'
 import { decodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
 import type { Programs } from './programs.ts'
-import { hostInterfaceIndex, hostInterfaceName } from './shaping.ts'
+import { hostInterfaceName } from './shaping.ts'
 import { classHandles } from './uplink.ts'
 
 /** Compares what the kernel has with what was asked for, from the container inwards. */
 export async function findProblems(
   programs: Programs,
-  hook: IngressHook,
   request: AttachRequest,
   slot: number,
   uplink: string,
@@ -17,7 +16,7 @@ export async function findProblems(
   const host = hostInterfaceName(slot)
   const [link, hooked, classes] = await Promise.all([
     inspectContainer(request.netns, request.interfaceName).catch(() => undefined),
-    hook.isAttached({ name: host, index: hostInterfaceIndex(slot) }),
+    hasIngressFilter(host),
     classHandles(uplink),
   ])
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)

@@ -5,8 +5,9 @@ import { announcements } from './announcement.ts'
 import { BatchProcess } from './batch-process.ts'
 import { findProblems } from './check.ts'
 import { assertNetworkNamespace, containerCommands, ContainerConfigurator, shapeContainer } from './container-side.ts'
-import { IngressHook, type HookedDevice } from './ingress-hook.ts'
+import { hookUplink, ingressFilterCommands, replaceIngressFilterCommand } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
+import { InterfaceRemover } from './interface-remover.ts'
 import {
   decodeCounters,
   decodeEndpoint,
@@ -26,7 +27,6 @@ import {
   hostInterfaceName,
   removeClassCommand,
   slotOfClass,
-  slotOfInterface,
   type Rates,
 } from './shaping.ts'
 import { classHandles, ensureUplinkTree, inspectUplink, type UplinkState } from './uplink.ts'
@@ -56,19 +56,17 @@ class SoftVfEngine implements NetworkEngine {
   readonly #options: SoftVfOptions
   readonly #ip = BatchProcess.ip()
   readonly #tc = BatchProcess.tc()
-  readonly #hook: IngressHook
   readonly #lock = new KeyedLock()
   /** Slots in use, those whose interface is still being removed included. */
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
   readonly #slotOf = new Map<string, number>()
   readonly #endpointIds = new Map<number, string>()
-  readonly #removals = new Set<Promise<void>>()
+  readonly #remover = new InterfaceRemover((slots) => this.#forget(slots))
   #programs: Programs | undefined
   #uplink: UplinkState | undefined
 
   constructor(options: SoftVfOptions) {
     this.#options = options
-    this.#hook = new IngressHook(join(options.pins, 'links'), this.#tc)
   }
 
   async start(): Promise<void> {
@@ -78,11 +76,10 @@ class SoftVfEngine implements NetworkEngine {
     programs.configure(state.index)
     await ensureUplinkTree(this.#tc, uplink, linkRate)
     await this.#recover(programs)
-    await this.#hook.attach({ name: uplink, index: state.index }, programs.fromWire)
+    const device = { name: uplink, index: state.index }
+    await hookUplink(this.#tc, device, programs.fromWire, join(this.#options.pins, 'uplink'))
     if (!programs.fresh) return
-    await Promise.all(
-      [...this.#slotOf.values()].map((slot) => this.#hook.attach(deviceOf(slot), programs.fromEndpoint)),
-    )
+    await this.#tc.must([...this.#slotOf.values()].map((slot) => this.#filterCommand(slot)))
     removeOldVersions(this.#options)
   }
 
@@ -106,14 +103,12 @@ class SoftVfEngine implements NetworkEngine {
     await this.#removeOrphans()
   }
 
-  /** Removes what belongs to an interface and goes after it, where an agent was killed between the two. */
+  /** Removes classes that go after their interface, where an agent was killed between the two. */
   async #removeOrphans(): Promise<void> {
     const { uplink } = this.#options
     const isOrphan = (slot: number): boolean => slot > 0 && slot < maximumSlots && !this.#slots.has(slot)
-    const hooked = this.#hook.devices().map(slotOfInterface).filter(isOrphan)
-    for (const slot of hooked) this.#hook.forget(deviceOf(slot))
-    const shaped = (await classHandles(uplink)).map(slotOfClass).filter(isOrphan)
-    await this.#tc.run(shaped.map((slot) => removeClassCommand(uplink, slot)))
+    const orphans = (await classHandles(uplink)).map(slotOfClass).filter(isOrphan)
+    await this.#tc.run(orphans.map((slot) => removeClassCommand(uplink, slot)))
   }
 
   attach(request: AttachRequest): Promise<AttachedEndpoint> {
@@ -150,14 +145,14 @@ class SoftVfEngine implements NetworkEngine {
       `link set dev ${host} addrgenmode none`,
       `link set dev ${host} alias ${encodeAlias(request)} up`,
     ])
-    await this.#hook.attach(deviceOf(slot), this.#programs!.fromEndpoint)
     this.#programs!.counters.set(slotKey(slot), freshCounters())
     this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(entry))
     this.#programs!.forwarding.set(forwardingKey(request.macAddress, request.vlan), slotKey(slot))
-    await Promise.all([
-      this.#tc.must(this.#shapingCommands(slot, request)),
-      configurator.run(containerCommands(request)),
+    await this.#tc.must([
+      ...ingressFilterCommands(host, this.#programs!.fromEndpoint),
+      ...this.#shapingCommands(slot, request),
     ])
+    await configurator.run(containerCommands(request)) // from here on it may send: filter and class are there
     if (request.bandwidthCap) await shapeContainer(request, request.bandwidthCap)
     for (const frame of announcements(request.macAddress, entry.addresses)) {
       this.#programs!.sendFrame(frame, request.vlan, true)
@@ -169,6 +164,10 @@ class SoftVfEngine implements NetworkEngine {
       endpointId, endpointName, containerId, interfaceName, hostInterface: host, macAddress, addresses, vlan, mtu,
       bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}),
     } // prettier-ignore
+  }
+
+  #filterCommand(slot: number): string {
+    return replaceIngressFilterCommand(hostInterfaceName(slot), this.#programs!.fromEndpoint)
   }
 
   #shapingCommands(slot: number, rates: Rates): string[] {
@@ -204,19 +203,16 @@ class SoftVfEngine implements NetworkEngine {
     this.#slots.set(slot, 'removing')
   }
 
-  /**
-   * Deleting a veth waits for RCU, some 40 ms; its slot is free again afterwards. Its program stays on it until then:
-   * without it the container's frames would reach the node itself.
-   */
+  /** Until its interface is gone the program stays on it: without, the container's frames would reach the node itself. */
   #removeLater(slot: number): void {
-    const removal = this.#ip
-      .run([`link del dev ${hostInterfaceName(slot)}`])
-      .then(() => this.#hook.forget(deviceOf(slot)))
-      .then(() => this.#tc.run([removeClassCommand(this.#options.uplink, slot)]))
-      .then(() => void this.#slots.delete(slot))
-      .catch((error: unknown) => this.#options.logger.error({ error, slot }, 'removing an interface failed'))
-    this.#removals.add(removal)
-    void removal.then(() => this.#removals.delete(removal))
+    this.#remover.remove(slot, hostInterfaceName(slot))
+  }
+
+  async #forget(slots: number[]): Promise<void> {
+    await this.#tc.run(slots.map((slot) => removeClassCommand(this.#options.uplink, slot))).catch((error: unknown) => {
+      this.#options.logger.error({ err: error }, 'removing traffic classes failed')
+    })
+    for (const slot of slots) this.#slots.delete(slot)
   }
 
   shape(endpointId: string, rates: Rates): Promise<void> {
@@ -241,7 +237,7 @@ class SoftVfEngine implements NetworkEngine {
   async check(request: AttachRequest): Promise<EngineProblem[]> {
     const slot = this.#slotOf.get(request.endpointId)
     if (slot === undefined) return [{ reason: 'NotAttached', message: `${request.endpointName} is not attached here` }]
-    return findProblems(this.#programs!, this.#hook, request, slot, this.#options.uplink)
+    return findProblems(this.#programs!, request, slot, this.#options.uplink)
   }
 
   counters(): EndpointCounters[] {
@@ -258,7 +254,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#removals)
+    await this.#remover.settled()
     this.#ip.stop()
     this.#tc.stop()
     this.#programs?.close()
@@ -287,10 +283,6 @@ class SoftVfEngine implements NetworkEngine {
       remedy: 'Start the container on another node.',
     })
   }
-}
-
-function deviceOf(slot: number): HookedDevice {
-  return { name: hostInterfaceName(slot), index: hostInterfaceIndex(slot) }
 }
 
 function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): void {

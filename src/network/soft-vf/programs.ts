@@ -90,7 +90,7 @@ export async function loadPrograms(locations: ProgramLocations): Promise<Program
 export function removeOldVersions(locations: ProgramLocations): void {
   const version = versionOf(locations.objects)
   for (const name of readdirSync(locations.pins)) {
-    if (!['maps', 'links'].includes(name) && !name.startsWith(version))
+    if (!['maps', 'uplink'].includes(name) && !name.startsWith(version))
       rmSync(join(locations.pins, name), { recursive: true })
   }
 }

@@ -80,11 +80,6 @@ export function hostInterfaceIndex(slot: number): number {
   return interfaceIndexBase + slot
 }
 
-/** Slot that the name of a host interface stands for; 0 for any other interface. */
-export function slotOfInterface(name: string): number {
-  return Number(/^cbn(\d+)$/.exec(name)?.[1] ?? 0)
-}
-
 /** Slot of a traffic class such as 1:7; that of the link or the node's own traffic is beyond all slots. */
 export function slotOfClass(handle: string): number {
   return parseInt(handle.split(':')[1] || '0', 16)
