@@ -11,12 +11,9 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "anti-spoof.h"
+#include "attainment.h"
 #include "soft-vf.h"
 
-#define NANOSECONDS 1000000000ull
-#define TENTH (NANOSECONDS / 10)
-/* A queue whose shortest wait in a tenth of a second stays above this has demand waiting. */
-#define STANDING_QUEUE_MICROSECONDS 200
 /* Headers that every further segment of a GSO packet adds on the wire: Ethernet, IPv4, TCP with timestamps. */
 #define SEGMENT_HEADERS 66
 /* Most frames that a driver is handed at once. */
@@ -312,57 +309,14 @@ struct left_in_frame {
 	__u32 queued; /* __sk_buff cb[0]: microseconds, when from_endpoint gave it to the uplink */
 };
 
-static __always_inline void close_window(struct counters *count, struct window *window, __u64 floor)
-{
-	count->windows_with_demand++;
-	if (window->bytes * 100 >= floor * 95)
-		count->windows_attained++;
-	window->start += NANOSECONDS;
-	window->bytes = 0;
-	window->tenth = 0;
-}
-
-/* Closes the open tenth; returns 0 when it had no demand. `since`: the frame at hand has been waiting from then on. */
-static __always_inline int close_tenth(struct counters *count, struct window *window, __u64 floor, __u64 since)
-{
-	__u64 began = window->start + window->tenth * TENTH;
-	int waiting = window->tenth_packets ? window->shortest_wait >= STANDING_QUEUE_MICROSECONDS : since <= began;
-
-	if (!waiting && window->tenth_bytes * 1000 < floor * 95)
-		return 0;
-	window->bytes += window->tenth_bytes;
-	window->tenth_bytes = 0;
-	window->tenth_packets = 0;
-	window->shortest_wait = ~0u;
-	if (++window->tenth >= 10)
-		close_window(count, window, floor);
-	return 1;
-}
-
 /* A function of its own for the verifier, which would otherwise follow it anew for every frame of a bulk. */
 __attribute__((noinline)) int observe(__u32 slot, __u32 length, __u32 wait)
 {
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 	struct counters *count = counters_of(slot);
-	__u64 now = bpf_ktime_get_ns(), since = now - (__u64)wait * 1024, floor;
-	struct window *window;
 
-	if (!endpoint || !count)
-		return 0;
-	floor = endpoint->floor;
-	window = &count->window;
-	for (int i = 0; i < 32 && window->start && now >= window->start + (window->tenth + 1) * TENTH; i++)
-		if (!close_tenth(count, window, floor, since))
-			window->start = 0;
-	if (!window->start || now >= window->start + (window->tenth + 1) * TENTH) {
-		__builtin_memset(window, 0, sizeof(*window));
-		window->start = since;
-		window->shortest_wait = ~0u;
-	}
-	window->tenth_bytes += length;
-	window->tenth_packets++;
-	if (wait < window->shortest_wait)
-		window->shortest_wait = wait;
+	if (endpoint && count)
+		judge_window(count, endpoint->floor, length, wait);
 	return 0;
 }
 
