@@ -1,6 +1,7 @@
 import './own-lab.ts'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
+import { programStates } from '../../lab/state.ts'
 import { AddressClaim, Endpoint } from '../../src/api/index.ts'
 import { expectNothingElse } from '../support/inventory.ts'
 import { describe as describeError, refusal, Sandbox } from '../support/sandboxes.ts'
@@ -55,6 +56,33 @@ describe('while control is down', () => {
     await expectNothingElse(lab, [one!])
     expect(await one!.check()).toMatchObject({ ok: true })
     await Promise.all([one!.remove(), two!.remove()])
+  })
+
+  it('or hangs, ADD gives up with "try again", DEL does not wait, and what control does late is taken back', async () => {
+    const [leaving, coming, killed] = await Promise.all([
+      Sandbox.attached(lab, 'n1', { network: 'blue' }),
+      Sandbox.make(lab, 'n1', { network: 'blue' }),
+      Sandbox.make(lab, 'n2', { network: 'blue' }),
+    ])
+    const control = programStates.get('control')!.pid
+    process.kill(control, 'SIGSTOP')
+    try {
+      const adds = [coming.add(), killed.add()] as const
+      expect(await leaving.del(), 'DEL while control hangs').toEqual({ ok: true, result: undefined })
+      await lab.killAgent('n2') // its request lies in the socket of control
+      await lab.startAgent('n2')
+      for (const outcome of await Promise.all(adds)) {
+        const error = refusal(outcome)
+        expect(error, describeError(error)).toMatchObject({ code: 11 })
+      }
+    } finally {
+      process.kill(control, 'SIGCONT')
+    }
+    // before any DEL: nobody was told about what the late requests made
+    await expectNothingElse(lab, [])
+    for (const sandbox of [coming, killed]) expect(await sandbox.add()).toMatchObject({ ok: true })
+    await expectNothingElse(lab, [coming, killed])
+    await Promise.all([leaving, coming, killed].map((sandbox) => sandbox.remove()))
   })
 
   it('a held ADD whose control comes back in time succeeds, and whose runtime gave up leaves nothing', async () => {
