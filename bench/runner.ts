@@ -18,15 +18,11 @@ export function reaches(value: number, target: Target | undefined): boolean {
 
 /** A row and its measurement in the form that is printed. Compared before it is rounded. */
 export function measuredRow(row: Row, measurement: Measurement): MeasuredRow {
-  const common = {
-    name: row.name,
-    unit: row.unit,
-    comparedWith: row.comparedWith ?? null,
-    target: targetText(row.target),
-  }
-  if ('reason' in measurement) return { ...common, value: null, met: false, detail: measurement.reason }
+  const { name, unit, comparedWith = null, target } = row
+  const facts = { unit, comparedWith, target: targetText(target) }
+  if ('reason' in measurement) return { name, value: null, ...facts, met: false, detail: measurement.reason }
   const { value, detail = '' } = measurement
-  return { ...common, value: rounded(value), met: reaches(value, row.target), detail }
+  return { name, value: rounded(value), ...facts, met: reaches(value, target), detail }
 }
 
 async function runStage(stage: Stage<never>, only: RegExp, context: RunContext): Promise<MeasuredRow[]> {

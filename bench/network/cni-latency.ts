@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { quantile } from '../statistics.ts'
 import type { Group, Measurement, RunContext } from '../suite.ts'
 import { asAnnotations, type Runtime } from './runtime.ts'
-import { limitedTier, rawNetwork, type UnlimitedLab } from './unlimited-lab.ts'
+import { limitedTier, rawNetwork, requireStandardPlugins, type UnlimitedLab } from './unlimited-lab.ts'
 
 const comparedWith = 'bridge + host-local + bandwidth'
 const rows = {
@@ -29,6 +29,7 @@ interface Side {
 export const cniLatencyGroup: Group<UnlimitedLab> = {
   rows: Object.values(rows),
   async measure(place, _wanted, context) {
+    requireStandardPlugins()
     const ours = side(place.carbonado[0]!, asAnnotations({ network: rawNetwork, perfTier: limitedTier.name }))
     const theirs = side(place.bridgeWithBandwidth, bandwidthValues())
     await measureByTurns([ours, theirs], context)

@@ -7,14 +7,25 @@ import type { RunContext } from '../suite.ts'
 
 /** Builds the benchmarks' own lab anew. Throws Conflict while another process uses it. */
 export async function freshLab(rate: number | null, context: RunContext): Promise<Lab> {
-  const state = readLabState()
-  if (state && state.starter.pid !== process.pid && isRunning(state.starter)) {
-    throw new Conflict(`the lab of the benchmarks is used by process ${state.starter.pid}`, {
+  const user = otherUser()
+  if (user !== undefined) {
+    throw new Conflict(`the lab of the benchmarks is used by process ${user}`, {
       remedy: 'Wait for it, or set CARBONADO_LAB to another name.',
     })
   }
   await takeLabDown()
   return Lab.up({ nodes: 3, rate, onProgress: (step) => context.progress(`lab: ${step}`) })
+}
+
+/** Removes the benchmarks' lab, also one that a crash left, but not one that another process uses. */
+export async function removeLab(): Promise<void> {
+  if (otherUser() === undefined) await takeLabDown()
+}
+
+/** The process that built the lab, when it is another one and still runs. */
+function otherUser(): number | undefined {
+  const starter = readLabState()?.starter
+  return starter && starter.pid !== process.pid && isRunning(starter) ? starter.pid : undefined
 }
 
 /** Makes a network for a benchmark: 10.N.0.0/16 on VLAN N. */

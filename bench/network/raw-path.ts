@@ -2,7 +2,7 @@ import { compareRounds, median } from '../statistics.ts'
 import type { Group, Measurement, Row, RunContext } from '../suite.ts'
 import { measureFlow, startServer, type Flow, type Path } from './flows.ts'
 import { asAnnotations, type Attachment, type Runtime } from './runtime.ts'
-import { bareEnds, promisedTiers, rawNetwork, type UnlimitedLab } from './unlimited-lab.ts'
+import { bareEnds, promisedTiers, rawNetwork, requireStandardPlugins, type UnlimitedLab } from './unlimited-lab.ts'
 
 type Topology = 'same' | 'across'
 type Contender = 'bare' | 'bridge' | 'carbonado' | 'promised'
@@ -33,8 +33,14 @@ const questions: Question[] = [
 export const rawPathGroup: Group<UnlimitedLab> = {
   rows: questions.map(({ row }) => row),
   async measure(place, wanted, context) {
-    const asked = questions.filter(({ row }) => wanted.has(row.name))
     const measurements: Record<string, Measurement> = {}
+    const missing = reasonAgainstBridge()
+    const asked = questions.filter(({ row, theirs }) => {
+      if (!wanted.has(row.name)) return false
+      if (theirs !== 'bridge' || missing === undefined) return true
+      measurements[row.name] = { reason: missing }
+      return false
+    })
     for (const topology of ['same', 'across'] as const) {
       for (const flow of ['throughput', 'request-response'] as const) {
         const here = asked.filter((question) => question.topology === topology && question.flow === flow)
@@ -144,4 +150,13 @@ function knownTo(contender: Contender, role: 'client' | 'server'): Record<string
     network: rawNetwork,
     perfTier: contender === 'promised' ? promisedTiers[role].name : undefined,
   })
+}
+
+function reasonAgainstBridge(): string | undefined {
+  try {
+    requireStandardPlugins()
+    return undefined
+  } catch (error) {
+    return `could not run: ${(error as Error).message}`
+  }
 }

@@ -1,9 +1,9 @@
-import { takeLabDown } from '../../lab/index.ts'
 import { stage, type Suite } from '../suite.ts'
 import { agentIdleGroup } from './agent-idle.ts'
 import { agentRestartGroup } from './agent-restart.ts'
 import { claimsGroup } from './claims-group.ts'
 import { cniLatencyGroup } from './cni-latency.ts'
+import { removeLab } from './fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'
 import { closeGigabitLab, openGigabitLab } from './gigabit-lab.ts'
 import { manyEndpointsGroup } from './many-endpoints.ts'
@@ -28,7 +28,5 @@ export const networkSuite: Suite = {
       groups: [floorGroup, agentIdleGroup, agentRestartGroup],
     }),
   ],
-  async cleanUp() {
-    await takeLabDown()
-  },
+  cleanUp: removeLab,
 }

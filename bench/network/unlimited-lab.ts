@@ -1,4 +1,5 @@
-import { exec } from '../../src/base/index.ts'
+import { existsSync } from 'node:fs'
+import { exec, Unavailable } from '../../src/base/index.ts'
 import type { Lab } from '../../lab/index.ts'
 import { startMachine } from '../../lab/machines.ts'
 import { createNetns } from '../../lab/netns.ts'
@@ -45,6 +46,9 @@ export const promisedTiers = {
 /** Tier for comparison with the bandwidth plugin, in bits per second. */
 export const limitedTier = { name: 'limited', floor: 100e6, cap: 1e9 }
 
+/** Where Debian puts the standard plugins. */
+const standardPlugins = '/usr/lib/cni'
+
 /** Network of the bridge machines: both bridges are one L2 network, so their ranges differ. */
 const bridgeSubnet = '10.200.0.0/16'
 
@@ -69,6 +73,18 @@ export async function openUnlimitedLab(context: RunContext): Promise<UnlimitedLa
 export async function closeUnlimitedLab({ lab, carbonado, bridge, bridgeWithBandwidth }: UnlimitedLab): Promise<void> {
   for (const runtime of [...carbonado, ...bridge, bridgeWithBandwidth]) runtime.end()
   await lab.down()
+}
+
+/** Throws Unavailable when the plugins to compare with are not installed. */
+export function requireStandardPlugins(): void {
+  const missing = ['bridge', 'host-local', 'bandwidth'].filter((plugin) => !existsSync(`${standardPlugins}/${plugin}`))
+  if (missing.length === 0) return
+  throw new Unavailable(
+    `the standard CNI plugins to compare with are not in ${standardPlugins}: ${missing.join(', ')}`,
+    {
+      remedy: 'Install them with: apt-get install containernetworking-plugins',
+    },
+  )
 }
 
 /** The bare ends: on one machine, and plugged into the switch. */
@@ -111,7 +127,7 @@ function bridgePlugins(number: number, { bandwidth = false } = {}): PluginSet {
   const limits = { type: 'bandwidth', capabilities: { bandwidth: true } }
   return {
     chain: { cniVersion: '1.0.0', name: 'baseline', plugins: bandwidth ? [bridge, limits] : [bridge] },
-    folder: '/usr/lib/cni',
+    folder: standardPlugins,
   }
 }
 
