@@ -29,6 +29,10 @@ command_of runc runc
 command_of iperf3 iperf3
 command_of tcpdump tcpdump
 command_of openssl openssl
+command_of pkill procps
+command_of mount mount
+command_of nft nftables
+command_of qperf qperf
 command_of npm npm
 need libc6-dev any_file /usr/lib/*/libc.a /usr/lib/libc.a
 need linux-libc-dev any_file /usr/include/linux/bpf.h
