@@ -2,14 +2,15 @@ import './own-lab.ts'
 import { Command } from 'commander'
 import { asCarbonadoError, InvalidInput } from '../src/base/index.ts'
 import { networkSuite } from './network/suite.ts'
-import { jsonReport, tableReport } from './report.ts'
+import { jsonReport, markdownReport, tableReport } from './report.ts'
 import { runSuite } from './runner.ts'
-import type { RunContext, Suite } from './suite.ts'
+import type { MeasuredRow, RunContext, Suite } from './suite.ts'
 
 const suites: Suite[] = [networkSuite]
 
 interface Options {
   json?: boolean
+  markdown?: boolean
   quick?: boolean
   only?: string
   list?: boolean
@@ -22,6 +23,7 @@ const program = new Command('bench')
   .description('Measures Carbonado on a lab of its own and compares the results with their targets. Needs root.')
   .argument('<suite>', `one of: ${suites.map(({ name }) => name).join(', ')}`)
   .option('--json', 'print one JSON object instead of a table')
+  .option('--markdown', 'print the table as Markdown (not of a quick run)')
   .option('--only <pattern>', 'run only the rows whose names match this regular expression (case does not matter)')
   .option('--quick', 'shorten everything: for those who work on a benchmark, not to be quoted')
   .option('--list', 'print the names of the rows and run nothing')
@@ -43,10 +45,15 @@ async function run(name: string, options: Options): Promise<void> {
   try {
     const rows = await runSuite(suite, only, { quick, progress: progressSince(Date.now()) })
     if (rows.length === 0) throw new InvalidInput(`no row matches "${options.only}"`, { remedy: 'See: --list' })
-    process.stdout.write(`${options.json ? jsonReport(rows, quick) : tableReport(rows, quick)}\n`)
+    process.stdout.write(`${report(rows, options)}\n`)
   } finally {
     await suite.cleanUp()
   }
+}
+
+function report(rows: MeasuredRow[], { json, markdown, quick = false }: Options): string {
+  if (json) return jsonReport(rows, quick)
+  return markdown && !quick ? markdownReport(rows) : tableReport(rows, quick)
 }
 
 function list(suite: Suite, only: RegExp): void {

@@ -23,3 +23,14 @@ export function tableReport(rows: MeasuredRow[], quick: boolean): string {
   const summary = `${met} of ${rows.length} rows met${quick ? ' (quick run: shortened, not to be quoted)' : ''}`
   return [...lines.map((line) => line.trimEnd()), '', summary].join('\n')
 }
+
+/** The table as Markdown, for docs/performance.md. */
+export function markdownReport(rows: MeasuredRow[]): string {
+  const line = (cells: string[]): string => `| ${cells.join(' | ')} |`
+  const head = ['what', 'value', 'compared with', 'target', 'met', 'detail']
+  const body = rows.map(({ name, value, unit, comparedWith, target, met, detail }) => {
+    const shown = value === null ? '-' : unit === 'ratio' ? String(value) : `${value} ${unit}`
+    return line([name, shown, comparedWith ?? '-', target, met ? 'yes' : '**no**', detail])
+  })
+  return [line(head), line(head.map(() => '---')), ...body].join('\n')
+}
