@@ -47,6 +47,8 @@ export interface SoftVfOptions {
 /** Bytes of an 802.1Q tag. */
 const tagLength = 4
 
+type ContainerInterface = Pick<AttachRequest, 'containerId' | 'interfaceName'>
+
 /** The engine of veth pairs and eBPF programs; see docs/data-path.md. */
 export function createSoftVfEngine(options: SoftVfOptions): NetworkEngine {
   return new SoftVfEngine(options)
@@ -61,6 +63,8 @@ class SoftVfEngine implements NetworkEngine {
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
   readonly #slotOf = new Map<string, number>()
   readonly #endpointIds = new Map<number, string>()
+  /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
+  readonly #leaving = new Map<string, Promise<void>>()
   readonly #remover = new InterfaceRemover((slots) => this.#forget(slots))
   #programs: Programs | undefined
   #uplink: UplinkState | undefined
@@ -97,7 +101,7 @@ class SoftVfEngine implements NetworkEngine {
         this.#remember(slot, { ...entry, ...alias, hostInterface: link.ifname, mtu: link.mtu })
       } else if (entry ?? link) {
         this.#cutOff(slot, entry)
-        this.#removeLater(slot)
+        this.#removeLater(slot, alias)
       }
     }
     await this.#removeOrphans()
@@ -121,6 +125,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async #create(request: AttachRequest): Promise<AttachedEndpoint> {
+    await this.#leaving.get(placeOf(request))
     await assertNetworkNamespace(request.netns)
     using configurator = new ContainerConfigurator(request.netns)
     const slot = this.#takeSlot()
@@ -130,7 +135,7 @@ class SoftVfEngine implements NetworkEngine {
       return endpoint
     } catch (error) {
       this.#cutOff(slot, request)
-      this.#removeLater(slot)
+      this.#removeLater(slot, request)
       throw describeFailure(error, request)
     }
   }
@@ -184,7 +189,7 @@ class SoftVfEngine implements NetworkEngine {
       const endpoint = this.#find(endpointId)
       if (slot === undefined || !endpoint) return
       this.#cutOff(slot, endpoint)
-      this.#removeLater(slot)
+      this.#removeLater(slot, endpoint)
     })
   }
 
@@ -204,8 +209,14 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   /** Until its interface is gone the program stays on it: without, the container's frames would reach the node itself. */
-  #removeLater(slot: number): void {
-    this.#remover.remove(slot, hostInterfaceName(slot))
+  #removeLater(slot: number, container?: ContainerInterface): void {
+    const removal = this.#remover.remove(slot, hostInterfaceName(slot))
+    if (!container) return
+    const place = placeOf(container)
+    this.#leaving.set(place, removal)
+    void removal.then(() => {
+      if (this.#leaving.get(place) === removal) this.#leaving.delete(place)
+    })
   }
 
   async #forget(slots: number[]): Promise<void> {
@@ -283,6 +294,10 @@ class SoftVfEngine implements NetworkEngine {
       remedy: 'Start the container on another node.',
     })
   }
+}
+
+function placeOf({ containerId, interfaceName }: ContainerInterface): string {
+  return `${containerId}/${interfaceName}`
 }
 
 function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): void {

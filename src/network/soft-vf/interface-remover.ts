@@ -3,6 +3,12 @@ import { exec } from '../../base/index.ts'
 /** Interface group in which interfaces wait for their removal; the number says nothing else on the host is in it. */
 const group = 0xcb0de
 
+/** An interface to remove, and who waits for it. */
+interface Removal {
+  name: string
+  done: () => void
+}
+
 /**
  * Removes interfaces in the background, all that wait at once: the kernel waits for RCU some 40 ms for each removal, be
  * it of one interface or of a thousand. It does so in a process of its own, because a long-lived one would keep the next
@@ -10,7 +16,7 @@ const group = 0xcb0de
  */
 export class InterfaceRemover {
   readonly #onRemoved: (slots: number[]) => Promise<void>
-  #waiting = new Map<number, string>()
+  #waiting = new Map<number, Removal>()
   #running: Promise<void> | undefined
 
   /** `onRemoved` is told whose interfaces have gone. It must not throw. */
@@ -18,10 +24,13 @@ export class InterfaceRemover {
     this.#onRemoved = onRemoved
   }
 
-  /** Removes the interface of a slot shortly; it need not exist. */
-  remove(slot: number, name: string): void {
-    this.#waiting.set(slot, name)
+  /** Removes the interface of a slot shortly; it need not exist. Resolves when it is gone. */
+  remove(slot: number, name: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const earlier = this.#waiting.get(slot)
+    this.#waiting.set(slot, { name, done: () => (earlier?.done(), resolve()) })
     this.#running ??= this.#run()
+    return promise
   }
 
   /** Waits until nothing is left to remove. */
@@ -34,8 +43,9 @@ export class InterfaceRemover {
     while (this.#waiting.size > 0) {
       const batch = this.#waiting
       this.#waiting = new Map()
-      await removeInterfaces([...batch.values()])
+      await removeInterfaces([...batch.values()].map(({ name }) => name))
       await this.#onRemoved([...batch.keys()])
+      for (const { done } of batch.values()) done()
     }
     this.#running = undefined
   }
