@@ -1,5 +1,5 @@
 import { asCarbonadoError } from '../../src/base/index.ts'
-import { Lab, takeLabDown } from '../index.ts'
+import { Lab, places, takeLabDown } from '../index.ts'
 import { showGuarantee } from './guarantee.ts'
 import { showIsolation } from './isolation.ts'
 import { Narrator } from './narration.ts'
@@ -51,6 +51,6 @@ await demo(new Narrator())
   .catch(async (thrown: unknown) => {
     const error = asCarbonadoError(thrown)
     process.stderr.write(`The demo could not go on: ${error.message}\n${error.remedy ?? ''}\n`)
-    process.stderr.write('Logs: /run/carbonado-lab/logs. Remove what is left with: make demo-down\n')
+    process.stderr.write(`Logs: ${places.logs}. Remove what is left with: make demo-down\n`)
     process.exit(2)
   })
