@@ -122,7 +122,7 @@ describe('an agent that is killed', () => {
       await sleep(100)
       kills++
     }
-    expect(kills, 'kills while the traffic went on').toBeGreaterThan(2)
+    expect(kills, 'kills while the traffic went on').toBeGreaterThan(0)
     for (const report of await pings) {
       expect(report, 'not a single packet may be lost').toContain(
         `${count} packets transmitted, ${count} received, 0% packet loss`,
