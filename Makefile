@@ -29,11 +29,10 @@ setup:
 build: $(bundles) $(bpf_objects) $(cni_plugin)
 
 # npm writes node_modules/.package-lock.json last, so it is older than package-lock.json only when an install is due.
-# The lock is for two makes at once. Older npm does not link the `node` of node-linux-*, because two packages have one.
+# The lock is for two makes at once.
 $(installed): package-lock.json
 	@mkdir -p build
-	@flock build/install.lock sh -c 'test $@ -nt package-lock.json || npm ci --no-audit --no-fund --loglevel=error'
-	@for node in node_modules/node-linux-*/bin/node; do ln -sfn "../../$$node" node_modules/.bin/node; done
+	@flock build/install.lock sh -c 'test $@ -nt package-lock.json || scripts/install-packages.sh'
 
 dist/%.js: src/%/main.ts $(sources) scripts/bundle.sh $(installed)
 	@scripts/bundle.sh $< $@
