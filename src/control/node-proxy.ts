@@ -1,11 +1,16 @@
+import type { IncomingMessage } from 'node:http'
+import { Agent, get } from 'node:https'
+import { urlToHttpOptions } from 'node:url'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Agent } from 'undici'
 import { Node } from '../api/index.ts'
 import { InvalidInput, Unavailable } from '../base/index.ts'
 import type { EmbeddedStore } from '../store/index.ts'
 import { readTextFile, type ControlConfig } from './config.ts'
 
+/** Milliseconds without a byte from an agent until it is given up. */
 const agentTimeout = 10_000
+/** Milliseconds that an unused connection to an agent is kept, unless the agent closes it earlier. */
+const unusedTimeout = 60_000
 
 /** Passes GETs on to the agent of a node, so that clients need no way to the nodes and no token of theirs. */
 export class NodeProxy {
@@ -19,7 +24,7 @@ export class NodeProxy {
     this.#tokenFile = config.agentTokenFile
     if (config.agentCaFile) {
       const ca = readTextFile(config.agentCaFile, 'agent certificate authority')
-      this.#agents = new Agent({ connect: { ca, timeout: agentTimeout }, connections: 8 })
+      this.#agents = new Agent({ ca, keepAlive: true, timeout: unusedTimeout, maxSockets: 8 })
     }
   }
 
@@ -29,7 +34,7 @@ export class NodeProxy {
   }
 
   async close(): Promise<void> {
-    await this.#agents?.destroy()
+    this.#agents?.destroy()
   }
 
   async #pass(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
@@ -40,22 +45,28 @@ export class NodeProxy {
       throw new Unavailable('Control has no authority to check agents against', { remedy: 'Set agentCaFile.' })
     }
     try {
-      const { statusCode, headers, body } = await this.#agents.request({
-        origin: `https://${address}`,
-        path,
-        method: 'GET',
-        headers: this.#headers(),
-        headersTimeout: agentTimeout,
-        bodyTimeout: agentTimeout,
-      })
-      reply.code(statusCode).header('content-type', headers['content-type'] ?? 'application/octet-stream')
-      return await reply.send(body)
+      const answer = await this.#get(this.#agents, address, path)
+      const contentType = answer.headers['content-type'] ?? 'application/octet-stream'
+      return await reply.code(answer.statusCode!).header('content-type', contentType).send(answer)
     } catch (error) {
       throw new Unavailable(`The agent of node "${name}" at ${address} does not answer: ${(error as Error).message}`, {
         remedy: `Check on the node that the agent runs and that control can reach ${address}.`,
         cause: error,
       })
     }
+  }
+
+  #get(agent: Agent, address: string, path: string): Promise<IncomingMessage> {
+    const { hostname, port } = urlToHttpOptions(new URL(`https://${address}`))
+    const options = { agent, hostname, port, path, headers: this.#headers(), timeout: agentTimeout }
+    return new Promise((resolve, reject) => {
+      let answer: IncomingMessage | undefined
+      const request = get(options, (response) => resolve((answer = response)))
+      request.on('error', reject)
+      request.once('timeout', () =>
+        (answer ?? request).destroy(new Error(`nothing was heard for ${agentTimeout / 1000} s`)),
+      )
+    })
   }
 
   async #addressOf(name: string): Promise<string> {

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { readFileSync } from 'node:fs'
-import { Agent, request } from 'undici'
+import type { IncomingMessage } from 'node:http'
+import { Agent, get } from 'node:https'
+import { text as readBody } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { AddressClaim, apiVersionOf, Endpoint, MacClaim, Network, Node, PerfTier } from '../../src/api/index.ts'
 import type { RestStore } from '../../src/store/index.ts'
@@ -24,7 +26,7 @@ beforeAll(async () => {
   files = await makeControlFiles()
   control = await startControlProcess(files)
   store = control.client()
-  live = new Agent({ connect: { ca: readFileSync(files.certificateFile) } })
+  live = new Agent({ ca: readFileSync(files.certificateFile), keepAlive: true })
   const network = { apiVersion: apiVersionOf(Network), kind: 'Network' }
   const subnets = [{ cidr: '10.40.0.0/24', ranges: [{ start: '10.40.0.10', end: '10.40.0.99' }] }]
   await store.create(Network, {
@@ -45,7 +47,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await agent.end('SIGTERM')
   await control.end('SIGTERM')
-  await live.close()
+  live.destroy()
   files[Symbol.dispose]()
 })
 
@@ -86,9 +88,11 @@ function hostInterfaces(): string[] {
 
 async function ask(path: string, token: string = testTokens.viewer): Promise<{ status: number; body: unknown }> {
   const headers = { authorization: `Bearer ${token}` }
-  const { statusCode, body } = await request(liveApi + path, { dispatcher: live, headers })
-  const text = await body.text()
-  return { status: statusCode, body: text.startsWith('{') ? JSON.parse(text) : text }
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    get(liveApi + path, { agent: live, headers }, resolve).on('error', reject)
+  })
+  const text = await readBody(answer)
+  return { status: answer.statusCode!, body: text.startsWith('{') ? JSON.parse(text) : text }
 }
 
 describe('plugin, agent, control and kernel', () => {

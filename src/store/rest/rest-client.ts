@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { Pool, type Dispatcher } from 'undici'
+import type { IncomingMessage } from 'node:http'
+import { text as readBody } from 'node:stream/consumers'
+import { urlToHttpOptions } from 'node:url'
 import { CarbonadoError, InvalidInput, Unavailable } from '../../base/index.ts'
+import { HttpConnections, type ServerAddress } from './http-connections.ts'
 import { errorOf } from './status.ts'
 
 /** How to reach a Kubernetes-style server. */
@@ -36,7 +39,7 @@ const tokenLifetime = 60_000
 /** JSON requests over kept-alive connections; every failure is a CarbonadoError. */
 export class RestClient {
   readonly #options: RestOptions
-  readonly #pool: Pool
+  readonly #connections: HttpConnections
   readonly #timeout: number
   #token: { value: string; readAt: number } | undefined
 
@@ -44,7 +47,7 @@ export class RestClient {
   constructor(options: RestOptions) {
     this.#options = options
     this.#timeout = options.timeout ?? 10_000
-    this.#pool = makePool(options, this.#timeout)
+    this.#connections = new HttpConnections(parseServer(options.server), trustOf(options))
   }
 
   /** Sends a request and returns the JSON that was answered. Throws what the server's Status says, or Unavailable. */
@@ -60,11 +63,8 @@ export class RestClient {
 
   async #json<T>(request: RestRequest): Promise<T> {
     const signal = AbortSignal.timeout(this.#timeout)
-    const { statusCode, body } = await this.#send(request, signal)
-    const text = await body.text().catch((error: unknown) => {
-      throw this.#unavailable(error, signal)
-    })
-    return parse<T>(statusCode, text)
+    const answer = await this.#send(request, signal, this.#timeout)
+    return parse<T>(answer.statusCode!, await this.#text(answer, signal))
   }
 
   /** Opens a stream (a watch). `signal` ends it; then errors from reading the stream are to be ignored. */
@@ -73,16 +73,9 @@ export class RestClient {
     const late = setTimeout(() => opening.abort(), this.#timeout)
     const ended = AbortSignal.any([opening.signal, signal])
     try {
-      const { statusCode, body } = await this.#send(
-        { method: 'GET', path },
-        ended,
-        this.#options.watchIdleTimeout ?? 95_000,
-      )
-      if (statusCode === 200) return body
-      const text = await body.text().catch((error: unknown) => {
-        throw this.#unavailable(error, ended)
-      })
-      return parse(statusCode, text)
+      const answer = await this.#send({ method: 'GET', path }, ended, this.#options.watchIdleTimeout ?? 95_000)
+      if (answer.statusCode === 200) return answer
+      return parse(answer.statusCode!, await this.#text(answer, ended))
     } finally {
       clearTimeout(late)
     }
@@ -94,25 +87,23 @@ export class RestClient {
   }
 
   async close(): Promise<void> {
-    await this.#pool.destroy()
+    this.#connections.destroy()
   }
 
-  async #send(
-    request: RestRequest,
-    signal: AbortSignal,
-    bodyTimeout = this.#timeout,
-  ): Promise<Dispatcher.ResponseData> {
-    const { method, path, body, contentType = 'application/json' } = request
+  async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number): Promise<IncomingMessage> {
+    const { method, path, contentType = 'application/json' } = request
+    const body = request.body === undefined ? undefined : JSON.stringify(request.body)
+    const headers = this.#headers(body === undefined ? undefined : contentType)
     try {
-      return await this.#pool.request({
-        method,
-        path,
-        signal,
-        headers: this.#headers(body === undefined ? undefined : contentType),
-        body: body === undefined ? undefined : JSON.stringify(body),
-        headersTimeout: this.#timeout,
-        bodyTimeout,
-      })
+      return await this.#connections.send({ method, path, headers, body, signal, idleTimeout })
+    } catch (error) {
+      throw this.#unavailable(error, signal)
+    }
+  }
+
+  async #text(answer: IncomingMessage, signal: AbortSignal): Promise<string> {
+    try {
+      return await readBody(answer)
     } catch (error) {
       throw this.#unavailable(error, signal)
     }
@@ -144,23 +135,19 @@ export class RestClient {
   }
 }
 
-function makePool(options: RestOptions, timeout: number): Pool {
-  const { origin, socketPath } = parseServer(options.server)
-  const ca =
-    options.ca ?? (options.caFile === undefined ? undefined : readText(options.caFile, 'certificate authority'))
-  return new Pool(origin, {
-    connect: { socketPath, ca, rejectUnauthorized: !options.insecure, timeout, keepAlive: true },
-    keepAliveTimeout: 60_000,
-    pipelining: 1,
-  })
+function trustOf({ ca, caFile, insecure }: RestOptions): { ca?: string; rejectUnauthorized: boolean } {
+  const authorities = ca ?? (caFile === undefined ? undefined : readText(caFile, 'certificate authority'))
+  return { ca: authorities, rejectUnauthorized: !insecure }
 }
 
-function parseServer(server: string): { origin: string; socketPath?: string } {
+function parseServer(server: string): ServerAddress {
   const unix = /^unix:\/\/(\/.+)$/.exec(server)
-  if (unix) return { origin: 'http://localhost', socketPath: unix[1] }
+  if (unix) return { protocol: 'http:', socketPath: unix[1]! }
   const url = URL.parse(server)
-  if (url && (url.protocol === 'https:' || url.protocol === 'http:') && url.pathname === '/')
-    return { origin: url.origin }
+  const protocol = url?.protocol
+  if (url && (protocol === 'https:' || protocol === 'http:') && url.pathname === '/') {
+    return { protocol, hostname: urlToHttpOptions(url).hostname!, port: url.port } // without the brackets of IPv6
+  }
   throw new InvalidInput(`"${server}" is not the address of a server`, {
     remedy: 'Write https://HOST:PORT or unix:///PATH.',
   })
@@ -193,5 +180,5 @@ function parse<T>(statusCode: number, text: string): T {
 
 function isClosedConnection(error: unknown): boolean {
   const code = ((error as Error).cause as { code?: string } | undefined)?.code
-  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE'
+  return code === 'ECONNRESET' || code === 'EPIPE'
 }

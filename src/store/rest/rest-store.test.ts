@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { text as readBody } from 'node:stream/consumers'
 import { afterEach, describe, expect, test } from 'vitest'
 import { Endpoint, PerfTier } from '../../api/index.ts'
 import { readJsonLines } from './json-lines.ts'
@@ -104,6 +105,48 @@ test('a read is tried again on a new connection when the kept one was closed, a 
   await idle()
   expect(await failure(store.create(PerfTier, { metadata: { name: 'a' }, spec: {} }))).toBe('Unavailable')
   expect(seen).toEqual(['GET', 'GET', 'GET', 'POST'])
+})
+
+test('a read that is not answered in time is not sent again', async () => {
+  let seen = 0
+  const server = await serve((_request, response) => {
+    seen += 1
+    response.writeHead(200).write('{')
+  })
+  expect(await failure(client(server).get(PerfTier, { name: 'a' }))).toBe('Unavailable')
+  expect(seen).toBe(1)
+})
+
+test('requests one after the other share a connection, deletions with preconditions too', async () => {
+  const sockets = new Set<object>()
+  const bodies: string[] = []
+  const server = await serve((request, response) => {
+    sockets.add(request.socket)
+    void readBody(request).then((body) => {
+      bodies.push(body)
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"metadata":{"name":"a"}}')
+    })
+  })
+  const store = client(server)
+  await store.create(PerfTier, { metadata: { name: 'a' }, spec: { bandwidthFloor: 0, description: 'ä€' } } as never)
+  await store.delete(PerfTier, { name: 'a' }, { uid: 'u' })
+  await store.get(PerfTier, { name: 'a' })
+  expect(JSON.parse(bodies[0]!)).toMatchObject({ spec: { description: 'ä€' } })
+  expect(JSON.parse(bodies[1]!)).toMatchObject({ kind: 'DeleteOptions', preconditions: { uid: 'u' } })
+  expect(sockets.size).toBe(1)
+})
+
+test('events of a watch arrive while the answer goes on, and giving up closes the connection', async () => {
+  const closed = Promise.withResolvers<void>()
+  const server = await serve((request, response) => {
+    request.socket.once('close', () => closed.resolve())
+    response.writeHead(200).write('{"type":"ADDED","object":{"metadata":{"name":"a"}}}\n')
+  })
+  for await (const event of client(server).watch(PerfTier, { resourceVersion: '1' })) {
+    expect(event).toMatchObject({ type: 'ADDED', object: { metadata: { name: 'a' } } })
+    break
+  }
+  await closed.promise
 })
 
 test('names that would be another path are refused before anything is sent', async () => {
