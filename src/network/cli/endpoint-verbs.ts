@@ -203,8 +203,14 @@ async function deleteEndpoints(
       rejectHeld(current)
       return store.delete(Endpoint, reference, { uid, resourceVersion })
     })
-    await printChanged(context, deleted, `endpoint ${name} deleted`)
+    await printChanged(context, deleted, deletionText(deleted))
   }
+}
+
+/** What a container still has goes when the agent of its node has taken it away, which may be down. */
+function deletionText({ metadata: { name, finalizers = [] }, spec: { nodeName } }: Endpoint): string {
+  if (finalizers.length === 0) return `endpoint ${name} deleted`
+  return `endpoint ${name} is marked as deleted; it goes when the agent of node ${nodeName} has detached it`
 }
 
 function rejectHeld({ metadata, spec }: Endpoint): void {

@@ -195,7 +195,9 @@ describe('endpoints', () => {
     const refused = await dctl('endpoint delete ep3 -y')
     expect(refused).toMatchObject({ exitCode: 4, output: '' })
     expect(refused.errors).toContain('held by container c-ep3 on node n1')
-    expect(await dctl('endpoint delete ep3 -f')).toMatchObject({ exitCode: 0 })
+    const forced = await dctl('endpoint delete ep3 -f')
+    expect(forced).toMatchObject({ exitCode: 0 })
+    expect(forced.output).toContain('goes when the agent of node n1 has detached it')
     await cluster.control.store.patch(
       Endpoint,
       { name: 'ep3', namespace: 'default' },
