@@ -9,12 +9,12 @@ function steady(from: number, to: number): Arrivals {
 describe('judgeFloor', () => {
   it('finds every window attained while the floor arrives', () => {
     const verdict = judgeFloor(steady(5000, 10_000), [{ begin: 5000, end: 10_000 }], 1e6)
-    expect(verdict).toEqual({ windows: 5, attained: 5, lowest: 1, untilFull: [100] })
+    expect(verdict).toEqual({ windows: 5, attained: 5, missedSeconds: [], lowest: 1, untilFull: [100] })
   })
 
   it('counts a window below 95 % as missed, and the time until the floor arrived', () => {
     const verdict = judgeFloor(steady(200, 3000), [{ begin: 0, end: 3000 }], 1e6)
-    expect(verdict).toEqual({ windows: 3, attained: 2, lowest: 0.8, untilFull: [300] })
+    expect(verdict).toEqual({ windows: 3, attained: 2, missedSeconds: [1], lowest: 0.8, untilFull: [300] })
   })
 
   it('takes 95 % as attained, and says so when the floor itself never came', () => {
@@ -34,6 +34,7 @@ describe('judgeFloor', () => {
     expect(judgeFloor([], [{ begin: 0, end: 2000 }], 1e6)).toEqual({
       windows: 2,
       attained: 0,
+      missedSeconds: [1, 2],
       lowest: 0,
       untilFull: [Infinity],
     })

@@ -13,6 +13,8 @@ export interface FloorVerdict {
   windows: number
   /** Those in which at least 95 % of the floor arrived. */
   attained: number
+  /** For each window that was missed, which second of its demand it was, from 1. */
+  missedSeconds: number[]
   /** The lowest share of the floor that arrived in a window. */
   lowest: number
   /** For each demand: milliseconds until the floor had arrived for 100 ms on end; Infinity when never. */
@@ -27,17 +29,19 @@ const span = 100
 /** Judges what arrived against a floor in bytes per second (of the same kind of bytes as the arrivals). */
 export function judgeFloor(arrivals: Arrivals, demands: readonly Demand[], floor: number): FloorVerdict {
   const arrivedBefore = cumulate(arrivals)
-  const shares = demands.flatMap(({ begin, end }) => {
+  const windows = demands.flatMap(({ begin, end }) => {
     const count = Math.floor((end - begin) / window)
     return Array.from({ length: count }, (_, index) => {
       const from = begin + index * window
-      return (arrivedBefore(from + window) - arrivedBefore(from)) / floor
+      return { second: index + 1, share: (arrivedBefore(from + window) - arrivedBefore(from)) / floor }
     })
   })
+  const missed = windows.filter(({ share }) => share < tolerance)
   return {
-    windows: shares.length,
-    attained: shares.filter((share) => share >= tolerance).length,
-    lowest: Math.min(...shares),
+    windows: windows.length,
+    attained: windows.length - missed.length,
+    missedSeconds: missed.map(({ second }) => second),
+    lowest: Math.min(...windows.map(({ share }) => share)),
     untilFull: demands.map((demand) => untilFull(arrivedBefore, demand, floor)),
   }
 }
