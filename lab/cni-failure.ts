@@ -1,4 +1,5 @@
 import { CarbonadoError, type ErrorCode } from '../src/base/index.ts'
+import { cniCodes } from '../src/network/cni/index.ts'
 import type { CniError } from './cni.ts'
 
 /** A CNI plugin refused; `cni` is the error object that it printed. */
@@ -14,8 +15,16 @@ export class CniFailure extends CarbonadoError {
   }
 }
 
-/** Codes below 100 are the specification's: 5 to 7 mean the caller, 11 and 50 come back later. */
+/** Carbonado's own codes have the error they stand for; of the specification's, 11 and 50 mean come back later. */
 function codeOf(code: number): ErrorCode {
-  if (code === 11 || code === 50 || code === 51) return 'Unavailable'
-  return code < 100 ? 'InvalidInput' : 'Conflict'
+  const own: Record<number, ErrorCode> = {
+    [cniCodes.tryAgainLater]: 'Unavailable',
+    [cniCodes.notAvailable]: 'Unavailable',
+    [cniCodes.limitedConnectivity]: 'Unavailable',
+    [cniCodes.internal]: 'Internal',
+    [cniCodes.exhausted]: 'Exhausted',
+    [cniCodes.notFound]: 'NotFound',
+    [cniCodes.forbidden]: 'Forbidden',
+  }
+  return own[code] ?? (code < cniCodes.internal ? 'InvalidInput' : 'Conflict')
 }

@@ -82,13 +82,15 @@ function cableCommands({ name, netns, macAddress, rate }: SwitchPort): string[] 
 
 /**
  * A drop-tail FIFO at link rate in each direction: the port's own queue towards the machine, and for what the machine
- * sends one on an ifb, because the machine is not trusted to keep to the rate of its cable.
+ * sends one on an ifb, because the machine is not trusted to keep to the rate of its cable. What the machine sends stays
+ * charged to its sockets until it is through the latter, as with a real NIC, and no longer.
  */
 function shapingCommands(name: string, rate: number): string[] {
   const { burst, queue } = portBuffer(rate)
   const fifo = `tbf rate ${rate}bit burst ${burst} limit ${queue}`
   return [
     `qdisc add dev ${name} root ${fifo}`,
+    `filter add dev ${name} egress prio 1 protocol all ${portProgram('cbl_let_go')}`,
     `qdisc add dev ${inboundDevice(name)} root ${fifo}`,
     `filter add dev ${name} ingress prio 2 protocol all u32 match u32 0 0 action mirred egress redirect dev ${inboundDevice(name)}`,
   ]
@@ -96,12 +98,15 @@ function shapingCommands(name: string, rate: number): string[] {
 
 /** tc reads a classid in hexadecimal; the program finds the VLAN there. */
 function accessCommands(name: string, vlan: number): string[] {
-  const program = (section: string): string =>
-    `bpf direct-action object-file ${artefacts.accessPort} section ${section} classid 0:${vlan.toString(16)}`
+  const classid = `classid 0:${vlan.toString(16)}`
   return [
-    `filter add dev ${name} ingress prio 1 protocol all ${program('cbl_push')}`,
-    `filter add dev ${name} egress prio 1 protocol all ${program('cbl_pop')}`,
+    `filter add dev ${name} ingress prio 1 protocol all ${portProgram('cbl_push')} ${classid}`,
+    `filter add dev ${name} egress prio 2 protocol all ${portProgram('cbl_pop')} ${classid}`,
   ]
+}
+
+function portProgram(section: string): string {
+  return `bpf direct-action object-file ${artefacts.accessPort} section ${section}`
 }
 
 function inboundDevice(port: string): string {
