@@ -70,6 +70,7 @@ function followDecisions(store: EmbeddedStore, signal: AbortSignal): (name: stri
   void (async () => {
     for await (const event of store.watch(Endpoint, { signal })) {
       if (event.type === 'BOOKMARK' || event.object.status?.allocation === undefined) continue
+      await store.durable(event.object.metadata.resourceVersion) // as control does before it tells anybody
       waiting.get(event.object.metadata.name)?.()
     }
   })()

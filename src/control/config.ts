@@ -32,8 +32,8 @@ export const ControlConfig = Type.Object(
     bodyLimit: Type.Integer({ minimum: 1024, maximum: 64 * 1024 * 1024, default: 1024 * 1024 }),
     /** Changes that are remembered for watches that resume. */
     changeLogLimit: Type.Integer({ minimum: 10, maximum: 10_000_000, default: 50_000 }),
-    /** Whether writes are on the disk before they are acknowledged; see EmbeddedStoreOptions. */
-    syncEveryWrite: Type.Boolean({ default: false }),
+    /** Whether writes are on the disk before any client learns of them. */
+    syncEveryWrite: Type.Boolean({ default: true }),
     /** Hours until events are removed. */
     eventRetentionHours: Type.Integer({ minimum: 1, maximum: 24 * 365, default: 24 * 7 }),
   },

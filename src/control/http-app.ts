@@ -55,6 +55,10 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   const refuseOtherMethods = watchMethods(app)
   addBodyParsers(app)
   addErrorAnswers(app, parts.logger)
+  app.addHook('preSerialization', async (_request, reply, payload) => {
+    if (reply.statusCode < 500) await parts.store.durable() // also reads: what they tell must not be taken back
+    return payload
+  })
   addHealthRoutes(app, parts)
   addMetrics(app, parts.store, kinds)
   addDiscoveryRoutes(app, kinds)

@@ -62,6 +62,7 @@ export class WatchServer {
     const options = { namespace, labelSelector, fieldSelector, resourceVersion, allowBookmarks, signal }
     try {
       for await (const event of this.#store.watch(kind, options)) {
+        await this.#store.durable(versionOf(event))
         if (!response.write(this.#lineOf(kind, event))) await drained(response, ending)
         if (signal.aborted) return
       }
@@ -85,6 +86,10 @@ export class WatchServer {
     this.#lines.set(event.object, { type: event.type, line })
     return line
   }
+}
+
+function versionOf(event: WatchEvent<KubeObject>): string | undefined {
+  return event.type === 'BOOKMARK' ? event.resourceVersion : event.object.metadata.resourceVersion
 }
 
 async function drained(response: ServerResponse, ending: AbortController): Promise<void> {

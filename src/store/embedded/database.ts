@@ -24,7 +24,7 @@ const applicationId = 0x43424e44
 const schemaVersion = 1
 
 /**
- * How far the version jumps on each opening. A power failure can take back the last transactions (synchronous=normal);
+ * How far the version jumps on each opening. A power failure can take back what was not flushed (synchronous=normal);
  * versions that clients may have seen must then never be given to other changes. Far more than can be lost that way.
  */
 const openingJump = 1_000_000
@@ -61,7 +61,7 @@ export class Database {
   version: number
 
   /** Opens or creates the file. Throws Conflict when another process has it, Internal when it is damaged. */
-  constructor(file: string, logLimit: number, syncEveryWrite = false) {
+  constructor(file: string, logLimit: number) {
     this.#logLimit = logLimit
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     this.#lock = lockFile(`${file}.lock`)
@@ -71,7 +71,6 @@ export class Database {
       this.#lock.close()
       throw error
     }
-    if (syncEveryWrite) this.connection.exec('PRAGMA synchronous = FULL')
     const prepare = (sql: string): StatementSync => this.connection.prepare(sql)
     this.#begin = prepare('BEGIN IMMEDIATE')
     this.#commit = prepare('COMMIT')

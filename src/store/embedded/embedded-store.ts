@@ -18,6 +18,7 @@ import type {
 import { compileSelection, sameSelectorView, selectorViewOf, type Matcher, type SelectorView } from '../selector.ts'
 import { Database, type ChangeRow } from './database.ts'
 import { ListPages } from './list-pages.ts'
+import { LogFlush } from './log-flush.ts'
 import { deleted, keyOf, newObject, replaced, withNewStatus, type Outcome } from './object-rules.ts'
 import { ObjectTable } from './object-table.ts'
 import { eventFor, Watcher, WatchHub, type Change } from './watch-hub.ts'
@@ -29,10 +30,7 @@ export interface EmbeddedStoreOptions {
   admit?: Admit
   /** Changes that are remembered for watches that resume; 50 000 unless told. */
   changeLogLimit?: number
-  /**
-   * Whether a write is on the disk before it is acknowledged, so that it outlives a power failure; false unless told.
-   * Without, it outlives the death of the process, and a power failure may take back the last moments, never more.
-   */
+  /** Whether `durable` waits for the disk; true unless told. */
   syncEveryWrite?: boolean
   /** Milliseconds between bookmarks; 30 000 unless told. */
   bookmarkInterval?: number
@@ -48,6 +46,9 @@ const largestObject = 1_500_000
 /**
  * A ResourceStore in one SQLite file. All objects are also held in memory: reads and watches never touch the disk, and
  * writes are synchronous, so each one is atomic with its admission and watchers see changes in commit order.
+ * What is written outlives the death of the process at once, and a power failure when `durable` has resolved after it.
+ * Whoever tells others of the store waits for that first; controllers in this process need not, since a power failure
+ * that takes back what they read takes back what they wrote after it.
  * `get`, `list` and writes return copies; watch events and the SyncReader carry shared frozen objects.
  */
 export class EmbeddedStore implements ResourceStore {
@@ -55,6 +56,7 @@ export class EmbeddedStore implements ResourceStore {
   readonly reader: SyncReader
   readonly #options: Required<EmbeddedStoreOptions>
   readonly #database: Database
+  readonly #flush: LogFlush | undefined
   readonly #tables = new Map<string, ObjectTable>()
   readonly #hub = new WatchHub()
   readonly #pages = new ListPages()
@@ -65,13 +67,16 @@ export class EmbeddedStore implements ResourceStore {
     this.#options = {
       admit: () => {},
       changeLogLimit: 50_000,
-      syncEveryWrite: false,
+      syncEveryWrite: true,
       bookmarkInterval: 30_000,
       watchQueueLimit: 20_000,
       now: () => new Date(),
       ...options,
     }
-    this.#database = new Database(options.file, this.#options.changeLogLimit, this.#options.syncEveryWrite)
+    this.#database = new Database(options.file, this.#options.changeLogLimit)
+    if (this.#options.syncEveryWrite) {
+      this.#flush = new LogFlush(`${options.file}-wal`, () => this.#database.version)
+    }
     for (const { kind, key, body } of this.#database.objects()) {
       this.#table(kind).set(key, deepFreeze(JSON.parse(body) as KubeObject))
     }
@@ -212,12 +217,22 @@ export class EmbeddedStore implements ResourceStore {
     return this.#change(kind, reference, (existing) => deleted(kind, existing, options, this.#options.now()), 'delete')
   }
 
-  /** Ends all watches and closes the file. */
+  /**
+   * Resolves when everything up to a resourceVersion is on the disk, or all that was written before the call. Throws
+   * Unavailable when the disk refuses, from then on always.
+   */
+  async durable(resourceVersion?: string): Promise<void> {
+    this.#checkOpen()
+    await this.#flush?.durable(resourceVersion === undefined ? undefined : Number(resourceVersion))
+  }
+
+  /** Ends all watches and closes the file; then everything is on the disk. */
   async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
     this.#hub.endAll()
     this.#database.close()
+    await this.#flush?.close()
   }
 
   #change<T extends KubeObject>(
