@@ -24,6 +24,9 @@ const factors: Record<string, number> = {
   Ti: 2 ** 40,
 }
 
+/** Digits, so that nobody makes the parser multiply numbers of a megabyte. */
+const longestNumber = 40
+
 /**
  * Parses a quantity to a whole number. Throws InvalidInput that names `what` for anything negative, fractional after
  * scaling, with an unknown suffix, or above 2^53.
@@ -31,19 +34,27 @@ const factors: Record<string, number> = {
 export function parseQuantity(value: Quantity | string | number, what = 'quantity'): number {
   const match = /^([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)$/.exec(String(value).trim())
   const factor = match ? factors[match[2]!] : undefined
-  if (!match || factor === undefined) {
+  if (!match || factor === undefined || match[1]!.length > longestNumber) {
     throw new InvalidInput(`${what} "${value}" is not a quantity`, {
       remedy:
         'Write a number with one of the suffixes k, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti, such as 500M or 2.5G.',
     })
   }
-  const scaled = Math.round(Number(match[1]) * factor * 1e3) / 1e3
+  const scaled = scale(match[1]!, factor)
   if (!Number.isSafeInteger(scaled)) {
     throw new InvalidInput(`${what} "${value}" is not a whole number below 2^53`, {
       remedy: 'Use a smaller number, or one that is whole when its suffix is applied.',
     })
   }
   return scaled
+}
+
+/** The product when it is whole, else NaN. In whole numbers: 4.35 * 100 is not 435 in binary fractions. */
+function scale(decimal: string, factor: number): number {
+  const [whole, fraction = ''] = decimal.split('.') as [string, string?]
+  const product = BigInt(whole + fraction) * BigInt(factor)
+  const divisor = 10n ** BigInt(fraction.length)
+  return product % divisor === 0n ? Number(product / divisor) : NaN
 }
 
 /** Writes a number with the largest decimal suffix that keeps up to three digits after the point: 500M, 1.25G. */
