@@ -76,6 +76,11 @@ export interface EngineProblem {
 export interface NetworkEngine {
   /** Loads or adopts the datapath; an unchanged datapath is not touched. */
   start(): Promise<void>
+  /**
+   * Starts what takes time before it is known what to attach to the namespace; `attach` then uses it. Never throws.
+   * Dispose of it afterwards, attached or not.
+   */
+  prepare(netns: string): Disposable
   /** Attaching what is attached with the same request changes nothing; with another one: Conflict. */
   attach(request: AttachRequest): Promise<AttachedEndpoint>
   /** Returns when the container can no longer send or receive; the interface itself may go shortly after. */

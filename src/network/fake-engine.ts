@@ -24,6 +24,10 @@ export class FakeEngine implements NetworkEngine {
 
   async start(): Promise<void> {}
 
+  prepare(): Disposable {
+    return { [Symbol.dispose]: () => {} }
+  }
+
   sendProbe(): void {}
 
   probeHeard(): undefined {}

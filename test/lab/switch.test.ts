@@ -68,6 +68,49 @@ describe('the link rate of a node', () => {
   })
 })
 
+describe('a port that more is sent to than it carries', () => {
+  it('loses the rest, instead of making the senders wait', { timeout: 30_000 }, async () => {
+    const servers = [5201, 5202].map((port) =>
+      lab.nodeSpawn('n1', ['iperf3', '--server', '--one-off', '-p', String(port)]),
+    )
+    await sleep(300)
+    const senders = await Promise.all(
+      [5201, 5202].map((port) =>
+        lab.addHost({ name: `sender-${port}`, vlan: 0, address: `10.77.0.${port - 5000}/24` }),
+      ),
+    )
+    const offered = rate * 0.8
+    const reports = await Promise.all(
+      senders.map((sender, i) =>
+        sender.exec([
+          'iperf3',
+          '-J',
+          '-c',
+          '10.77.0.11',
+          '-p',
+          String(5201 + i),
+          '-u',
+          '-b',
+          String(offered),
+          '-t',
+          '3',
+        ]),
+      ),
+    )
+    const sums = reports.map(({ stdout }) => (JSON.parse(stdout) as { end: { sum: UdpSum } }).end.sum)
+    for (const server of servers) server.kill()
+    for (const sender of senders) await sender.remove()
+    const arrived = sums.reduce((total, sum) => total + sum.bits_per_second * (1 - sum.lost_percent / 100), 0)
+    expect(arrived).toBeLessThan(1.1 * rate)
+    expect(Math.max(...sums.map((sum) => sum.lost_percent))).toBeGreaterThan(20)
+  })
+})
+
+interface UdpSum {
+  bits_per_second: number
+  lost_percent: number
+}
+
 describe('access ports', () => {
   it('carry a VLAN to its hosts and nothing to those of another VLAN with the same addresses', async () => {
     const blue = await lab.addHost({ name: 'blue', vlan: 100, address: '10.30.0.1/24' })

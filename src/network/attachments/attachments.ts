@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { Node, type Allocation, type Endpoint } from '../../api/index.ts'
 import { CarbonadoError, Conflict, KeyedLock, NotFound, Unavailable, type Logger } from '../../base/index.ts'
@@ -164,8 +165,12 @@ export class Attachments implements AttachmentOperations {
   }
 
   async #attach(request: AddRequest): Promise<AttachmentResult> {
-    const { journal } = this.#options
-    const bound = await this.#bind(request)
+    const { journal, engine } = this.#options
+    const binding = this.#bind(request)
+    binding.catch(() => {}) // awaited below
+    await nextTurn() // by then control has been asked, and finds an address meanwhile
+    using _preparation = engine.prepare(request.netns)
+    const bound = await binding
     try {
       const allocation = await this.#objects.waitForAllocation(bound)
       // an earlier holder of the same static endpoint leaves the journal a moment after it left the store

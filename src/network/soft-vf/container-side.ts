@@ -1,18 +1,14 @@
 import { spawn } from 'node:child_process'
-import { statfs } from 'node:fs/promises'
+import { statfsSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
-import { exec, execJson, InvalidInput, NotFound } from '../../base/index.ts'
+import { execJson, InvalidInput, NotFound } from '../../base/index.ts'
 import type { AttachRequest } from '../engine.ts'
-import { capCommand } from './shaping.ts'
 
 const networkNamespaceFileSystem = 0x6e736673 // NSFS_MAGIC
 
 /** Throws NotFound when nothing is at the path, InvalidInput when it is no network namespace. */
-export async function assertNetworkNamespace(path: string): Promise<void> {
-  const type = await statfs(path).then(
-    (stats) => stats.type,
-    () => undefined,
-  )
+export function assertNetworkNamespace(path: string): void {
+  const type = fileSystemType(path)
   if (type === undefined) {
     throw new NotFound(`network namespace ${path} does not exist`, {
       remedy: 'The container has probably gone; start it again.',
@@ -22,6 +18,14 @@ export async function assertNetworkNamespace(path: string): Promise<void> {
     throw new InvalidInput(`${path} is not a network namespace`, {
       remedy: 'Give the path of a network namespace file.',
     })
+  }
+}
+
+function fileSystemType(path: string): number | undefined {
+  try {
+    return statfsSync(path).type
+  } catch {
+    return undefined
   }
 }
 
@@ -40,15 +44,15 @@ export function containerCommands(request: AttachRequest): string[] {
 }
 
 /**
- * Starts `ip -batch -` inside a network namespace before it is known what to configure, so that its start-up time
+ * Starts `ip -batch -` or `tc -batch -` inside a network namespace before it is known what to configure, so that its start-up time
  * passes while the address is being found. Disposing of it without commands ends it.
  */
 export class ContainerConfigurator {
   readonly #child
   readonly #done: Promise<void>
 
-  constructor(netns: string) {
-    this.#child = spawn('nsenter', [`--net=${netns}`, 'ip', '-batch', '-'], {
+  constructor(netns: string, program: 'ip' | 'tc' = 'ip') {
+    this.#child = spawn('nsenter', [`--net=${netns}`, program, '-batch', '-'], {
       env: { ...process.env, LC_ALL: 'C' },
       stdio: ['pipe', 'ignore', 'pipe'],
     })
@@ -71,17 +75,6 @@ export class ContainerConfigurator {
   [Symbol.dispose](): void {
     this.#child.stdin.end()
   }
-}
-
-/** Keeps what the container sends under its cap, gently: the policer at the host end is only for who removes this. */
-export async function shapeContainer(
-  request: Pick<AttachRequest, 'netns' | 'interfaceName'>,
-  cap?: number,
-): Promise<void> {
-  const command = cap
-    ? capCommand(request.interfaceName, cap).split(' ')
-    : ['qdisc', 'del', 'dev', request.interfaceName, 'root']
-  await exec(['nsenter', `--net=${request.netns}`, 'tc', ...command])
 }
 
 interface LinkReport {

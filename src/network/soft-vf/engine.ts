@@ -4,7 +4,7 @@ import type { AttachedEndpoint, AttachRequest, EndpointCounters, EngineProblem, 
 import { announcements } from './announcement.ts'
 import { BatchProcess } from './batch-process.ts'
 import { findProblems } from './check.ts'
-import { assertNetworkNamespace, containerCommands, ContainerConfigurator, shapeContainer } from './container-side.ts'
+import { assertNetworkNamespace, containerCommands, ContainerConfigurator } from './container-side.ts'
 import { hookUplink, ingressFilterCommands, replaceIngressFilterCommand } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
@@ -63,6 +63,8 @@ class SoftVfEngine implements NetworkEngine {
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
   readonly #slotOf = new Map<string, number>()
   readonly #endpointIds = new Map<number, string>()
+  /** Started by `prepare` and not used yet, by network namespace. */
+  readonly #prepared = new Map<string, ContainerConfigurator>()
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
   readonly #remover = new InterfaceRemover((slots) => this.#forget(slots))
@@ -115,6 +117,23 @@ class SoftVfEngine implements NetworkEngine {
     await this.#tc.run(orphans.map((slot) => removeClassCommand(uplink, slot)))
   }
 
+  prepare(netns: string): Disposable {
+    const configurator = new ContainerConfigurator(netns)
+    this.#prepared.set(netns, configurator)
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#prepared.get(netns) === configurator) this.#prepared.delete(netns)
+        configurator[Symbol.dispose]()
+      },
+    }
+  }
+
+  #takeConfigurator(netns: string): ContainerConfigurator {
+    const prepared = this.#prepared.get(netns)
+    this.#prepared.delete(netns)
+    return prepared ?? new ContainerConfigurator(netns)
+  }
+
   attach(request: AttachRequest): Promise<AttachedEndpoint> {
     return this.#lock.run(request.endpointId, async () => {
       const known = this.#find(request.endpointId)
@@ -126,8 +145,8 @@ class SoftVfEngine implements NetworkEngine {
 
   async #create(request: AttachRequest): Promise<AttachedEndpoint> {
     await this.#leaving.get(placeOf(request))
-    await assertNetworkNamespace(request.netns)
-    using configurator = new ContainerConfigurator(request.netns)
+    assertNetworkNamespace(request.netns)
+    using configurator = this.#takeConfigurator(request.netns)
     const slot = this.#takeSlot()
     try {
       const endpoint = await this.#build(request, slot, configurator)
@@ -141,6 +160,8 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async #build(request: AttachRequest, slot: number, configurator: ContainerConfigurator): Promise<AttachedEndpoint> {
+    // What the container sends is held to its cap gently, inside; the bucket at the host end is for who removes this.
+    using shaper = request.bandwidthCap ? new ContainerConfigurator(request.netns, 'tc') : undefined
     const host = hostInterfaceName(slot)
     const mtu = request.mtu ?? this.#uplink!.mtu - tagLength
     const entry = { ...request, addresses: request.addresses.map((each) => each.address) }
@@ -158,7 +179,7 @@ class SoftVfEngine implements NetworkEngine {
       ...this.#shapingCommands(slot, request),
     ])
     await configurator.run(containerCommands(request)) // from here on it may send: filter and class are there
-    if (request.bandwidthCap) await shapeContainer(request, request.bandwidthCap)
+    if (request.bandwidthCap) await shaper?.run([capCommand(request.interfaceName, request.bandwidthCap)])
     for (const frame of announcements(request.macAddress, entry.addresses)) {
       this.#programs!.sendFrame(frame, request.vlan, true)
     }
