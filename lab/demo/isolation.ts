@@ -1,3 +1,4 @@
+import type { DropReason } from '../../src/network/engine.ts'
 import type { Container, Host, Lab } from '../index.ts'
 import type { Narrator } from './narration.ts'
 import { showDctl } from './networks.ts'
@@ -68,7 +69,7 @@ async function showSpoofing(lab: Lab, narrator: Narrator, liar: Container, peer:
   const byMac = await reaches(liar, peer.address)
   await liar.exec(['ip', 'link', 'set', 'eth0', 'address', liar.mac])
   const { drops } = await liveOf(lab, liar)
-  const counted = (reason: string): number => drops[reason] ?? 0
+  const counted = (reason: DropReason): number => drops[reason]
   narrator.check(!byArp && counted('spoofed-arp') > 0, `forged ARP dropped (${counted('spoofed-arp')} frames)`)
   narrator.check(!byIp && counted('spoofed-ip') > 0, `forged IP source dropped (${counted('spoofed-ip')} frames)`)
   narrator.check(!byMac && counted('spoofed-mac') > 0, `forged MAC dropped (${counted('spoofed-mac')} frames)`)

@@ -1,15 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { LiveEndpoint } from '../../src/network/live-endpoint.ts'
 import type { Container, Lab } from '../index.ts'
-
-/** What an agent tells about an endpoint; rates in bits per second over the last second. */
-export interface LiveEndpoint {
-  containerId: string
-  endpointId: string
-  bandwidthFloor: number
-  rates: { sent: number; received: number; delivered: number }
-  windows: { withDemand: number; attained: number }
-  drops: Record<string, number>
-}
 
 /** Asks the agent of a node, through control, as dctl does. */
 export async function liveEndpoints(lab: Lab, node: string): Promise<LiveEndpoint[]> {

@@ -3,32 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { asCarbonadoError } from '../base/index.ts'
-import type { DropReason } from '../network/engine.ts'
+import type { LiveEndpoint } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
-import type { EndpointRates } from '../network/rates.ts'
 import type { Authenticate } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
-
-/** An attached endpoint as it is now. Bandwidth and rates in bits per second. */
-export interface LiveEndpoint {
-  namespace: string
-  name: string
-  endpointId: string
-  containerId: string
-  interfaceName: string
-  bandwidthFloor: number
-  bandwidthCap?: number
-  sentBytes: number
-  sentPackets: number
-  receivedBytes: number
-  receivedPackets: number
-  deliveredBytes: number
-  drops: Record<DropReason, number>
-  windows: { withDemand: number; attained: number }
-  rates: EndpointRates
-}
 
 /** What the live API shows. */
 export interface LiveView {

@@ -1,9 +1,9 @@
 import type { JournalRecord } from '../network/attachments/index.ts'
 import type { EndpointCounters } from '../network/engine.ts'
 import { zeroCounters } from '../network/counters.ts'
+import type { LiveEndpoint } from '../network/live-endpoint.ts'
 import type { EndpointReading } from '../network/metrics.ts'
 import type { RateSampler } from '../network/rates.ts'
-import type { LiveEndpoint } from './live-api.ts'
 
 /** Joins what is attached with its counters, for metrics. */
 export function readEndpoints(attached: JournalRecord[], counters: EndpointCounters[]): EndpointReading[] {

@@ -152,6 +152,8 @@ function attached(): EndpointRow {
       namespace: 'default',
       name: 'ep1',
       endpointId: 'u1',
+      containerId: '0123456789abcdef',
+      interfaceName: 'eth0',
       bandwidthFloor: 500e6,
       sentBytes: 1000,
       sentPackets: 10,

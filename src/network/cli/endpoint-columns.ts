@@ -1,7 +1,8 @@
 import { formatQuantity, type Endpoint, type Network } from '../../api/index.ts'
 import { formatAttainment } from '../../guarantee/index.ts'
 import { formatLabels, type Column } from '../../verb/index.ts'
-import { totalDrops, type LiveEndpoint } from './live-endpoints.ts'
+import type { LiveEndpoint } from '../live-endpoint.ts'
+import { totalDrops } from './live-endpoints.ts'
 
 /** An endpoint with what else is known about it. */
 export interface EndpointRow {

@@ -3,7 +3,8 @@ import { formatAttainment, formatRate } from '../../guarantee/index.ts'
 import { formatAge, formatLabels, renderFields } from '../../verb/index.ts'
 import { dropReasons } from '../engine.ts'
 import { addressesOf, endpointColumns, gatewaysOf, stateOf, type EndpointRow } from './endpoint-columns.ts'
-import { totalDrops, type LiveEndpoint } from './live-endpoints.ts'
+import type { LiveEndpoint } from '../live-endpoint.ts'
+import { totalDrops } from './live-endpoints.ts'
 
 /** The text of `endpoint describe`. */
 export function describeEndpoint(row: EndpointRow, now: Date): string {

@@ -1,18 +1,7 @@
 import type { Endpoint } from '../../api/index.ts'
 import { asCarbonadoError } from '../../base/index.ts'
-import type { EndpointCounters } from '../engine.ts'
-import type { EndpointRates } from '../rates.ts'
+import type { LiveEndpoint } from '../live-endpoint.ts'
 import type { VerbContext } from '../../verb/index.ts'
-
-/** What an agent tells about one attached endpoint at `v1/endpoints`. Rates in bits per second. */
-export interface LiveEndpoint extends EndpointCounters {
-  namespace: string
-  name: string
-  bandwidthFloor: number
-  bandwidthCap?: number
-  /** Over the last second. */
-  rates: EndpointRates
-}
 
 /**
  * Asks the agents of all nodes that hold one of the endpoints; by uid. A node that does not answer is noted on standard
