@@ -163,7 +163,8 @@ static __always_inline int drop(struct counters *count, __u32 reason)
 	return TC_ACT_SHOT;
 }
 
-static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, __u16 vlan, int timed)
+static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, const struct endpoint *endpoint,
+				     struct counters *count)
 {
 	__u32 zero = 0;
 	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
@@ -171,9 +172,11 @@ static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, __u16 vl
 	if (!config || !config->uplink)
 		return TC_ACT_SHOT;
 	skb->priority = CLASS_MAJOR << 16 | slot;
-	if (timed)
+	if (!config->shaped) /* nothing waits or is lost on this node */
+		__sync_fetch_and_add(&count->delivered_bytes, wire_length(skb));
+	if (endpoint->floor)
 		skb->cb[0] = (__u32)(bpf_ktime_get_ns() >> 10);
-	if (vlan && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), vlan))
+	if (endpoint->vlan && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), endpoint->vlan))
 		return TC_ACT_SHOT;
 	return bpf_redirect(config->uplink, 0);
 }
@@ -208,12 +211,12 @@ int from_endpoint(struct __sk_buff *skb)
 
 	if (ethernet->h_dest[0] & 1) {
 		flood_locally(skb, endpoint->vlan, skb->ifindex);
-		return to_uplink(skb, slot, endpoint->vlan, !!endpoint->floor);
+		return to_uplink(skb, slot, endpoint, count);
 	}
 	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
 	key.vlan = endpoint->vlan;
 	receiver = bpf_map_lookup_elem(&forwarding, &key);
-	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint->vlan, !!endpoint->floor);
+	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint, count);
 }
 
 static __always_inline int hear(struct __sk_buff *skb, __u16 vlan)
@@ -352,7 +355,7 @@ int BPF_PROG(dequeued, struct Qdisc *qdisc, struct netdev_queue *queue, int pack
 	if (!skb || qdisc->handle != CLASS_MAJOR << 16)
 		return 0;
 	config = bpf_map_lookup_elem(&configuration, &zero);
-	if (!config || queue->dev->ifindex != config->uplink ||
+	if (!config || !config->shaped || queue->dev->ifindex != config->uplink ||
 	    queue->dev->nd_net.net->ns.inum != config->network_namespace)
 		return 0;
 	for (int i = 0; i < BULK && skb; i++, skb = skb->next)

@@ -88,6 +88,8 @@ struct bucket {
 struct configuration {
 	__u32 uplink;  /* interface index */
 	__u32 network_namespace; /* inode number */
+	__u32 shaped; /* whether the uplink has the tree of classes: only while a floor is promised */
+	__u32 unused;
 };
 
 /*

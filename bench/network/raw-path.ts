@@ -129,7 +129,11 @@ async function openPath(place: UnlimitedLab, contender: Contender, topology: Top
       close: async () => {},
     }
   }
-  const runtimes = contender === 'bridge' ? place.bridge : place.carbonado
+  const runtimes = {
+    bridge: place.bridge,
+    carbonado: place.carbonado.slice(0, 2),
+    promised: place.carbonado.slice(2),
+  }[contender]
   const ends: [Runtime, Attachment][] = []
   for (const role of ['client', 'server'] as const) {
     const runtime = runtimes[role === 'server' && topology === 'across' ? 1 : 0]!

@@ -17,7 +17,7 @@ import { carbonadoPlugins, Runtime, type PluginSet } from './runtime.ts'
  */
 export interface UnlimitedLab {
   lab: Lab
-  /** Runtimes of n1, n2, n3. */
+  /** Runtimes of n1 to n4; floors are promised on n3 and n4 only, since a node with none has no shaper. */
   carbonado: Runtime[]
   /** Runtimes of b1 and b2, with the bridge plugin alone. */
   bridge: Runtime[]
@@ -54,7 +54,7 @@ const bridgeSubnet = '10.200.0.0/16'
 
 /** Builds it. */
 export async function openUnlimitedLab(context: RunContext): Promise<UnlimitedLab> {
-  const lab = await freshLab(null, context)
+  const lab = await freshLab(null, context, 4)
   await createNetwork(lab, rawNetwork, 100)
   for (const { name, floor, cap } of [promisedTiers.client, promisedTiers.server, limitedTier]) {
     await createTier(lab, name, floor, cap)

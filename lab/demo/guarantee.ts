@@ -30,9 +30,7 @@ export async function showGuarantee(lab: Lab, narrator: Narrator): Promise<void>
   let gold = await lab.startContainer({ node: 'n1', name: 'gold', network: 'blue' })
   narrator.say('   Everybody best effort:')
   const alone = await flow(lab, narrator, gold, goldSink, 5, 0)
-  narrator.explain(
-    `Without a promise gold gets a share like anybody else: ${bits(average(alone)).trim()}bit/s on average.`,
-  )
+  narrator.explain(`Without a promise gold gets what the flood leaves: ${bits(average(alone)).trim()}bit/s on average.`)
 
   await gold.stop()
   gold = await lab.startContainer({ node: 'n1', name: 'gold', network: 'blue', perfTier: 'gold' })

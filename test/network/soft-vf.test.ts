@@ -20,7 +20,7 @@ const hasPing = (from: AttachRequest, address: string): boolean =>
 /** Everything of the engine that the kernel holds, beside the uplink's own tree. */
 function kernelState(): { links: string[]; classes: number; forwarding: number } {
   const links = JSON.parse(run('ip', '-json', 'link', 'show', 'type', 'veth')) as { ifname: string }[]
-  const classes = run('tc', 'class', 'show', 'dev', 'eth0').trim().split('\n')
+  const classes = run('tc', 'class', 'show', 'dev', 'eth0').match(/^class/gm) ?? []
   const entries = JSON.parse(run('bpftool', '-j', 'map', 'dump', 'pinned', '/sys/fs/bpf/carbonado/maps/forwarding')) as []
   return { links: links.map((link) => link.ifname).filter((name) => name.startsWith('cbn')), classes: classes.length, forwarding: entries.length }
 } // prettier-ignore
@@ -145,6 +145,38 @@ describe('attaching what cannot be attached', () => {
     await expect(engine.attach(request)).rejects.toMatchObject({ code: 'Conflict' })
     await restart()
     expect(kernelState()).toEqual(before)
+  })
+})
+
+describe('the tree of classes', () => {
+  it('is there while a floor is promised, with a class for everybody, and found again by a restarted engine', async () => {
+    const [plain, gold, late] = [container(60), container(61, { bandwidthFloor: 100e6 }), container(62)]
+    await engine.attach(plain)
+    expect(kernelState().classes).toBe(0)
+    await engine.attach(gold)
+    await engine.attach(late)
+    expect(kernelState().classes).toBe(2 + 3)
+    expect(await engine.check(plain)).toEqual([])
+    await restart()
+    expect(kernelState().classes).toBe(2 + 3)
+    await engine.detach(late.endpointId)
+    await engine.shape(gold.endpointId, { bandwidthFloor: 0 })
+    expect(kernelState().classes).toBe(0)
+    await engine.shape(plain.endpointId, { bandwidthFloor: 50e6 })
+    expect(await engine.check(gold)).toEqual([])
+    await Promise.all([plain, gold].map((request) => engine.detach(request.endpointId)))
+    await restart()
+    expect(kernelState().classes).toBe(0)
+  })
+
+  it('does not matter for what is counted as delivered', async () => {
+    const request = container(63)
+    await engine.attach(request)
+    expect(hasPing(request, wireAddress)).toBe(true)
+    const counters = engine.counters().find((each) => each.endpointId === request.endpointId)!
+    expect(counters.deliveredBytes).toBeGreaterThan(0)
+    await engine.detach(request.endpointId)
+    await restart()
   })
 })
 

@@ -18,6 +18,8 @@ interface SlotTraces {
   entryOf?: string
   forwardingOf?: string[]
   hasClass?: boolean
+  /** Bits per second, as the map entry has it. */
+  floor?: number
   hasCounters?: boolean
   hasHook?: boolean
 }
@@ -67,23 +69,25 @@ async function differencesOnNode(lab: Lab, node: string, endpoints: Endpoint[]):
   const here = endpoints.filter(({ spec }) => spec.nodeName === node && spec.holder)
   const ids = here.map(({ metadata }) => metadata.uid!)
   const [slots, journal] = [await readSlots(lab, node), readJournal(node)]
+  const isShaped = slots.values().some(({ floor = 0 }) => floor > 0) // classes are there while a floor is promised
   const reported = here.filter(({ status }) => status?.attachment?.nodeName === node)
   return [
     ...compareSets('host interface of', present(slots, 'interfaceOf'), ids),
     ...compareSets('map entry of', present(slots, 'entryOf'), ids),
     ...compareSets('record in the journal of', journal, ids.map((id) => `${id} attached`)),
     ...compareSets('reported attachment of', reported.map(({ metadata }) => metadata.uid!), ids),
-    ...[...slots].flatMap(([slot, traces]) => differencesOfSlot(slot, traces, here)),
+    ...[...slots].flatMap(([slot, traces]) => differencesOfSlot(slot, traces, here, isShaped)),
   ].map((text) => `${node}: ${text}`) // prettier-ignore
 }
 
-function differencesOfSlot(slot: number, traces: SlotTraces, endpoints: Endpoint[]): string[] {
+function differencesOfSlot(slot: number, traces: SlotTraces, endpoints: Endpoint[], isShaped: boolean): string[] {
   const { interfaceOf, entryOf, forwardingOf = [], hasClass = false, hasCounters = false, hasHook = false } = traces
   const problems: string[] = []
   const owner = endpoints.find(({ metadata }) => metadata.uid === entryOf)
   const isUsed = owner !== undefined
   if (interfaceOf !== entryOf) problems.push(`interface of ${interfaceOf} but map entry of ${entryOf}`)
-  if (hasClass !== isUsed) problems.push(hasClass ? 'a traffic class that nothing uses' : 'no traffic class')
+  if (hasClass !== (isUsed && isShaped))
+    problems.push(hasClass ? 'a traffic class that nothing uses' : 'no traffic class')
   if (hasCounters !== isUsed) problems.push(hasCounters ? 'counters that nothing uses' : 'no counters')
   if (hasHook !== isUsed) problems.push(hasHook ? 'a pinned link that nothing uses' : 'no program on the interface')
   const allocation = owner?.status?.allocation
@@ -158,7 +162,8 @@ async function readSlots(lab: Lab, node: string): Promise<Map<number, SlotTraces
   }
   for (const { key, value } of entries) {
     if (value.every((byte) => byte === '0x00')) continue
-    traces(hexBytes(key).readUInt32LE()).entryOf = decodeEndpoint(hexBytes(value))!.endpointId
+    const { endpointId, bandwidthFloor } = decodeEndpoint(hexBytes(value))!
+    Object.assign(traces(hexBytes(key).readUInt32LE()), { entryOf: endpointId, floor: bandwidthFloor })
   }
   for (const { key, value } of forwarding) {
     const mac = hexBytes(key)

@@ -4,20 +4,20 @@ import { hasIngressFilter } from './ingress-hook.ts'
 import { decodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
 import type { Programs } from './programs.ts'
 import { hostInterfaceName } from './shaping.ts'
-import { classHandles } from './uplink.ts'
+import { classHandles } from './uplink-shaper.ts'
 
-/** Compares what the kernel has with what was asked for, from the container inwards. */
+/** Compares what the kernel has with what was asked for, from the container inwards; `shapedUplink` where there are classes. */
 export async function findProblems(
   programs: Programs,
   request: AttachRequest,
   slot: number,
-  uplink: string,
+  shapedUplink: string | undefined,
 ): Promise<EngineProblem[]> {
   const host = hostInterfaceName(slot)
   const [link, hooked, classes] = await Promise.all([
     inspectContainer(request.netns, request.interfaceName).catch(() => undefined),
     hasIngressFilter(host),
-    classHandles(uplink),
+    shapedUplink ? classHandles(shapedUplink) : undefined,
   ])
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
   const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))?.readUInt32LE()
@@ -38,9 +38,9 @@ export async function findProblems(
     ...problem(entry?.endpointId !== request.endpointId, 'EntryMissing', `slot ${slot} is not this endpoint's`),
     ...problem(forward !== slot, 'ForwardingMissing', `frames to ${request.macAddress} do not reach slot ${slot}`),
     ...problem(
-      !classes.includes(`1:${slot.toString(16)}`),
+      classes !== undefined && !classes.includes(`1:${slot.toString(16)}`),
       'ClassMissing',
-      `no traffic class for slot ${slot} on ${uplink}`,
+      `no traffic class for slot ${slot} on ${shapedUplink}`,
     ),
   ]
 }

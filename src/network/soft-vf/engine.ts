@@ -20,16 +20,9 @@ import {
 } from './map-layout.ts'
 import { heardKey, probeFrame } from './probe.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
-import {
-  capCommand,
-  endpointClassCommand,
-  hostInterfaceIndex,
-  hostInterfaceName,
-  removeClassCommand,
-  slotOfClass,
-  type Rates,
-} from './shaping.ts'
-import { classHandles, ensureUplinkTree, inspectUplink, type UplinkState } from './uplink.ts'
+import { capCommand, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
+import { inspectUplink, type UplinkState } from './uplink.ts'
+import { UplinkShaper } from './uplink-shaper.ts'
 
 /** What the soft-vf engine needs to know of its node. */
 export interface SoftVfOptions {
@@ -70,6 +63,7 @@ class SoftVfEngine implements NetworkEngine {
   readonly #remover = new InterfaceRemover((slots) => this.#forget(slots))
   #programs: Programs | undefined
   #uplink: UplinkState | undefined
+  #shaper: UplinkShaper | undefined
 
   constructor(options: SoftVfOptions) {
     this.#options = options
@@ -80,8 +74,11 @@ class SoftVfEngine implements NetworkEngine {
     const state = (this.#uplink = await inspectUplink(uplink))
     const programs = (this.#programs = await loadPrograms(this.#options))
     programs.configure(state.index)
-    await ensureUplinkTree(this.#tc, uplink, linkRate)
+    const shaper = (this.#shaper = new UplinkShaper(this.#tc, uplink, linkRate, (isShaped) =>
+      this.#programs?.configure(state.index, isShaped),
+    ))
     await this.#recover(programs)
+    await shaper.start([...this.#slotOf].map(([endpointId, slot]) => [slot, this.#find(endpointId)!]))
     const device = { name: uplink, index: state.index }
     await hookUplink(this.#tc, device, programs.fromWire, join(this.#options.pins, 'uplink'))
     if (!programs.fresh) return
@@ -106,15 +103,6 @@ class SoftVfEngine implements NetworkEngine {
         this.#removeLater(slot, alias)
       }
     }
-    await this.#removeOrphans()
-  }
-
-  /** Removes classes that go after their interface, where an agent was killed between the two. */
-  async #removeOrphans(): Promise<void> {
-    const { uplink } = this.#options
-    const isOrphan = (slot: number): boolean => slot > 0 && slot < maximumSlots && !this.#slots.has(slot)
-    const orphans = (await classHandles(uplink)).map(slotOfClass).filter(isOrphan)
-    await this.#tc.run(orphans.map((slot) => removeClassCommand(uplink, slot)))
   }
 
   prepare(netns: string): Disposable {
@@ -176,8 +164,9 @@ class SoftVfEngine implements NetworkEngine {
     this.#programs!.forwarding.set(forwardingKey(request.macAddress, request.vlan), slotKey(slot))
     await this.#tc.must([
       ...ingressFilterCommands(host, this.#programs!.fromEndpoint),
-      ...this.#shapingCommands(slot, request),
+      ...receiveCapCommands(host, request),
     ])
+    await this.#shaper!.shape(slot, request)
     await configurator.run(containerCommands(request)) // from here on it may send: filter and class are there
     if (request.bandwidthCap) await shaper?.run([capCommand(request.interfaceName, request.bandwidthCap)])
     for (const frame of announcements(request.macAddress, entry.addresses)) {
@@ -194,14 +183,6 @@ class SoftVfEngine implements NetworkEngine {
 
   #filterCommand(slot: number): string {
     return replaceIngressFilterCommand(hostInterfaceName(slot), this.#programs!.fromEndpoint)
-  }
-
-  #shapingCommands(slot: number, rates: Rates): string[] {
-    const { uplink, linkRate } = this.#options
-    return [
-      endpointClassCommand(uplink, slot, rates, linkRate),
-      ...(rates.bandwidthCap ? [capCommand(hostInterfaceName(slot), rates.bandwidthCap)] : []),
-    ]
   }
 
   detach(endpointId: string): Promise<void> {
@@ -241,7 +222,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async #forget(slots: number[]): Promise<void> {
-    await this.#tc.run(slots.map((slot) => removeClassCommand(this.#options.uplink, slot))).catch((error: unknown) => {
+    await this.#shaper!.remove(slots).catch((error: unknown) => {
       this.#options.logger.error({ err: error }, 'removing traffic classes failed')
     })
     for (const slot of slots) this.#slots.delete(slot)
@@ -253,7 +234,8 @@ class SoftVfEngine implements NetworkEngine {
       const endpoint = this.#find(endpointId)
       if (slot === undefined || !endpoint) return
       const changed: AttachedEndpoint = { ...endpoint, bandwidthCap: undefined, ...rates }
-      await this.#tc.must(this.#shapingCommands(slot, rates))
+      await this.#tc.must(receiveCapCommands(endpoint.hostInterface, rates))
+      await this.#shaper!.shape(slot, rates)
       if (!rates.bandwidthCap && endpoint.bandwidthCap) {
         await this.#tc.run([`qdisc del dev ${endpoint.hostInterface} root`])
       }
@@ -269,7 +251,7 @@ class SoftVfEngine implements NetworkEngine {
   async check(request: AttachRequest): Promise<EngineProblem[]> {
     const slot = this.#slotOf.get(request.endpointId)
     if (slot === undefined) return [{ reason: 'NotAttached', message: `${request.endpointName} is not attached here` }]
-    return findProblems(this.#programs!, request, slot, this.#options.uplink)
+    return findProblems(this.#programs!, request, slot, this.#shaper!.isShaped ? this.#options.uplink : undefined)
   }
 
   counters(): EndpointCounters[] {
@@ -319,6 +301,11 @@ class SoftVfEngine implements NetworkEngine {
 
 function placeOf({ containerId, interfaceName }: ContainerInterface): string {
   return `${containerId}/${interfaceName}`
+}
+
+/** tc commands that hold what a container receives to its cap, at the host end. */
+function receiveCapCommands(host: string, { bandwidthCap }: Rates): string[] {
+  return bandwidthCap ? [capCommand(host, bandwidthCap)] : []
 }
 
 function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): void {

@@ -38,7 +38,7 @@ export class Programs {
     this.forwarding = new BpfMap(join(maps, 'forwarding'), 4)
     this.counters = new BpfMap(join(maps, 'counters'), countersSize)
     this.heard = new BpfMap(join(maps, 'heard'), 8)
-    this.#configuration = new BpfMap(join(maps, 'configuration'), 8)
+    this.#configuration = new BpfMap(join(maps, 'configuration'), 16)
     this.fromEndpoint = join(pins, version, 'from_endpoint')
     this.fromWire = join(pins, version, 'from_wire')
     this.#countersFile = join(pins, `${version}-counters`)
@@ -46,11 +46,15 @@ export class Programs {
     this.fresh = fresh
   }
 
-  /** Tells the programs the uplink; the network namespace is this process's own. */
-  configure(uplinkIndex: number): void {
-    const value = Buffer.alloc(8)
+  /**
+   * Tells the programs the uplink, and whether it has classes (as before unless told); the network namespace is this
+   * process's own.
+   */
+  configure(uplinkIndex: number, isShaped = this.#configuration.get(slotKey(0))!.readUInt32LE(8) === 1): void {
+    const value = Buffer.alloc(16)
     value.writeUInt32LE(uplinkIndex, 0)
     value.writeUInt32LE(Number(/\[(\d+)\]/.exec(readlinkSync('/proc/self/ns/net'))![1]), 4)
+    value.writeUInt32LE(isShaped ? 1 : 0, 8)
     this.#configuration.set(slotKey(0), value)
   }
 

@@ -63,6 +63,11 @@ export function removeClassCommand(device: string, slot: number): string {
   return `class del dev ${device} classid ${classId(slot)}`
 }
 
+/** tc command that removes the tree, and with it all classes; what waits in it is lost. */
+export function removeTreeCommand(device: string): string {
+  return `qdisc del dev ${device} root`
+}
+
 /** A queue that lets a cap through in one direction: bytes for 30 ms, then frames are dropped. */
 export function capCommand(device: string, cap: number): string {
   const depth = Math.max(131_072, Math.ceil(cap / 8 / 100))
