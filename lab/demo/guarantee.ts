@@ -16,7 +16,7 @@ export async function showGuarantee(lab: Lab, narrator: Narrator): Promise<void>
     'Everything sends from n1, whose link carries 1 Gbit/s: gold with one TCP stream, a neighbour with 8,',
   )
   narrator.explain(
-    'and one that floods 1.2 Gbit/s of UDP. Each line is one second of what left the node; | is the floor.',
+    'and one that floods 1.2 Gbit/s of UDP. Each line is one second of what the node sent; | is the floor.',
   )
   const [goldSink, noiseSink, tcp, udp] = await Promise.all([
     lab.startContainer({ node: 'n2', name: 'gold-sink', network: 'blue' }),
