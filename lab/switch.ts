@@ -122,5 +122,6 @@ async function ipBatch(lines: string[]): Promise<void> {
 }
 
 async function tcBatch(lines: string[]): Promise<void> {
-  await inSwitch(['tc', '-batch', '-'], `${lines.join('\n')}\n`)
+  // tc mounts a bpffs, and makes folders in it, when it loads a program: in a mount namespace that goes with it.
+  await inSwitch(['unshare', '--mount', 'tc', '-batch', '-'], `${lines.join('\n')}\n`)
 }
