@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { formatAddress, hexOf, parseAddress } from '../addresses/ip-address.ts'
 import { dropReasons, type DropReason, type EndpointCounters } from '../engine.ts'
 
 /** Mirrors bpf/soft-vf.h; a test holds sizes and offsets against the compiled programs. */
@@ -36,19 +37,11 @@ export function macBytes(macAddress: string): Buffer {
 
 /** IPv4 or IPv6 address as four or sixteen bytes. */
 export function addressBytes(address: string): Buffer {
-  if (!isIPv6(address)) return Buffer.from(address.split('.').map(Number))
-  const [head = '', tail] = address.split('::')
-  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'))
-  const left = groups(head)
-  const right = groups(tail ?? '')
-  const middle = new Array<string>(8 - left.length - right.length).fill('0')
-  return Buffer.from([...left, ...middle, ...right].map((group) => group.padStart(4, '0')).join(''), 'hex')
+  return Buffer.from(hexOf(parseAddress(address)), 'hex')
 }
 
 function bytesToAddress(bytes: Buffer): string {
-  if (bytes.length === 4) return bytes.join('.')
-  const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16)).join(':')
-  return new URL(`http://[${groups}]`).hostname.slice(1, -1)
+  return formatAddress({ family: bytes.length === 4 ? 4 : 6, value: BigInt(`0x${bytes.toString('hex')}`) })
 }
 
 /** The link-local address that a kernel forms from a MAC (modified EUI-64, RFC 4291 appendix A). */

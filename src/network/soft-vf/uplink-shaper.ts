@@ -1,5 +1,6 @@
 import { exec, execJson } from '../../base/index.ts'
 import type { BatchProcess } from './batch-process.ts'
+import { maximumSlots } from './map-layout.ts'
 import {
   endpointClassCommand,
   removeClassCommand,
@@ -94,12 +95,9 @@ export class UplinkShaper {
   }
 
   #isOrphan(slot: number): boolean {
-    return slot > 0 && slot < firstReservedMinor && !this.#rates.has(slot)
+    return slot > 0 && slot < maximumSlots && !this.#rates.has(slot)
   }
 }
-
-/** Classes of the node's own traffic and of the link come after all slots. */
-const firstReservedMinor = 0xfffe
 
 /** Handles of the classes on a device, such as 1:7. (iproute2 6.1 prints classes as text also when asked for JSON.) */
 export async function classHandles(device: string): Promise<string[]> {
