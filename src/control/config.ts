@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { InvalidInput } from '../base/index.ts'
+import { InvalidInput, readTextFile } from '../base/index.ts'
 
 const exact = { additionalProperties: false }
 
@@ -72,17 +71,5 @@ export function readJsonFile(file: string, what: string): unknown {
   } catch {
     // the parser's message would quote the text, which may hold secrets
     throw new InvalidInput(`The ${what} file ${file} is not JSON`, { remedy: 'Correct the file.' })
-  }
-}
-
-/** Reads a text file. Throws InvalidInput that says what the file is for. */
-export function readTextFile(file: string, what: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InvalidInput(`The ${what} file ${file} cannot be read: ${(error as Error).message}`, {
-      remedy: 'Correct the path or the permissions.',
-      cause: error,
-    })
   }
 }

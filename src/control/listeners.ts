@@ -3,8 +3,8 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import { connect, type AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
-import { Conflict, InvalidInput, Unavailable } from '../base/index.ts'
-import { readTextFile, type ControlConfig } from './config.ts'
+import { Conflict, InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
+import type { ControlConfig } from './config.ts'
 
 type Address = ControlConfig['listen'][number]
 

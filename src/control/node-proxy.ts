@@ -3,9 +3,9 @@ import { Agent, get } from 'node:https'
 import { urlToHttpOptions } from 'node:url'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Node } from '../api/index.ts'
-import { InvalidInput, Unavailable } from '../base/index.ts'
+import { InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
 import type { EmbeddedStore } from '../store/index.ts'
-import { readTextFile, type ControlConfig } from './config.ts'
+import type { ControlConfig } from './config.ts'
 
 /** Milliseconds without a byte from an agent until it is given up. */
 const agentTimeout = 10_000

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { text as readBody } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
-import { CarbonadoError, InvalidInput, Unavailable } from '../../base/index.ts'
+import { CarbonadoError, InvalidInput, readTextFile, Unavailable } from '../../base/index.ts'
 import { HttpConnections, type ServerAddress } from './http-connections.ts'
 import { errorOf } from './status.ts'
 
@@ -120,7 +119,7 @@ export class RestClient {
   #tokenFromFile(): string | undefined {
     if (this.#options.tokenFile === undefined) return undefined
     if (!this.#token || Date.now() - this.#token.readAt > tokenLifetime) {
-      this.#token = { value: readText(this.#options.tokenFile, 'token').trim(), readAt: Date.now() }
+      this.#token = { value: readTextFile(this.#options.tokenFile, 'token').trim(), readAt: Date.now() }
     }
     return this.#token.value
   }
@@ -136,7 +135,7 @@ export class RestClient {
 }
 
 function trustOf({ ca, caFile, insecure }: RestOptions): { ca?: string; rejectUnauthorized: boolean } {
-  const authorities = ca ?? (caFile === undefined ? undefined : readText(caFile, 'certificate authority'))
+  const authorities = ca ?? (caFile === undefined ? undefined : readTextFile(caFile, 'certificate authority'))
   return { ca: authorities, rejectUnauthorized: !insecure }
 }
 
@@ -151,17 +150,6 @@ function parseServer(server: string): ServerAddress {
   throw new InvalidInput(`"${server}" is not the address of a server`, {
     remedy: 'Write https://HOST:PORT or unix:///PATH.',
   })
-}
-
-function readText(file: string, what: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new InvalidInput(`The ${what} file ${file} cannot be read: ${(error as Error).message}`, {
-      remedy: 'Correct the path or the permissions.',
-      cause: error,
-    })
-  }
 }
 
 function parse<T>(statusCode: number, text: string): T {
