@@ -7,7 +7,7 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test test-unit test-kernel lint format demo demo-down bench clean
+.PHONY: help setup build test test-unit test-kernel test-long test-all lint format demo demo-down bench clean
 
 installed   := node_modules/.package-lock.json
 sources     := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
@@ -50,7 +50,7 @@ build/cni/%: cni/%.c $(wildcard cni/*.h) Makefile
 
 ## test: unit tests side by side, then the tests against the kernel one after the other (as root)
 test: setup build
-	@scripts/test.sh
+	@scripts/test.sh --project unit --project kernel
 
 ## test-unit: only the unit tests; needs no root
 test-unit: $(installed)
@@ -59,6 +59,14 @@ test-unit: $(installed)
 ## test-kernel: only the tests against the kernel
 test-kernel: setup build
 	@scripts/test.sh --project kernel
+
+## test-long: only the long suites: storms, a million frames and requests (as root, minutes)
+test-long: setup build
+	@scripts/test.sh --project long
+
+## test-all: everything, the long suites last, and one closing line for all of it
+test-all: setup build
+	@scripts/test.sh
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config'
 import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
 
 /**
- * Two projects in one run: `unit` side by side, then `kernel` one file after the other, because those share the
- * machine's network namespaces, bpffs and CPU time.
+ * Three projects in one run: `unit` side by side, then `kernel` one file after the other, because those share the
+ * machine's network namespaces, bpffs and CPU time, then `long`, likewise: minutes for each file, so not part of `make test`.
  */
 export default defineConfig({
   test: {
@@ -20,11 +20,21 @@ export default defineConfig({
         test: {
           name: 'kernel',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/unit/**'],
+          exclude: ['test/unit/**', 'test/long/**'],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
