@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, openSync, closeSync, readFileSync } from 'node:fs'
+import { existsSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Unavailable } from '../src/base/index.ts'
 
@@ -10,15 +10,20 @@ export interface ProcessIdentity {
   startTime: string
 }
 
-/** Identity of a running process; undefined when there is none (a zombie counts as none). */
+/** Identity of a running process; undefined when there is none, or when all its threads have ended. */
 export function identify(pid: number): ProcessIdentity | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : { pid, startTime: fields[19]! }
+    return hasEnded(pid, fields[0]!) ? undefined : { pid, startTime: fields[19]! }
   } catch {
     return undefined
   }
+}
+
+/** The first thread of a killed process is a zombie while others still hold its files: its sockets take connections. */
+function hasEnded(pid: number, state: string): boolean {
+  return state === 'X' || (state === 'Z' && readdirSync(`/proc/${pid}/task`).length <= 1)
 }
 
 /** Whether that very process still runs. */
