@@ -4,12 +4,13 @@ import tseslint from 'typescript-eslint'
 
 /** Each layer with the folders it may not import from: everything above it, and its sibling features. */
 const layers = [
-  { files: 'src/base/**', forbidden: ['api', 'store', 'guarantee', 'verb', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/api/**', forbidden: ['store', 'guarantee', 'verb', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/store/**', forbidden: ['guarantee', 'verb', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/guarantee/**', forbidden: ['verb', 'network', 'control', 'agent', 'cli'] },
-  { files: 'src/verb/**', forbidden: ['network', 'control', 'agent', 'cli'] },
-  { files: 'src/network/**', forbidden: ['control', 'agent', 'cli'] },
+  { files: 'src/base/**', forbidden: ['api', 'store', 'guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'] },
+  { files: 'src/api/**', forbidden: ['store', 'guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'] },
+  { files: 'src/store/**', forbidden: ['guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'] },
+  { files: 'src/guarantee/**', forbidden: ['verb', 'network', 'storage', 'control', 'agent', 'cli'] },
+  { files: 'src/verb/**', forbidden: ['network', 'storage', 'control', 'agent', 'cli'] },
+  { files: 'src/network/**', forbidden: ['storage', 'control', 'agent', 'cli'] },
+  { files: 'src/storage/**', forbidden: ['network', 'control', 'agent', 'cli'] },
   { files: 'src/control/**', forbidden: ['agent', 'cli'] },
   { files: 'src/agent/**', forbidden: ['control', 'cli'] },
   { files: 'src/cli/**', forbidden: ['control', 'agent'] },

@@ -24,6 +24,13 @@ export const PoolStatus = Type.Object({
   capacity: Type.Integer(),
   /** What is really taken on the drive. */
   used: Type.Integer(),
+  /**
+   * What of `used` is not a volume's alone: held by snapshots, shared, needed by the format. A volume may grow by what it
+   * does not own alone, so volumes of all sizes plus this is what the pool must be able to hold.
+   */
+  held: Type.Integer(),
+  /** When this was measured, by the clock that also dates snapshots. */
+  measuredAt: Type.String(),
   /** Share of the format's own metadata space in use, 0 to 1, where it has a limit. */
   metadataUsed: Type.Optional(Type.Number()),
 })

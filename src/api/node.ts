@@ -46,8 +46,18 @@ export const Node = defineKind({
         ready: Type.Optional(
           Type.Object({ state: Type.Boolean(), reason: Type.String(), message: Type.String(), since: Type.String() }),
         ),
-        /** Written by control: sums of what was promised on the node; bandwidth in bits per second. */
-        capacity: Type.Optional(Type.Object({ bandwidth: Promised, interfaces: Promised })),
+        /**
+         * Written by control: sums of what was promised on the node; bandwidth in bits per second; IOPS and bytes of its
+         * drives, absent while it has no pool.
+         */
+        capacity: Type.Optional(
+          Type.Object({
+            bandwidth: Promised,
+            interfaces: Promised,
+            iops: Type.Optional(Promised),
+            space: Type.Optional(Promised),
+          }),
+        ),
         /** Written by the agent. */
         agent: Type.Optional(
           Type.Object({

@@ -27,7 +27,10 @@ export const Snapshot = defineKind({
     status: Type.Optional(
       Type.Object({
         phase: Type.Union(['Pending', 'Ready', 'Failed', 'Releasing'].map((phase) => Type.Literal(phase))),
+        /** Why it is Pending or Failed: code of the error, what was wrong, what to do. */
+        code: Type.Optional(Type.String()),
         message: Type.Optional(Type.String()),
+        remedy: Type.Optional(Type.String()),
         volumeUid: Type.Optional(Type.String()),
         nodeNames: Type.Optional(Type.Array(Type.String())),
         takenAt: Type.Optional(Type.String()),
@@ -41,6 +44,9 @@ export const Snapshot = defineKind({
   },
 })
 export type Snapshot = ObjectOf<typeof Snapshot>
+
+/** Finalizer of control on a SnapshotGroup: its snapshots are to go first. */
+export const snapshotGroupFinalizer = 'carbonado.io/snapshots'
 
 /** Snapshots of several volumes at one instant. */
 export const SnapshotGroup = defineKind({
@@ -60,7 +66,10 @@ export const SnapshotGroup = defineKind({
     status: Type.Optional(
       Type.Object({
         phase: Type.Union(['Pending', 'Ready', 'Failed', 'Releasing'].map((phase) => Type.Literal(phase))),
+        /** Why it is Pending or Failed: code of the error, what was wrong, what to do. */
+        code: Type.Optional(Type.String()),
         message: Type.Optional(Type.String()),
+        remedy: Type.Optional(Type.String()),
         snapshotNames: Type.Array(Type.String()),
         takenAt: Type.Optional(Type.String()),
       }),

@@ -66,6 +66,8 @@ export const Volume = defineKind({
         plexes: Type.Array(Type.Object({ name: Type.String(), nodeName: Type.String(), driveName: Type.String() })),
         /** Plexes that have every acknowledged write: only these may serve it. */
         inSync: Type.Array(Type.String()),
+        /** Bytes on the drives that only this volume holds, and that it shares with snapshots and clones. */
+        usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
         restoredRequestId: Type.Optional(Type.String()),
         /** Share done of a copy from another node, 0 to 1. */
         progress: Type.Optional(Type.Number()),

@@ -7,7 +7,8 @@ export interface Promised {
 }
 
 /**
- * Who was promised what on which node, in memory; a view that is rebuilt from the store at start.
+ * Who was promised what on which node (of a drive's ledger: on which drive), in memory; a view that is rebuilt from the
+ * store at start.
  * `promise` checks and records in one synchronous step, so that requests that are decided side by side cannot
  * overcommit a node.
  */

@@ -1,10 +1,25 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CapacityLedger } from './capacity-ledger.ts'
-import { doesNotFit, fit, formatRate, promisableBandwidth, resources, sumOf, type Amounts } from './capacity.ts'
+import {
+  doesNotFit,
+  fit,
+  formatRate,
+  formatSpace,
+  nothing,
+  promisableBandwidth,
+  resources,
+  sumOf,
+  type Amounts,
+} from './capacity.ts'
 
 const gigabit = 1_000_000_000
-const amounts = fc.record({ bandwidth: fc.nat(10 * gigabit), interfaces: fc.nat(1000) })
+const amounts = fc.record({
+  bandwidth: fc.nat(10 * gigabit),
+  interfaces: fc.nat(1000),
+  iops: fc.nat(1_000_000),
+  space: fc.nat({ max: 2 ** 42 }),
+})
 
 describe('promisableBandwidth', () => {
   it('leaves the management reserve and the shaping margin', () => {
@@ -34,10 +49,10 @@ describe('fit', () => {
   })
 
   it('tells what is short in numbers', () => {
-    const total = { bandwidth: 10 * gigabit, interfaces: 63 }
+    const total = { ...nothing, bandwidth: 10 * gigabit, interfaces: 63 }
     const result = fit(
-      { bandwidth: 2 * gigabit, interfaces: 1 },
-      { total, promised: { bandwidth: 9.2 * gigabit, interfaces: 6 } },
+      { ...nothing, bandwidth: 2 * gigabit, interfaces: 1 },
+      { total, promised: { ...nothing, bandwidth: 9.2 * gigabit, interfaces: 6 } },
     )
     expect(result).toMatchObject({ fits: false })
     if (result.fits) return
@@ -50,8 +65,11 @@ describe('fit', () => {
   })
 
   it('lets best effort onto a node that is overcommitted', () => {
-    const over = { total: { bandwidth: 1, interfaces: 9 }, promised: { bandwidth: 5, interfaces: 1 } }
-    expect(fit({ bandwidth: 0, interfaces: 1 }, over).fits).toBe(true)
+    const over = {
+      total: { ...nothing, bandwidth: 1, interfaces: 9 },
+      promised: { ...nothing, bandwidth: 5, interfaces: 1 },
+    }
+    expect(fit({ ...nothing, interfaces: 1 }, over).fits).toBe(true)
   })
 })
 
@@ -67,12 +85,31 @@ describe('formatRate', () => {
   })
 })
 
+describe('formatSpace', () => {
+  it('uses the largest unit that fits', () => {
+    expect([0, 1023, 1536, 10 * 2 ** 30, 2.25 * 2 ** 40].map(formatSpace)).toEqual([
+      '0 B',
+      '1023 B',
+      '1.5 KiB',
+      '10 GiB',
+      '2.25 TiB',
+    ])
+  })
+})
+
 describe('CapacityLedger', () => {
-  const total: Amounts = { bandwidth: 1000, interfaces: 5 }
+  const total: Amounts = { ...nothing, bandwidth: 1000, interfaces: 5, space: 700 }
   const step = fc.record({
     owner: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'),
     node: fc.constantFrom('n1', 'n2'),
-    ask: fc.option(fc.record({ bandwidth: fc.nat(600), interfaces: fc.constant(1) })),
+    ask: fc.option(
+      fc.record({
+        bandwidth: fc.nat(600),
+        interfaces: fc.constant(1),
+        iops: fc.constant(0),
+        space: fc.nat(300),
+      }),
+    ),
   })
 
   it('never promises more than there is, and its sums are those of its promises', () => {
@@ -97,9 +134,9 @@ describe('CapacityLedger', () => {
 
   it('counts what an owner has already as its own when it asks again', () => {
     const ledger = new CapacityLedger()
-    expect(ledger.promise('a', 'n1', { bandwidth: 900, interfaces: 1 }, total).fits).toBe(true)
-    expect(ledger.promise('a', 'n1', { bandwidth: 1000, interfaces: 1 }, total).fits).toBe(true)
-    expect(ledger.promise('a', 'n1', { bandwidth: 1001, interfaces: 1 }, total).fits).toBe(false)
+    expect(ledger.promise('a', 'n1', { ...nothing, bandwidth: 900, interfaces: 1 }, total).fits).toBe(true)
+    expect(ledger.promise('a', 'n1', { ...nothing, bandwidth: 1000, interfaces: 1 }, total).fits).toBe(true)
+    expect(ledger.promise('a', 'n1', { ...nothing, bandwidth: 1001, interfaces: 1 }, total).fits).toBe(false)
     expect(ledger.of('a')?.amounts.bandwidth).toBe(1000)
   })
 })

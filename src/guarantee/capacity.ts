@@ -14,16 +14,20 @@ export const promisable = {
   managementShare: 0.01,
   /** ... but never more than this many bits per second, which is plenty on any link. */
   managementMaximum: 100_000_000,
+  /** Share of a drive's calibrated IOPS that floors divide between them: a drive ages and is measured while idle. */
+  iopsShare: 0.9,
+  /** Share of a pool's capacity that is given out; the rest is for what the pool's format needs for itself. */
+  spaceShare: 0.95,
 } as const
 
 /**
- * What can be promised on a node. A new resource (IOPS, space) is one more entry here and in `descriptions`;
- * everything else in this file is written over the entries.
+ * What can be promised: bandwidth and interfaces of a node, IOPS and space of a drive. A new resource is one more entry
+ * here and in `descriptions`; everything else in this file is written over the entries.
  */
-export const resources = ['bandwidth', 'interfaces'] as const
+export const resources = ['bandwidth', 'interfaces', 'iops', 'space'] as const
 export type Resource = (typeof resources)[number]
 
-/** An amount of each resource: bandwidth in bits per second, interfaces as a count. */
+/** An amount of each resource: bandwidth in bits per second, interfaces and IOPS as a count, space in bytes. */
 export type Amounts = Record<Resource, number>
 
 const descriptions: Record<Resource, { format: (amount: number) => string; what: string; remedy: string }> = {
@@ -37,15 +41,35 @@ const descriptions: Record<Resource, { format: (amount: number) => string; what:
     what: 'interfaces',
     remedy: 'Use another node, detach endpoints there, or raise maximumInterfaces of the node.',
   },
+  iops: {
+    format: (count) => `${count} IOPS`,
+    what: 'IOPS that can be promised',
+    remedy: 'Use a tier with a lower floor of IOPS, or another drive.',
+  },
+  space: {
+    format: formatSpace,
+    what: 'space that can be promised',
+    remedy: 'Use a smaller size, delete snapshots and volumes that are not needed, or format another drive.',
+  },
 }
 
 /** Nothing of anything. */
-export const nothing: Amounts = { bandwidth: 0, interfaces: 0 }
+export const nothing: Amounts = { bandwidth: 0, interfaces: 0, iops: 0, space: 0 }
 
 /** Bits per second of a link (given in bits per second) that the floors on it may add up to. */
 export function promisableBandwidth(linkRate: number): number {
   const reserve = Math.min(linkRate * promisable.managementShare, promisable.managementMaximum)
   return Math.max(0, Math.floor(linkRate * promisable.linkShare - reserve))
+}
+
+/** Floors that the volumes of a drive may add up to; `iops` is what it gives, calibrated. */
+export function promisableIops(iops: number): number {
+  return Math.floor(iops * promisable.iopsShare)
+}
+
+/** Bytes of a pool that volumes and snapshots may be given in all. */
+export function promisableSpace(capacity: number): number {
+  return Math.floor(capacity * promisable.spaceShare)
 }
 
 /** Adds up amounts, resource by resource. */
@@ -90,14 +114,36 @@ function shortfallOf(resource: Resource, ask: Amounts, capacity: Capacity): Shor
 
 /** The error for something that does not fit, such as "needs 2 Gbit/s, node n2 has 0.8 of 10 Gbit/s left". */
 export function doesNotFit(who: string, nodeName: string, shortfalls: Shortfall[]): Exhausted {
-  const texts = shortfalls.map(({ resource, needed, left, total }) => {
-    const { format, what } = descriptions[resource]
-    return `needs ${format(needed)}, node ${nodeName} has ${format(left)} of ${format(total)} left (${what})`
-  })
+  const texts = shortfalls.map((shortfall) => describeShortfall(shortfall, `node ${nodeName}`))
   return new Exhausted(`${who} ${texts.join('; ')}`, {
-    remedy: shortfalls.map(({ resource }) => descriptions[resource].remedy).join(' '),
+    remedy: remedyFor(shortfalls),
     details: { node: nodeName, shortfalls },
   })
+}
+
+/** A shortfall in words: "needs 5000 IOPS, drive n1.nvme0 has 0 IOPS of 90000 IOPS left (IOPS that can be promised)". */
+export function describeShortfall({ resource, needed, left, total }: Shortfall, place: string): string {
+  const { format, what } = descriptions[resource]
+  return `needs ${format(needed)}, ${place} has ${format(left)} of ${format(total)} left (${what})`
+}
+
+/** What to do about shortfalls, each advice once. */
+export function remedyFor(shortfalls: Shortfall[]): string {
+  return [...new Set(shortfalls.map(({ resource }) => descriptions[resource].remedy))].join(' ')
+}
+
+/** Writes a size in bytes for people: 10 GiB, 1.5 MiB; at most two digits after the point. */
+export function formatSpace(bytes: number): string {
+  const units = [
+    ['TiB', 2 ** 40],
+    ['GiB', 2 ** 30],
+    ['MiB', 2 ** 20],
+    ['KiB', 2 ** 10],
+  ] as const
+  for (const [unit, factor] of units) {
+    if (bytes >= factor) return `${Number((bytes / factor).toFixed(2))} ${unit}`
+  }
+  return `${bytes} B`
 }
 
 /** Writes a rate in bits per second for people: 2 Gbit/s, 1.25 Mbit/s; at most three digits after the point. */

@@ -15,6 +15,20 @@ export function bandwidthRates(tier: PerfTier | undefined): BandwidthRates {
   return cap === 0 ? { bandwidthFloor } : { bandwidthFloor, bandwidthCap: cap }
 }
 
+/** Floor and cap of a volume in operations per second; a floor of 0 is best effort, an absent cap is none. */
+export interface IopsRates {
+  iopsFloor: number
+  iopsCap?: number
+}
+
+/** The rates that a tier gives a volume; no tier is best effort. Throws InvalidInput for malformed quantities. */
+export function iopsRates(tier: PerfTier | undefined): IopsRates {
+  const { storageIops = 0, maxStorageIops = 0 } = tier?.spec ?? {}
+  const iopsFloor = parseQuantity(storageIops, 'storageIops')
+  const cap = parseQuantity(maxStorageIops, 'maxStorageIops')
+  return cap === 0 ? { iopsFloor } : { iopsFloor, iopsCap: cap }
+}
+
 /** Throws InvalidInput when a quantity is malformed or a cap lies below its floor. */
 export function checkTier({ metadata, spec }: PerfTier): void {
   checkCap(

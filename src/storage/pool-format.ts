@@ -48,7 +48,7 @@ export interface Pool {
   restore(id: string, snapshotId: string): Promise<void>
   /** Deletes a volume or snapshot, in any order; Conflict while it is active. */
   delete(id: string): Promise<void>
-  /** Makes the block device of a volume; the same device when it is there already. */
+  /** Makes the block device of a volume, or of a snapshot when read-only; the same device when it is there already. */
   activate(id: string, options: { readOnly: boolean }): Promise<{ devicePath: string }>
   /** Removes the block device; Conflict while something holds it open. */
   deactivate(id: string): Promise<void>

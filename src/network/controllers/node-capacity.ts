@@ -17,7 +17,8 @@ export async function reconcileCapacity(
     bandwidth: { promised: promised.bandwidth, total: total.bandwidth },
     interfaces: { promised: promised.interfaces, total: total.interfaces },
   }
-  if (isDeepStrictEqual(node.status?.capacity, capacity)) return { done: true }
+  const written = node.status?.capacity
+  if (written && isDeepStrictEqual({ ...written, ...capacity }, written)) return { done: true }
   const patch = { metadata: { uid: node.metadata.uid }, status: { capacity } }
   await store.patch(Node, { name: key }, patch, { subresource: 'status' })
   return { done: true }
