@@ -31,6 +31,7 @@ interface TokenEntry {
   token: string
   user: string
   role: 'admin' | 'operator' | 'viewer' | 'agent'
+  nodeName?: string
 }
 
 /** Bearer tokens of the lab: one for people, one that control shows to agents, one per agent. */
@@ -75,6 +76,7 @@ export async function configureControl(tokens: LabTokens): Promise<void> {
       token,
       user: `system:node:${node}`,
       role: 'agent' as const,
+      nodeName: node,
     })),
   ]
   writeJson(at('tokens.json'), entries)

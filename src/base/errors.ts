@@ -91,3 +91,8 @@ export function asCarbonadoError(thrown: unknown): CarbonadoError {
   if (thrown instanceof Error) return new Internal(thrown.message, { cause: thrown })
   return new Internal(String(thrown))
 }
+
+/** An error as a program prints it to a person: what was wrong, then what to do. Ends with a line end. */
+export function errorLines(program: string, { message, remedy }: CarbonadoError): string {
+  return `${program}: ${message}\n${remedy === undefined ? '' : `  ${remedy}\n`}`
+}

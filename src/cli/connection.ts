@@ -53,16 +53,24 @@ export function resolveConnection(options: GlobalOptions, environment: Record<st
   }
 }
 
-/** The configuration file that applies, with absolute paths; undefined when there is none. */
+/** What the configuration file that applies holds, with absolute paths; undefined when there is none. */
 export function readConfig(
   options: GlobalOptions,
   environment: Record<string, string | undefined>,
 ): DctlConfig | undefined {
+  return findConfig(options, environment)?.config
+}
+
+/** The configuration file that applies, and what it holds. Throws InvalidInput for one that is named and unusable. */
+export function findConfig(
+  options: GlobalOptions,
+  environment: Record<string, string | undefined>,
+): { file: string; config: DctlConfig } | undefined {
   const named = options.dctlconfig ?? nonEmpty(environment.DCTL_CONFIG)
-  if (named !== undefined) return parseConfig(named, readText(named, 'dctl configuration'))
+  if (named !== undefined) return { file: named, config: parseConfig(named, readText(named, 'dctl configuration')) }
   for (const file of configCandidates(environment)) {
     const text = readIfThere(file)
-    if (text !== undefined) return parseConfig(file, text)
+    if (text !== undefined) return { file, config: parseConfig(file, text) }
   }
   return undefined
 }

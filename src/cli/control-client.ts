@@ -8,6 +8,7 @@ export function connectToControl(connection: Connection): Promise<ControlClient>
   return Promise.resolve({
     store,
     getJson: <T>(path: string) => store.getJson<T>(path),
+    request: <T>(method: 'POST' | 'DELETE', path: string, body?: object) => store.request<T>(method, path, body),
     close: () => store.close(),
   })
 }

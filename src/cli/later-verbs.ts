@@ -15,7 +15,6 @@ const later: Record<string, string> = {
   namespace: 'users and roles',
   diagnosticbundle: 'diagnostics',
   passwd: 'users and roles',
-  whoami: 'users and roles',
 }
 
 /** Adds commands that say that they are not there yet, so that an old script is told why it fails. */

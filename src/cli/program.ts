@@ -9,6 +9,7 @@ import { addLaterVerbs } from './later-verbs.ts'
 import { addLoginVerbs } from './login-verbs.ts'
 import { addNodeVerbs } from './node-verbs.ts'
 import { VerbSession } from './session.ts'
+import { addTokenVerbs } from './token-verbs.ts'
 import type { World } from './world.ts'
 
 /** Adds verbs that are not known when the program is built, such as the lab's. */
@@ -48,6 +49,7 @@ export function buildProgram(session: VerbSession, world: World, addMore?: AddVe
   addPerfTierVerbs(program, session)
   addEventVerbs(program, session)
   addLoginVerbs(program, session, world)
+  addTokenVerbs(program, session)
   addLaterVerbs(program, session)
   if (addMore) addMore(program)
   else program.command('lab').description('virtual nodes on this machine, to try and to develop (`dctl lab --help`)')

@@ -58,13 +58,18 @@ function makeContext(world: World, client: LazyClient, options: GlobalOptions): 
   return {
     output: options.output,
     store: async () => (await client.get()).store,
-    readAgent: async <T>(nodeName: string, path: string) =>
-      (await client.get()).getJson<T>(
-        `/apis/carbonado.io/v1alpha1/nodes/${encodeURIComponent(nodeName)}/proxy/${path}`,
-      ),
+    readAgent: async <T>(nodeName: string, path: string) => (await client.get()).getJson<T>(agentPath(nodeName, path)),
+    askAgent: async <T>(nodeName: string, path: string, body: object) =>
+      (await client.get()).request<T>('POST', agentPath(nodeName, path), body),
+    request: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) =>
+      method === 'GET' ? (await client.get()).getJson<T>(path) : (await client.get()).request<T>(method, path, body),
     print: (text) => world.write(`${text}\n`),
     note: (text) => world.writeError(`${text}\n`),
     confirm: (question, assumeYes) => confirm(world, question, assumeYes),
     now: () => world.now(),
   }
+}
+
+function agentPath(nodeName: string, path: string): string {
+  return `/apis/carbonado.io/v1alpha1/nodes/${encodeURIComponent(nodeName)}/proxy/${path}`
 }

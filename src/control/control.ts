@@ -6,6 +6,7 @@ import type { ControlConfig } from './config.ts'
 import { startEventRetention } from './event-retention.ts'
 import type { ControlFeature } from './feature.ts'
 import { makeHttpApp } from './http-app.ts'
+import { IssuedTokens } from './issued-tokens.ts'
 import { Listeners } from './listeners.ts'
 import { NodeProxy } from './node-proxy.ts'
 import { readTokens } from './tokens.ts'
@@ -37,7 +38,8 @@ export async function startControl(
 ): Promise<Control> {
   const { logger, features } = options
   await using started = new AsyncDisposableStack()
-  let tokens = readTokens(config.tokensFile)
+  let fileTokens = readTokens(config.tokensFile)
+  const issuedTokens = new IssuedTokens(join(config.dataDirectory, 'tokens.json'))
   const store = new EmbeddedStore({
     file: storeFileOf(config),
     changeLogLimit: config.changeLogLimit,
@@ -60,7 +62,8 @@ export async function startControl(
     store,
     watches,
     proxy,
-    tokens: () => tokens,
+    fileTokens: () => fileTokens,
+    issuedTokens,
     isReady: () => ready,
     logger,
     bodyLimit: config.bodyLimit,
@@ -87,7 +90,7 @@ export async function startControl(
     reload: () => {
       const fresh = readTokens(config.tokensFile)
       listeners.reloadCertificate()
-      tokens = fresh
+      fileTokens = fresh
     },
     stop: () => running.disposeAsync(),
   }

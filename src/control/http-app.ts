@@ -10,10 +10,12 @@ import { asCarbonadoError, CarbonadoError, Internal, InvalidInput, NotFound, typ
 import { statusOf, type EmbeddedStore } from '../store/index.ts'
 import { addDiscoveryRoutes } from './discovery-routes.ts'
 import { addMetrics } from './metrics.ts'
+import { addIdentityRoutes } from './identity-routes.ts'
+import type { IssuedTokens } from './issued-tokens.ts'
 import type { NodeProxy } from './node-proxy.ts'
 import { addBodyParsers } from './request-body.ts'
 import { addKindRoutes } from './resource-routes.ts'
-import type { Caller, Tokens } from './tokens.ts'
+import { authenticate, type Caller, type KnownToken } from './tokens.ts'
 import type { WatchServer } from './watch-server.ts'
 
 declare module 'fastify' {
@@ -28,7 +30,9 @@ export interface HttpAppParts {
   store: EmbeddedStore
   watches: WatchServer
   proxy: NodeProxy
-  tokens: () => Tokens
+  /** The tokens of the tokens file, by hash, as they are now. */
+  fileTokens: () => Map<string, KnownToken>
+  issuedTokens: IssuedTokens
   /** Whether control can serve: its controllers have read the store. */
   isReady: () => boolean
   logger: Logger
@@ -50,7 +54,10 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   app.decorateRequest('caller', undefined)
   app.addHook('onRequest', async (request) => {
     if (withoutToken.has(request.routeOptions.url ?? '')) return
-    request.caller = parts.tokens().authenticate(request.headers.authorization)
+    request.caller = authenticate(
+      request.headers.authorization,
+      (hash) => parts.fileTokens().get(hash) ?? parts.issuedTokens.find(hash),
+    )
   })
   const refuseOtherMethods = watchMethods(app)
   addBodyParsers(app)
@@ -62,6 +69,11 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   addHealthRoutes(app, parts)
   addMetrics(app, parts.store, kinds)
   addDiscoveryRoutes(app, kinds)
+  addIdentityRoutes(app, {
+    issued: parts.issuedTokens,
+    fileTokens: () => parts.fileTokens().values(),
+    logger: parts.logger,
+  })
   for (const kind of kinds) addKindRoutes(app, kind, parts.store, parts.watches)
   parts.proxy.addRoutes(app)
   refuseOtherMethods()

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { asCarbonadoError, createLogger, type Logger } from '../base/index.ts'
+import { asCarbonadoError, createLogger, errorLines, type Logger } from '../base/index.ts'
 import { backupStore, restoreStore } from '../store/index.ts'
 import { readConfig, type ControlConfig } from './config.ts'
 import { startControl, storeFileOf } from './control.ts'
@@ -34,6 +34,21 @@ function fail(thrown: unknown): never {
   process.exit(1)
 }
 
+/** For what a person runs and waits for: text instead of a line of the log. */
+function explain(thrown: unknown): never {
+  process.stderr.write(errorLines('control', asCarbonadoError(thrown)))
+  process.exit(1)
+}
+
+/** Runs a subcommand on the store file that the configuration names. */
+function onStore(work: (storeFile: string) => string): void {
+  try {
+    process.stdout.write(`${work(storeFileOf(readConfig(program.opts<{ config: string }>().config)))}\n`)
+  } catch (error) {
+    explain(error)
+  }
+}
+
 const program = new Command('control')
   .description("Serves Carbonado's API and runs its controllers.")
   .requiredOption('--config <file>', 'configuration, a JSON file')
@@ -41,17 +56,21 @@ const program = new Command('control')
 program
   .command('backup <file>')
   .description('write a consistent copy of the store to a new file; control may be running')
-  .action((file: string) => {
-    backupStore(storeFileOf(readConfig(program.opts<{ config: string }>().config)), file)
-    process.stdout.write(`The store was copied to ${file}\n`)
-  })
+  .action((file: string) =>
+    onStore((storeFile) => {
+      backupStore(storeFile, file)
+      return `The store was copied to ${file}`
+    }),
+  )
 program
   .command('restore <file>')
   .description('replace the store by a backup; control must not be running')
-  .action((file: string) => {
-    const kept = restoreStore(file, storeFileOf(readConfig(program.opts<{ config: string }>().config)))
-    process.stdout.write(`The store was restored from ${file}${kept ? `; the old one is kept as ${kept}` : ''}\n`)
-  })
+  .action((file: string) =>
+    onStore((storeFile) => {
+      const kept = restoreStore(file, storeFile)
+      return `The store was restored from ${file}${kept ? `; the old one is kept as ${kept}` : ''}`
+    }),
+  )
 
 process.on('unhandledRejection', fail)
-await program.parseAsync().catch(fail)
+await program.parseAsync().catch(process.stderr.isTTY ? explain : fail)

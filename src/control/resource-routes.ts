@@ -4,7 +4,7 @@ import { InvalidInput } from '../base/index.ts'
 import type { DeleteOptions, EmbeddedStore, ObjectReference } from '../store/index.ts'
 import { listQueryOf, refuseDryRun } from './query.ts'
 import { bodyObject, demandContentType } from './request-body.ts'
-import { demand, type Verb } from './roles.ts'
+import { demand, guardOf, type Verb } from './roles.ts'
 import type { WatchServer } from './watch-server.ts'
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
@@ -63,36 +63,37 @@ class KindHandlers {
     refuseDryRun(request)
     const object = this.#objectOf(request)
     reply.code(201)
-    return this.#store.create(this.#kind, object)
+    return this.#store.create(this.#kind, object, guardOf(request.caller!))
   }
 
   readonly update: Handler = async (request) => {
     demandContentType(request, 'application/json')
     refuseDryRun(request)
-    return this.#store.update(this.#kind, this.#objectOf(request))
+    return this.#store.update(this.#kind, this.#objectOf(request), guardOf(request.caller!))
   }
 
   readonly updateStatus: Handler = async (request) => {
     demandContentType(request, 'application/json')
     refuseDryRun(request)
-    return this.#store.updateStatus(this.#kind, this.#objectOf(request))
+    return this.#store.updateStatus(this.#kind, this.#objectOf(request), guardOf(request.caller!))
   }
 
   readonly patch: Handler = async (request) => {
     demandContentType(request, 'application/merge-patch+json')
     refuseDryRun(request)
-    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request))
+    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request), {}, guardOf(request.caller!))
   }
 
   readonly patchStatus: Handler = async (request) => {
     demandContentType(request, 'application/merge-patch+json')
     refuseDryRun(request)
-    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request), { subresource: 'status' })
+    const options = { subresource: 'status' } as const
+    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request), options, guardOf(request.caller!))
   }
 
   readonly delete: Handler = async (request) => {
     refuseDryRun(request)
-    return this.#store.delete(this.#kind, referenceOf(request), deleteOptionsOf(request))
+    return this.#store.delete(this.#kind, referenceOf(request), deleteOptionsOf(request), guardOf(request.caller!))
   }
 
   /** The object in the body, which must not contradict the path. */

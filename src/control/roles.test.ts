@@ -20,10 +20,9 @@ test('viewers only read', () => {
   expect(allowed('viewer')).toEqual(kinds.map(({ kind }) => `read ${kind}`))
 })
 
-test('agents read everything and write endpoints, nodes and events', () => {
+test('agents read everything and write endpoints, their Node and events', () => {
   expect(allowed('agent').filter((entry) => !entry.startsWith('read'))).toEqual([
     'create Node',
-    'update Node',
     'status Node',
     'create Endpoint',
     'update Endpoint',

@@ -1,5 +1,7 @@
 import { Endpoint, Event, Node, type KindDefinition } from '../api/index.ts'
 import { Forbidden } from '../base/index.ts'
+import type { WriteGuard } from '../store/index.ts'
+import { holdToOwnNode } from './agent-limits.ts'
 import type { Caller } from './tokens.ts'
 
 /** What is done to an object: `status` writes status only. */
@@ -7,7 +9,7 @@ export type Verb = 'read' | 'create' | 'update' | 'status' | 'delete'
 
 const agentWrites: { kind: KindDefinition; verbs: Verb[] }[] = [
   { kind: Endpoint, verbs: ['create', 'update', 'status', 'delete'] },
-  { kind: Node, verbs: ['create', 'update', 'status'] },
+  { kind: Node, verbs: ['create', 'status'] },
   { kind: Event, verbs: ['create', 'update'] },
 ]
 
@@ -17,6 +19,17 @@ export function mayDo({ role }: Caller, verb: Verb, kind: KindDefinition): boole
   if (role === 'operator') return !(kind.kind === Node.kind && verb === 'delete')
   if (role !== 'agent') return false
   return agentWrites.some((entry) => entry.kind.kind === kind.kind && entry.verbs.includes(verb))
+}
+
+/** What is asked inside each write of the caller, beside `demand`: an agent writes only what is on its own node. */
+export function guardOf({ role, nodeName, user }: Caller): WriteGuard | undefined {
+  return role === 'agent' ? (write) => holdToOwnNode(nodeName ?? '', user, write) : undefined
+}
+
+/** Throws Forbidden unless the caller is an administrator. */
+export function demandAdministrator({ role, user }: Caller, what: string): void {
+  if (role === 'admin') return
+  throw new Forbidden(`User "${user}" (${role}) may not ${what}`, { remedy: 'Use the token of an administrator.' })
 }
 
 /** Throws Forbidden when the caller may not do this. */

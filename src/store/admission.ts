@@ -22,3 +22,19 @@ export interface SyncReader {
  * cannot change before the write. Throws a CarbonadoError to refuse.
  */
 export type Admit = (request: AdmissionRequest, reader: SyncReader) => void
+
+/** Any write that is about to happen, writes of status included. */
+export interface GuardedWrite<T extends KubeObject = KubeObject> {
+  verb: 'create' | 'update' | 'status' | 'delete'
+  kind: KindDefinition<T>
+  /** The new state, or for `delete` the one that is to go. */
+  object: T
+  /** The state before; absent for `create`. */
+  existing?: T
+}
+
+/**
+ * Asked inside the transaction of one write whether its caller may make it, so that what it looks at cannot change
+ * before the write. Throws a CarbonadoError to refuse.
+ */
+export type WriteGuard = (write: GuardedWrite) => void

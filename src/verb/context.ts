@@ -12,6 +12,10 @@ export interface VerbContext {
   store(): Promise<ResourceStore>
   /** GETs a path of a node's agent through control, such as `v1/endpoints`, and parses the JSON it answers. */
   readAgent<T>(nodeName: string, path: string): Promise<T>
+  /** Lets a node's agent do something through control: POSTs JSON to one of its paths and parses the answer. */
+  askAgent<T>(nodeName: string, path: string, body: object): Promise<T>
+  /** GETs a path of control that serves no kind, such as its tokens, or sends JSON there; parses the answer. */
+  request<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<T>
   /** Writes one text to standard output, with a line end. */
   print(text: string): void
   /** Writes one remark to standard error, so that output stays data. */

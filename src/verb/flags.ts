@@ -92,6 +92,19 @@ export function durationFlag(flag: string): (value: string) => number {
   }
 }
 
+/** Seconds of `90d`, `12h`, `30m` or `45s`: how long something is to be valid, a minute at least and ten years at most. */
+export function lifetimeFlag(flag: string): (value: string) => number {
+  const factors: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400 }
+  return (value) => {
+    const match = /^([0-9]{1,9})([smhd])$/.exec(value.trim())
+    const seconds = match ? Number(match[1]) * factors[match[2]!]! : 0
+    if (seconds >= 60 && seconds <= 3650 * 86_400) return seconds
+    throw new InvalidInput(`${flag} "${value}" is not a time between 60s and 3650d`, {
+      remedy: 'Write a whole number with the unit s, m, h or d, such as 12h or 90d.',
+    })
+  }
+}
+
 /** Tells the user which flags were understood and have no effect, and why. `reasons` is by option attribute. */
 export function explainUnused(context: VerbContext, options: object, reasons: Record<string, string>): void {
   for (const [attribute, reason] of Object.entries(reasons)) {

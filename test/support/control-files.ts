@@ -28,7 +28,12 @@ export async function makeControlFiles(overrides: Partial<ControlConfig> = {}): 
   const file = (name: string): string => join(folder, name)
   const [certificateFile, keyFile] = [file('tls.crt'), file('tls.key')]
   await makeCertificate(certificateFile, keyFile)
-  const tokens = Object.entries(testTokens).map(([role, token]) => ({ token, user: `${role}-user`, role }))
+  const tokens = Object.entries(testTokens).map(([role, token]) => ({
+    token,
+    user: `${role}-user`,
+    role,
+    ...(role === 'agent' ? { nodeName: 'n1' } : {}),
+  }))
   writeFileSync(file('tokens.json'), JSON.stringify(tokens), { mode: 0o600 })
   const settings = {
     dataDirectory: file('data'),

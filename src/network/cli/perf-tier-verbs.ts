@@ -1,7 +1,10 @@
 import type { Command } from 'commander'
 import { formatQuantity, parseQuantity, PerfTier, type Quantity } from '../../api/index.ts'
+import { InvalidInput } from '../../base/index.ts'
 import { checkTier } from '../../guarantee/index.ts'
+import { mergePatch } from '../../store/index.ts'
 import {
+  changeCurrent,
   formatLabels,
   labelsFlag,
   printChanged,
@@ -36,7 +39,7 @@ export const perfTierColumns: Column<PerfTier>[] = [
   { header: 'LABELS', value: ({ metadata }) => formatLabels(metadata.labels) },
 ]
 
-/** Adds `perf-tier create|get|list|delete`. */
+/** Adds `perf-tier create|get|list|update|delete`. */
 export function addPerfTierVerbs(program: Command, host: VerbHost): void {
   const tier = program.command('perf-tier').description('performance tiers: floors that are promised and caps')
   tier
@@ -62,6 +65,21 @@ export function addPerfTierVerbs(program: Command, host: VerbHost): void {
     .description('list tiers')
     .action(host.run(listTiers))
     .addHelpText('after', '\nExample:\n  $ dctl perf-tier list\n')
+  tier
+    .command('update')
+    .description('change a tier; what is attached gets the new floors and caps at once, without losing a frame')
+    .argument('<name>', 'name of the tier')
+    .option('-i, --storage-iops <number>', 'IOPS promised to a volume', quantityFlag('--storage-iops'))
+    .option(
+      '-I, --max-storage-iops <number>',
+      'most IOPS of a volume; 0 for no cap',
+      quantityFlag('--max-storage-iops'),
+    )
+    .option('-b, --network-bw <bits/s>', 'bandwidth promised for what an interface sends', quantityFlag('--network-bw'))
+    .option('-B, --max-network-bw <bits/s>', 'most bandwidth each way; 0 for no cap', quantityFlag('--max-network-bw'))
+    .option('-l, --labels <key=value>', 'labels to add or change, may be repeated', labelsFlag('--labels'))
+    .action(host.run(updateTier))
+    .addHelpText('after', '\nExample:\n  $ dctl perf-tier update gold -b 0.8G -B 0\n')
   tier
     .command('delete')
     .description('delete tiers that nothing uses')
@@ -90,6 +108,32 @@ async function createTier(context: VerbContext, [name]: string[], flags: PerfTie
   const wanted = perfTierOf(name!, flags)
   const created = await (await context.store()).create(PerfTier, wanted)
   await printChanged(context, created, `perf-tier ${name} created`)
+}
+
+/** The changes that `perf-tier update` asks for; a cap of 0 goes. Throws InvalidInput when there are none. */
+export function tierChanges(flags: PerfTierFlags): { metadata?: object; spec?: object } {
+  const cap = (value: string): string | null => (parseQuantity(value) === 0 ? null : value)
+  const spec = {
+    ...(flags.storageIops === undefined ? {} : { storageIops: flags.storageIops }),
+    ...(flags.maxStorageIops === undefined ? {} : { maxStorageIops: cap(flags.maxStorageIops) }),
+    ...(flags.networkBw === undefined ? {} : { networkBandwidth: flags.networkBw }),
+    ...(flags.maxNetworkBw === undefined ? {} : { maxNetworkBandwidth: cap(flags.maxNetworkBw) }),
+  }
+  if (Object.keys(spec).length === 0 && !flags.labels) {
+    throw new InvalidInput('nothing to change was given', { remedy: 'See `dctl perf-tier update --help`.' })
+  }
+  return { ...(flags.labels ? { metadata: { labels: flags.labels } } : {}), spec }
+}
+
+async function updateTier(context: VerbContext, [name]: string[], flags: PerfTierFlags): Promise<void> {
+  const changes = tierChanges(flags)
+  const store = await context.store()
+  const changed = await changeCurrent(store, PerfTier, { name: name! }, (current) => {
+    const { resourceVersion } = current.metadata
+    checkTier(mergePatch(current, changes) as PerfTier)
+    return store.patch(PerfTier, { name: name! }, changes, { resourceVersion })
+  })
+  await printChanged(context, changed, `perf-tier ${name} updated`)
 }
 
 async function getTiers(context: VerbContext, names: string[]): Promise<void> {

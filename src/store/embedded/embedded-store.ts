@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { KindDefinition, KubeObject } from '../../api/index.ts'
 import { Conflict, Expired, InvalidInput, NotFound, Unavailable } from '../../base/index.ts'
-import type { Admit, SyncReader } from '../admission.ts'
+import type { Admit, GuardedWrite, SyncReader, WriteGuard } from '../admission.ts'
 import { deepFreeze } from '../frozen.ts'
 import { mergePatch } from '../merge-patch.ts'
 import type {
@@ -173,11 +173,12 @@ export class EmbeddedStore implements ResourceStore {
     }
   }
 
-  async create<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
+  async create<T extends KubeObject>(kind: KindDefinition<T>, object: T, guard?: WriteGuard): Promise<T> {
     this.#checkOpen()
     const staged = this.#database.transaction(() => {
       const made = newObject(kind, object, randomUUID(), this.#options.now())
       const key = keyOf(kind, made.metadata)
+      guard?.({ verb: 'create', kind: kind as KindDefinition, object: made })
       if (this.#table(tableName(kind)).get(key)) throw alreadyExists(kind, made)
       this.#options.admit({ verb: 'create', kind, object: made }, this.reader)
       return this.#stage(kind, key, 'ADDED', made, undefined)
@@ -185,12 +186,12 @@ export class EmbeddedStore implements ResourceStore {
     return this.#publish(staged)
   }
 
-  async update<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
-    return this.#change(kind, referenceOf(object), (existing) => replaced(kind, existing, object), 'update')
+  async update<T extends KubeObject>(kind: KindDefinition<T>, object: T, guard?: WriteGuard): Promise<T> {
+    return this.#change(kind, referenceOf(object), (existing) => replaced(kind, existing, object), 'update', guard)
   }
 
-  async updateStatus<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
-    return this.#change(kind, referenceOf(object), (existing) => withNewStatus(kind, existing, object))
+  async updateStatus<T extends KubeObject>(kind: KindDefinition<T>, object: T, guard?: WriteGuard): Promise<T> {
+    return this.#change(kind, referenceOf(object), (existing) => withNewStatus(kind, existing, object), 'status', guard)
   }
 
   async patch<T extends KubeObject>(
@@ -198,6 +199,7 @@ export class EmbeddedStore implements ResourceStore {
     reference: ObjectReference,
     patch: object,
     options: PatchOptions = {},
+    guard?: WriteGuard,
   ): Promise<T> {
     const { subresource, resourceVersion } = options
     const effect = subresource === 'status' ? withNewStatus<T> : replaced<T>
@@ -205,7 +207,8 @@ export class EmbeddedStore implements ResourceStore {
       kind,
       reference,
       (existing) => effect(kind, existing, patched(kind, existing, patch, resourceVersion)),
-      subresource === 'status' ? undefined : 'update',
+      subresource ?? 'update',
+      guard,
     )
   }
 
@@ -213,8 +216,10 @@ export class EmbeddedStore implements ResourceStore {
     kind: KindDefinition<T>,
     reference: ObjectReference,
     options: DeleteOptions = {},
+    guard?: WriteGuard,
   ): Promise<T> {
-    return this.#change(kind, reference, (existing) => deleted(kind, existing, options, this.#options.now()), 'delete')
+    const effect = (existing: T): Outcome<T> => deleted(kind, existing, options, this.#options.now())
+    return this.#change(kind, reference, effect, 'delete', guard)
   }
 
   /**
@@ -239,14 +244,17 @@ export class EmbeddedStore implements ResourceStore {
     kind: KindDefinition<T>,
     reference: ObjectReference,
     effect: (existing: T) => Outcome<T>,
-    verb?: 'update' | 'delete',
+    verb: 'update' | 'status' | 'delete',
+    guard?: WriteGuard,
   ): T {
     this.#checkOpen()
     const staged = this.#database.transaction(() => {
       const existing = this.#existing(kind, reference)
       const outcome = effect(existing)
+      const object = outcome.result === 'unchanged' ? existing : outcome.object
+      guard?.({ verb, kind, object, existing } as unknown as GuardedWrite)
       if (outcome.result === 'unchanged') return existing
-      if (verb) this.#options.admit({ verb, kind, object: outcome.object, existing }, this.reader)
+      if (verb !== 'status') this.#options.admit({ verb, kind, object: outcome.object, existing }, this.reader)
       const type = outcome.result === 'removed' ? 'DELETED' : 'MODIFIED'
       return this.#stage(kind, keyOf(kind, reference), type, outcome.object, existing)
     })

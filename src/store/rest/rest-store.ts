@@ -36,6 +36,11 @@ export class RestStore implements ResourceStore {
     return this.#client.json<T>({ method: 'GET', path })
   }
 
+  /** Sends a request that is not about a kind, such as a review, and returns the JSON that is answered. */
+  request<T>(method: 'POST' | 'DELETE', path: string, body?: object): Promise<T> {
+    return this.#client.json<T>({ method, path, body })
+  }
+
   async get<T extends KubeObject>(kind: KindDefinition<T>, { name, namespace }: ObjectReference): Promise<T> {
     return this.#client.json<T>({ method: 'GET', path: objectPath(kind, name, namespace) })
   }

@@ -6,6 +6,7 @@ import { PerfTier } from '../../../src/api/index.ts'
 import { silentLogger, Unavailable } from '../../../src/base/index.ts'
 import { checkConfig } from '../../../src/control/config.ts'
 import { makeHttpApp } from '../../../src/control/http-app.ts'
+import { IssuedTokens } from '../../../src/control/issued-tokens.ts'
 import { NodeProxy } from '../../../src/control/node-proxy.ts'
 import { readTokens } from '../../../src/control/tokens.ts'
 import { WatchServer } from '../../../src/control/watch-server.ts'
@@ -46,7 +47,8 @@ beforeEach(async () => {
   const proxy = new NodeProxy(store, checkConfig(files.config, 'of the test'))
   const tokens = readTokens(files.config.tokensFile)
   const app = makeHttpApp({
-    ...{ store, watches, proxy, tokens: () => tokens, isReady: () => true },
+    ...{ store, watches, proxy, fileTokens: () => tokens, isReady: () => true },
+    issuedTokens: new IssuedTokens(join(folder, 'tokens.json')),
     ...{ logger: silentLogger(), bodyLimit: 1_000_000 },
   })
   const server = await app.listen({ host: '127.0.0.1', port: 0 })
