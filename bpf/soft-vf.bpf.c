@@ -67,6 +67,8 @@ struct {
 	__type(value, __u64);
 } heard SEC(".maps");
 
+#include "duplicate-address.h"
+
 static __always_inline __u64 wire_length(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
@@ -260,6 +262,7 @@ int from_wire(struct __sk_buff *skb)
 	if (skb->vlan_present)
 		key.vlan = skb->vlan_tci & 0xfff;
 	skb->priority = 0;
+	watch_for_duplicates(skb, ethernet, key.vlan);
 	if (ethernet->h_dest[0] & 1) {
 		if (ethernet->h_proto == bpf_htons(PROBE_ETHERTYPE))
 			return hear(skb, key.vlan);

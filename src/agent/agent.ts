@@ -3,10 +3,11 @@ import { Endpoint, type Node } from '../api/index.ts'
 import type { Logger } from '../base/index.ts'
 import { Attachments, currentBootId, openJournal, type Journal } from '../network/attachments/index.ts'
 import { createCniHandler } from '../network/cni/index.ts'
+import { describeDuplicate, DuplicateWatch } from '../network/duplicate-watch.ts'
 import type { NetworkEngine } from '../network/engine.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
 import { createRateSampler } from '../network/rates.ts'
-import { createInformer, RestStore, type ResourceStore } from '../store/index.ts'
+import { createInformer, EventRecorder, RestStore, type ResourceStore } from '../store/index.ts'
 import { loadBearerTokens } from './bearer-tokens.ts'
 import { createCniServer } from './cni-server.ts'
 import type { AgentConfig } from './config.ts'
@@ -48,10 +49,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const problemsOf = (now: Node['spec']): NodeProblem[] => [
     ...findNodeProblems(now, readNodeFacts(now.uplinks.pods.interface, config.bpffs)),
     ...attachments.lostEndpoints().map(lostEndpointProblem),
+    ...duplicates.duplicates().map(describeDuplicate),
   ]
   const engine = createEngine(spec, linkRateOf(spec, readUplinkFacts(spec.uplinks.pods.interface)))
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
   const attachments = createAttachments(options, store, engine, journal)
+  const duplicates = createDuplicateWatch(options, store, engine, attachments)
   const rates = createRateSampler(engine)
   const trunks = createTrunkProbe(config.nodeName, store, engine, logger)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
@@ -66,6 +69,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'attachments', start: () => attachments.start(), stop: () => attachments.stop() },
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
     trunks,
+    { name: 'duplicate watch', start: () => duplicates.start(), stop: () => duplicates.stop() },
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,
@@ -111,6 +115,17 @@ function createAttachments(
     logger,
   })
   return new Attachments({ nodeName, store, informer, engine, journal, logger })
+}
+
+function createDuplicateWatch(
+  { config, logger }: AgentOptions,
+  store: ResourceStore,
+  engine: NetworkEngine,
+  attachments: Attachments,
+): DuplicateWatch {
+  const source = { controller: 'carbonado.io/agent', instance: config.nodeName }
+  const events = new EventRecorder(store, source, logger)
+  return new DuplicateWatch({ engine, attached: () => attachments.attached(), events, logger })
 }
 
 function lostEndpointProblem(name: string): NodeProblem {

@@ -36,6 +36,7 @@ function registration(overrides: Partial<NodeRegistrationOptions> = {}): NodeReg
 }
 
 const away = new Proxy({} as ResourceStore, { get: () => () => Promise.reject(new Unavailable('away')) })
+const hanging = new Proxy({} as ResourceStore, { get: () => () => new Promise(() => {}) })
 const node = (): Promise<Node> => store.get(Node, { name: 'n1' })
 
 describe('the registration of a node', () => {
@@ -48,6 +49,12 @@ describe('the registration of a node', () => {
     expect(first).toMatchObject(report)
     await eventually(async () => (await node()).status!.agent!.heartbeat > first.heartbeat)
     await part.stop()
+  })
+
+  test('does not wait long for control that hangs when it knows what it is', async () => {
+    const begun = performance.now()
+    expect(await registration({ store: hanging }).learnSpec()).toEqual(spec)
+    expect(performance.now() - begun).toBeLessThan(3_000)
   })
 
   test('leaves a Node alone that its administrator made, and sees its changes', async () => {

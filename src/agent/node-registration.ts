@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { apiVersionOf, Node, validate } from '../api/index.ts'
 import { CarbonadoError, NotFound, type Logger } from '../base/index.ts'
+import { withDeadline } from '../network/attachments/index.ts'
 import type { ResourceStore } from '../store/index.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
@@ -25,6 +26,9 @@ export interface NodeRegistrationOptions {
   onSpecChange?: (spec: Node['spec']) => void
 }
 
+/** Milliseconds that the start waits for control when it can go on without; containers cannot start meanwhile. */
+const patience = 1_000
+
 /** This node's Node object: made when missing, kept alive with heartbeats. */
 export class NodeRegistration implements Part {
   readonly name = 'node registration'
@@ -45,14 +49,15 @@ export class NodeRegistration implements Part {
 
   /**
    * Finds out what this node is: from the store, registering it there when it is new; from the last run when control is
-   * away; from the configuration when there was none. Throws NotFound when nobody says.
+   * away or slow; from the configuration when there was none. Throws NotFound when nobody says.
    */
   async learnSpec(): Promise<Node['spec']> {
     const { logger, spec, nodeName } = this.#options
+    const known = this.#remembered() ?? spec
+    const asked = this.#getOrRegister()
     try {
-      this.#adopt((await this.#getOrRegister()).spec)
+      this.#adopt((await (known ? withDeadline(asked, patience, 'asking control about this node') : asked)).spec)
     } catch (error) {
-      const known = this.#remembered() ?? spec
       if (!known) throw error
       logger.warn({ err: error }, 'control cannot be asked about this node; going on with what is known')
       this.#spec = validate(Node, nodeObject(nodeName, known)).spec

@@ -63,6 +63,16 @@ export interface EndpointCounters {
   windows: { withDemand: number; attained: number }
 }
 
+/** Another host says that an endpoint's address is its own. */
+export interface ForeignUse {
+  endpointId: string
+  address: string
+  /** MAC of the other host. */
+  macAddress: string
+  /** Milliseconds since it was last heard to say so. */
+  sinceHeard: number
+}
+
 /** A difference between what should be and what the kernel has. */
 export interface EngineProblem {
   reason: string
@@ -96,6 +106,10 @@ export interface NetworkEngine {
   sendProbe(nodeName: string, vlan: number): void
   /** Milliseconds since a probe of another node was heard on a VLAN; undefined: never. */
   probeHeard(nodeName: string, vlan: number): number | undefined
+  /** Asks the L2 network whether somebody else has an address of an endpoint; who answers shows in `foreignUses`. */
+  probeAddresses(endpointId: string): void
+  /** Hosts on the wire that were heard to use an address of an attached endpoint. */
+  foreignUses(): ForeignUse[]
   /** Completes removals in the background; programs, maps and attached endpoints stay. */
   stop(): Promise<void>
 }

@@ -1,7 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Conflict } from '../base/index.ts'
 import { zeroCounters } from './counters.ts'
-import type { AttachedEndpoint, AttachRequest, EndpointCounters, EngineProblem, NetworkEngine } from './engine.ts'
+import type {
+  AttachedEndpoint,
+  AttachRequest,
+  EndpointCounters,
+  EngineProblem,
+  ForeignUse,
+  NetworkEngine,
+} from './engine.ts'
 
 /** What a fake engine keeps where the real one keeps it in the kernel: it outlives the engine object. */
 export interface FakeKernel {
@@ -31,6 +38,12 @@ export class FakeEngine implements NetworkEngine {
   sendProbe(): void {}
 
   probeHeard(): undefined {}
+
+  probeAddresses(): void {}
+
+  foreignUses(): ForeignUse[] {
+    return []
+  }
 
   async attach(request: AttachRequest): Promise<AttachedEndpoint> {
     const present = this.#kernel.attachments.get(request.endpointId)

@@ -1,4 +1,5 @@
 export * from './attachments.ts'
+export { withDeadline } from './deadline.ts'
 export * from './endpoint-name.ts'
 export { defaultPatience, type Patience } from './endpoint-objects.ts'
 export * from './journal.ts'

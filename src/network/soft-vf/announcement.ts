@@ -46,6 +46,34 @@ function neighbourAdvertisement(mac: Buffer, macAddress: string, address: Buffer
   return Buffer.concat([ethernet(multicastMac, mac, 0x86dd), header, source, allNodes, message])
 }
 
+/** An ARP probe (RFC 5227 section 2.1.1): a request for the address whose sender address is 0. */
+function arpProbe(mac: Buffer, address: Buffer): Buffer {
+  const frame = arpAnnouncement(mac, address)
+  frame.fill(0, 28, 32)
+  return frame
+}
+
+/** The solicitation of duplicate address detection (RFC 4862 section 5.4.2): from nobody, to the solicited node. */
+function duplicateDetection(mac: Buffer, address: Buffer): Buffer {
+  const source = Buffer.alloc(16)
+  const destination = addressBytes('ff02::1:ff00:0')
+  address.copy(destination, 13, 13)
+  const message = Buffer.alloc(24)
+  message[0] = 135
+  address.copy(message, 8)
+  const lengthAndNext = Buffer.from([0, 0, 0, message.length, 0, 0, 0, 58])
+  message.writeUInt16BE(checksum(source, destination, lengthAndNext, message), 2)
+  const header = Buffer.from([0x60, 0, 0, 0, 0, message.length, 58, 255])
+  const multicastMac = Buffer.concat([Buffer.from([0x33, 0x33]), destination.subarray(12)])
+  return Buffer.concat([ethernet(multicastMac, mac, 0x86dd), header, source, destination, message])
+}
+
+/** Frames that ask whether somebody else has one of these addresses. */
+export function addressProbes(macAddress: string, addresses: string[]): Buffer[] {
+  const mac = macBytes(macAddress)
+  return addresses.map((address) => (isIPv6(address) ? duplicateDetection : arpProbe)(mac, addressBytes(address)))
+}
+
 /** Frames that tell neighbours and switches where an endpoint is now: one for each of its addresses. */
 export function announcements(macAddress: string, addresses: string[]): Buffer[] {
   const mac = macBytes(macAddress)

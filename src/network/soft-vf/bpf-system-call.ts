@@ -7,6 +7,7 @@ const command = {
   mapLookup: 1,
   mapUpdate: 2,
   mapDelete: 3,
+  mapNextKey: 4,
   pin: 6,
   openPinned: 7,
   testRun: 10,
@@ -18,6 +19,8 @@ const command = {
 
 const systemCallNumber = process.arch === 'arm64' ? 280 : 321
 const errnoNotFound = 2
+/** More than any map has that is read key by key; the bound is for maps that change while they are read. */
+const mostKeys = 65_536
 const tcxIngress = 46 // BPF_TCX_INGRESS
 
 const library = koffi.load(null)
@@ -188,6 +191,24 @@ export class BpfMap {
     const result = call('mapDelete', elementAttribute(this.#descriptor, key))
     if (result < 0 && result !== -errnoNotFound) {
       throw new Internal(`bpf mapDelete in ${this.#path} failed with errno ${-result}`)
+    }
+  }
+
+  /** All keys of `keySize` bytes. One that goes meanwhile makes the kernel begin anew: then some come twice. */
+  keys(keySize: number): Buffer[] {
+    const found: Buffer[] = []
+    let last: Buffer | undefined
+    for (;;) {
+      const next = Buffer.alloc(keySize)
+      const attribute = Buffer.alloc(32)
+      attribute.writeUInt32LE(this.#descriptor, 0)
+      if (last) attribute.writeBigUInt64LE(pointer(last), 8)
+      attribute.writeBigUInt64LE(pointer(next), 16)
+      const result = call('mapNextKey', attribute)
+      if (result === -errnoNotFound || found.length >= mostKeys) return found
+      if (result < 0) throw new Internal(`bpf mapNextKey in ${this.#path} failed with errno ${-result}`)
+      found.push(next)
+      last = next
     }
   }
 

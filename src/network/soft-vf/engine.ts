@@ -1,10 +1,18 @@
 import { join } from 'node:path'
 import { CarbonadoError, Conflict, execJson, Exhausted, Internal, KeyedLock, type Logger } from '../../base/index.ts'
-import type { AttachedEndpoint, AttachRequest, EndpointCounters, EngineProblem, NetworkEngine } from '../engine.ts'
-import { announcements } from './announcement.ts'
+import type {
+  AttachedEndpoint,
+  AttachRequest,
+  EndpointCounters,
+  EngineProblem,
+  ForeignUse,
+  NetworkEngine,
+} from '../engine.ts'
+import { addressProbes, announcements } from './announcement.ts'
 import { BatchProcess } from './batch-process.ts'
 import { findProblems } from './check.ts'
 import { assertNetworkNamespace, containerCommands, ContainerConfigurator } from './container-side.ts'
+import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
 import { hookUplink, ingressFilterCommands, replaceIngressFilterCommand } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
@@ -60,13 +68,14 @@ class SoftVfEngine implements NetworkEngine {
   readonly #prepared = new Map<string, ContainerConfigurator>()
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
-  readonly #remover = new InterfaceRemover((slots) => this.#forget(slots))
+  readonly #remover: InterfaceRemover
   #programs: Programs | undefined
   #uplink: UplinkState | undefined
   #shaper: UplinkShaper | undefined
 
   constructor(options: SoftVfOptions) {
     this.#options = options
+    this.#remover = new InterfaceRemover((slots) => this.#forget(slots), options.logger)
   }
 
   async start(): Promise<void> {
@@ -267,8 +276,25 @@ class SoftVfEngine implements NetworkEngine {
     return heard && Number(process.hrtime.bigint() - heard.readBigUInt64LE()) / 1e6
   }
 
+  probeAddresses(endpointId: string): void {
+    const endpoint = this.#find(endpointId)
+    if (!endpoint) return
+    for (const frame of addressProbes(endpoint.macAddress, endpoint.addresses)) {
+      this.#programs?.sendFrame(frame, endpoint.vlan, false)
+    }
+  }
+
+  foreignUses(): ForeignUse[] {
+    const duplicates = this.#programs?.duplicates
+    const ownerOf = (slot: number): AttachedEndpoint | undefined => this.#find(this.#endpointIds.get(slot) ?? '')
+    return (duplicates?.keys(duplicateKeySize) ?? []).flatMap((key) => {
+      const value = duplicates?.get(key)
+      return (value && decodeDuplicate(key, value, ownerOf, process.hrtime.bigint())) ?? []
+    })
+  }
+
   async stop(): Promise<void> {
-    await this.#remover.settled()
+    await this.#remover.stop()
     this.#ip.stop()
     this.#tc.stop()
     this.#programs?.close()

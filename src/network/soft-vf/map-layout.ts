@@ -40,7 +40,8 @@ export function addressBytes(address: string): Buffer {
   return Buffer.from(hexOf(parseAddress(address)), 'hex')
 }
 
-function bytesToAddress(bytes: Buffer): string {
+/** Text of four or sixteen bytes. */
+export function bytesToAddress(bytes: Buffer): string {
   return formatAddress({ family: bytes.length === 4 ? 4 : 6, value: BigInt(`0x${bytes.toString('hex')}`) })
 }
 

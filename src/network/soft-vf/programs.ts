@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec } from '../../base/index.ts'
 import { attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
+import { duplicateSize } from './duplicate-layout.ts'
 import { countersSize, endpointSize, slotKey } from './map-layout.ts'
 
 /** Where compiled programs are and where the kernel keeps them. */
@@ -13,7 +14,7 @@ export interface ProgramLocations {
   pins: string
 }
 
-const mapNames = ['endpoints', 'forwarding', 'counters', 'buckets', 'configuration', 'heard'] as const
+const mapNames = ['endpoints', 'forwarding', 'counters', 'buckets', 'configuration', 'heard', 'duplicates'] as const
 const contextSize = 192
 const contextControlBlockOffset = 48
 
@@ -23,6 +24,7 @@ export class Programs {
   readonly forwarding: BpfMap
   readonly counters: BpfMap
   readonly heard: BpfMap
+  readonly duplicates: BpfMap
   /** Pinned programs, for tc. */
   readonly fromEndpoint: string
   readonly fromWire: string
@@ -38,6 +40,7 @@ export class Programs {
     this.forwarding = new BpfMap(join(maps, 'forwarding'), 4)
     this.counters = new BpfMap(join(maps, 'counters'), countersSize)
     this.heard = new BpfMap(join(maps, 'heard'), 8)
+    this.duplicates = new BpfMap(join(maps, 'duplicates'), duplicateSize)
     this.#configuration = new BpfMap(join(maps, 'configuration'), 16)
     this.fromEndpoint = join(pins, version, 'from_endpoint')
     this.fromWire = join(pins, version, 'from_wire')
@@ -72,7 +75,8 @@ export class Programs {
   }
 
   close(): void {
-    for (const map of [this.endpoints, this.forwarding, this.counters, this.heard, this.#configuration]) map.close()
+    const { endpoints, forwarding, counters, heard, duplicates } = this
+    for (const map of [endpoints, forwarding, counters, heard, duplicates, this.#configuration]) map.close()
     closeBpf(this.#sendFrame)
   }
 }
@@ -105,6 +109,13 @@ function versionOf(objects: string): string {
   return `v${hash.digest('hex').slice(0, 12)}`
 }
 
+/** Maps that an earlier build did not have join the others; pins of those that were taken over are surplus. */
+function keepNewMaps(fresh: string, maps: string): void {
+  mkdirSync(maps, { recursive: true })
+  for (const name of mapNames) if (!existsSync(join(maps, name))) renameSync(join(fresh, name), join(maps, name))
+  rmSync(fresh, { recursive: true })
+}
+
 async function load({ objects, pins }: ProgramLocations, version: string): Promise<void> {
   const programs = join(pins, version)
   const maps = join(pins, 'maps')
@@ -113,8 +124,10 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   const object = join(objects, 'soft-vf.o')
   const known = mapNames.filter((name) => existsSync(join(maps, name)))
   const reuse = known.flatMap((name) => ['map', 'name', name, 'pinned', join(maps, name)])
-  const pinning = known.length === 0 ? ['pinmaps', maps] : []
-  await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, ...pinning])
+  const fresh = `${maps}-new` // bpffs takes no dots
+  rmSync(fresh, { recursive: true, force: true })
+  await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, 'pinmaps', fresh])
+  keepNewMaps(fresh, maps)
   attachTracepoint(join(programs, 'dequeued'), `${programs}-dequeued`)
   const iterator = join(objects, 'counters-iterator.o')
   await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-counters`, 'map', 'pinned', join(maps, 'counters')])

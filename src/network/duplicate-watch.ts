@@ -1,0 +1,148 @@
+import { apiVersionOf, Endpoint } from '../api/index.ts'
+import type { Logger } from '../base/index.ts'
+import type { EventRecorder } from '../store/index.ts'
+import type { ForeignUse, NetworkEngine } from './engine.ts'
+
+/** Times in milliseconds. RFC 5227 section 1.1 for how often and how far apart the probes after an attach are. */
+const times = { tick: 1_000, betweenProbes: 5_000, betweenEvents: 60_000, untilGone: 15_000 } as const
+const probesAfterAttach = 3
+/** Endpoints that are probed in one tick: an agent that starts with many must not send a burst for all of them. */
+const probedAtOnce = 50
+
+/** An endpoint of the node as the watch needs it. */
+export interface WatchedEndpoint {
+  endpointId: string
+  namespace: string
+  name: string
+}
+
+/** An address that somebody else on its L2 network uses too. */
+export interface DuplicateAddress extends WatchedEndpoint {
+  address: string
+  /** MAC of the other host that was heard last. */
+  macAddress: string
+}
+
+/** What the watch works with. */
+export interface DuplicateWatchOptions {
+  engine: Pick<NetworkEngine, 'probeAddresses' | 'foreignUses'>
+  attached: () => WatchedEndpoint[]
+  events: Pick<EventRecorder, 'record'>
+  logger: Logger
+  /** Milliseconds of a clock that never jumps. */
+  now?: () => number
+}
+
+/**
+ * Finds addresses of this node's endpoints that a host outside of Carbonado's care uses too. Whatever such a host says
+ * about itself is heard by the datapath at any time; after an attach, and while a duplicate lasts, it is also asked. None
+ * of this is in the way of an attach.
+ */
+export class DuplicateWatch {
+  readonly #options: Required<DuplicateWatchOptions>
+  readonly #probesLeft = new Map<string, number>()
+  readonly #lasting = new Map<string, { duplicate: DuplicateAddress; told: number; probed: number }>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: DuplicateWatchOptions) {
+    this.#options = { now: () => performance.now(), ...options }
+  }
+
+  /** Addresses that others use now. */
+  duplicates(): DuplicateAddress[] {
+    return [...this.#lasting.values()].map(({ duplicate }) => duplicate)
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      try {
+        this.tick()
+      } catch (error) {
+        this.#options.logger.error({ err: error }, 'looking for duplicate addresses failed')
+      }
+    }, times.tick)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** Looks once at what was heard, and asks where it is time to. */
+  tick(): void {
+    const attached = new Map(this.#options.attached().map((endpoint) => [endpoint.endpointId, endpoint]))
+    this.#compare(attached)
+    this.#probe(attached)
+  }
+
+  #compare(attached: Map<string, WatchedEndpoint>): void {
+    const { engine, now } = this.#options
+    const heard = latestUses(engine.foreignUses().filter(({ sinceHeard }) => sinceHeard < times.untilGone))
+    for (const [key, use] of heard) {
+      const endpoint = attached.get(use.endpointId)
+      if (!endpoint) continue
+      const { endpointId, namespace, name } = endpoint
+      const duplicate = { endpointId, namespace, name, address: use.address, macAddress: use.macAddress }
+      const known = this.#lasting.get(key)
+      const isDue = !known || now() - known.told >= times.betweenEvents
+      if (isDue) this.#tell(duplicate, true)
+      this.#lasting.set(key, { duplicate, told: isDue ? now() : known.told, probed: known?.probed ?? now() })
+    }
+    for (const [key, { duplicate }] of this.#lasting) {
+      if (heard.has(key) && attached.has(duplicate.endpointId)) continue
+      this.#lasting.delete(key)
+      if (attached.has(duplicate.endpointId)) this.#tell(duplicate, false)
+    }
+  }
+
+  #probe(attached: Map<string, WatchedEndpoint>): void {
+    const { engine, now } = this.#options
+    for (const id of this.#probesLeft.keys()) if (!attached.has(id)) this.#probesLeft.delete(id)
+    for (const id of attached.keys()) if (!this.#probesLeft.has(id)) this.#probesLeft.set(id, probesAfterAttach)
+    const due = [...this.#probesLeft].filter(([, left]) => left > 0).slice(0, probedAtOnce)
+    for (const [id, left] of due) {
+      this.#probesLeft.set(id, left - 1)
+      engine.probeAddresses(id)
+    }
+    for (const entry of this.#lasting.values()) {
+      if (now() - entry.probed < times.betweenProbes) continue
+      entry.probed = now()
+      engine.probeAddresses(entry.duplicate.endpointId)
+    }
+  }
+
+  #tell({ endpointId, namespace, name, address, macAddress }: DuplicateAddress, isThere: boolean): void {
+    this.#options.events.record({
+      regarding: { apiVersion: apiVersionOf(Endpoint), kind: Endpoint.kind, namespace, name, uid: endpointId },
+      type: isThere ? 'Warning' : 'Normal',
+      reason: isThere ? 'DuplicateAddress' : 'DuplicateAddressGone',
+      action: 'DetectDuplicates',
+      note: isThere
+        ? `${address} is also used by a host with MAC ${macAddress}. ${remedy(address)}`
+        : `${address} was not heard from MAC ${macAddress} any more`,
+    })
+  }
+}
+
+/** The duplicate as `dctl node check` shows it. */
+export function describeDuplicate({ namespace, name, address, macAddress }: DuplicateAddress): {
+  reason: string
+  message: string
+  remedy: string
+} {
+  const message = `address ${address} of endpoint ${namespace}/${name} is also used by a host with MAC ${macAddress}`
+  return { reason: 'DuplicateAddress', message, remedy: remedy(address) }
+}
+
+function remedy(address: string): string {
+  return `Give that host another address, or keep ${address} out of the ranges of the network.`
+}
+
+/** The last heard use of each address of each endpoint. */
+function latestUses(uses: ForeignUse[]): Map<string, ForeignUse> {
+  const latest = new Map<string, ForeignUse>()
+  for (const use of uses) {
+    const key = `${use.endpointId} ${use.address}`
+    if (use.sinceHeard < (latest.get(key)?.sinceHeard ?? Infinity)) latest.set(key, use)
+  }
+  return latest
+}
