@@ -12,6 +12,7 @@
 #include <bpf/bpf_tracing.h>
 #include "anti-spoof.h"
 #include "attainment.h"
+#include "receiver-limit.h"
 #include "soft-vf.h"
 
 /* Headers that every further segment of a GSO packet adds on the wire: Ethernet, IPv4, TCP with timestamps. */
@@ -69,6 +70,30 @@ struct {
 
 #include "duplicate-address.h"
 
+/* Source MAC, VLAN and slot of the receiver: what arrived. Only while ARRIVALS_COUNTED. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct arrival_key);
+	__type(value, struct arrival);
+} arrivals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAXIMUM_LIMITS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct forwarding_key);
+	__type(value, struct receiver_limit);
+} limits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAXIMUM_LIMITS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct forwarding_key);
+	__type(value, struct limit_state);
+} limit_states SEC(".maps");
+
 static __always_inline __u64 wire_length(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
@@ -107,6 +132,40 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 slot)
 	if (endpoint->flags & ENDPOINT_CAPPED)
 		return bpf_redirect(INTERFACE_INDEX_BASE + slot, 0);
 	return bpf_redirect_peer(INTERFACE_INDEX_BASE + slot, 0);
+}
+
+static __always_inline void count_arrival(struct __sk_buff *skb, const __u8 *source, __u16 vlan, __u32 slot)
+{
+	struct arrival_key key = {.vlan = vlan, .slot = slot};
+	struct arrival first = {.bytes = wire_length(skb), .packets = packets_in(skb)};
+	struct arrival *arrival;
+
+	__builtin_memcpy(key.source, source, 6);
+	arrival = bpf_map_lookup_elem(&arrivals, &key);
+	if (!arrival) {
+		bpf_map_update_elem(&arrivals, &key, &first, BPF_ANY);
+		return;
+	}
+	__sync_fetch_and_add(&arrival->bytes, first.bytes);
+	__sync_fetch_and_add(&arrival->packets, first.packets);
+}
+
+static __always_inline int within_receiver_limit(struct __sk_buff *skb, const struct forwarding_key *receiver, __u32 slot)
+{
+	struct receiver_limit *limit = bpf_map_lookup_elem(&limits, receiver);
+	__u64 now = bpf_ktime_get_ns(), length = wire_length(skb) + packets_in(skb) * WIRE_OVERHEAD;
+	struct limit_state *state;
+	int passes;
+
+	if (!limit || now > limit->expiry)
+		return 1;
+	state = bpf_map_lookup_elem(&limit_states, receiver);
+	if (!state)
+		return 1;
+	bpf_spin_lock(&state->lock);
+	passes = spend(state, limit->rate, slot % LIMIT_SHARES, now, length);
+	bpf_spin_unlock(&state->lock);
+	return passes;
 }
 
 struct flood {
@@ -166,12 +225,9 @@ static __always_inline int drop(struct counters *count, __u32 reason)
 }
 
 static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, const struct endpoint *endpoint,
-				     struct counters *count)
+				     struct counters *count, const struct configuration *config)
 {
-	__u32 zero = 0;
-	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
-
-	if (!config || !config->uplink)
+	if (!config->uplink)
 		return TC_ACT_SHOT;
 	skb->priority = CLASS_MAJOR << 16 | slot;
 	if (!config->shaped) /* nothing waits or is lost on this node */
@@ -186,8 +242,9 @@ static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, const st
 SEC("tc")
 int from_endpoint(struct __sk_buff *skb)
 {
-	__u32 slot = skb->ifindex - INTERFACE_INDEX_BASE;
+	__u32 slot = skb->ifindex - INTERFACE_INDEX_BASE, zero = 0;
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
+	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
 	struct counters *count = counters_of(slot);
 	struct forwarding_key key = {};
 	struct ethhdr *ethernet;
@@ -195,7 +252,7 @@ int from_endpoint(struct __sk_buff *skb)
 	__u64 length;
 	int verdict;
 
-	if (!endpoint || !count || !*(__u64 *)endpoint->id)
+	if (!endpoint || !count || !config || !*(__u64 *)endpoint->id)
 		return TC_ACT_SHOT;
 	if ((void *)(long)skb->data + LINEAR_HEADERS > (void *)(long)skb->data_end)
 		bpf_skb_pull_data(skb, skb->len < LINEAR_HEADERS ? skb->len : LINEAR_HEADERS);
@@ -208,17 +265,23 @@ int from_endpoint(struct __sk_buff *skb)
 	length = wire_length(skb);
 	if (endpoint->cap && !within_cap(slot, endpoint->cap, length))
 		return drop(count, DROP_CAP);
+	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
+	key.vlan = endpoint->vlan;
+	if (config->flags & LIMITS_IN_FORCE && !within_receiver_limit(skb, &key, slot))
+		return drop(count, DROP_RECEIVER_LIMIT);
 	__sync_fetch_and_add(&count->sent_bytes, length);
 	__sync_fetch_and_add(&count->sent_packets, packets_in(skb));
 
-	if (ethernet->h_dest[0] & 1) {
+	if (key.mac[0] & 1) {
 		flood_locally(skb, endpoint->vlan, skb->ifindex);
-		return to_uplink(skb, slot, endpoint, count);
+		return to_uplink(skb, slot, endpoint, count, config);
 	}
-	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
-	key.vlan = endpoint->vlan;
 	receiver = bpf_map_lookup_elem(&forwarding, &key);
-	return receiver ? deliver(skb, *receiver) : to_uplink(skb, slot, endpoint, count);
+	if (!receiver)
+		return to_uplink(skb, slot, endpoint, count, config);
+	if (config->flags & ARRIVALS_COUNTED)
+		count_arrival(skb, endpoint->mac, endpoint->vlan, *receiver);
+	return deliver(skb, *receiver);
 }
 
 static __always_inline int hear(struct __sk_buff *skb, __u16 vlan)
@@ -255,10 +318,14 @@ int from_wire(struct __sk_buff *skb)
 {
 	struct ethhdr *ethernet = (void *)(long)skb->data;
 	struct forwarding_key key = {};
-	__u32 *receiver;
+	struct configuration *config;
+	__u32 *receiver, zero = 0;
+	int counted;
 
 	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
 		return TC_ACT_OK;
+	config = bpf_map_lookup_elem(&configuration, &zero);
+	counted = config && config->flags & ARRIVALS_COUNTED;
 	if (skb->vlan_present)
 		key.vlan = skb->vlan_tci & 0xfff;
 	skb->priority = 0;
@@ -266,6 +333,8 @@ int from_wire(struct __sk_buff *skb)
 	if (ethernet->h_dest[0] & 1) {
 		if (ethernet->h_proto == bpf_htons(PROBE_ETHERTYPE))
 			return hear(skb, key.vlan);
+		if (counted)
+			count_arrival(skb, ethernet->h_source, key.vlan, 0);
 		if (key.vlan && bpf_skb_vlan_pop(skb))
 			return TC_ACT_SHOT;
 		flood_locally(skb, key.vlan, 0);
@@ -274,6 +343,8 @@ int from_wire(struct __sk_buff *skb)
 	}
 	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
 	receiver = bpf_map_lookup_elem(&forwarding, &key);
+	if (counted)
+		count_arrival(skb, ethernet->h_source, key.vlan, receiver ? *receiver : 0);
 	if (!receiver)
 		return TC_ACT_OK;
 	if (key.vlan && bpf_skb_vlan_pop(skb))

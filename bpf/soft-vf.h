@@ -3,6 +3,7 @@
 #ifndef CARBONADO_SOFT_VF_H
 #define CARBONADO_SOFT_VF_H
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 
 /* An endpoint has a slot; everything else follows from it: host interface index, HTB class minor, array index. */
@@ -22,6 +23,7 @@ enum drop_reason {
 	DROP_PROTOCOL,
 	DROP_MALFORMED,
 	DROP_CAP,
+	DROP_RECEIVER_LIMIT,
 	DROP_REASONS,
 };
 
@@ -68,7 +70,7 @@ struct counters {
 	__u64 sent_bytes;
 	__u64 sent_packets;
 	__u64 drops[DROP_REASONS];
-	__u64 unused_1[5];
+	__u64 unused_1[4];
 	__u64 received_bytes; /* at 128 */
 	__u64 received_packets;
 	__u64 unused_2[14];
@@ -89,7 +91,59 @@ struct configuration {
 	__u32 uplink;  /* interface index */
 	__u32 network_namespace; /* inode number */
 	__u32 shaped; /* whether the uplink has the tree of classes: only while a floor is promised */
+	__u32 flags;
+};
+
+/* Flags of the configuration: what of the receive guarantee is switched on. Frames pay for nothing else of it. */
+#define ARRIVALS_COUNTED 1u
+#define LIMITS_IN_FORCE 2u
+
+/*
+ * What arrived from one source for one endpoint of this node. Slot 0 stands for what is for no endpoint, or for many:
+ * the node's own traffic and broadcast. A source on this node counts like one on the wire.
+ */
+struct arrival_key {
+	__u8 source[6];
+	__u16 vlan;
+	__u32 slot;
+};
+
+struct arrival {
+	__u64 bytes;
+	__u64 packets;
+};
+
+/* Bytes that a frame costs on a wire beside those that are counted: preamble 8, checksum 4, gap 12, VLAN tag 4. */
+#define WIRE_OVERHEAD 28
+
+/* How much this node may send to one receiver (MAC and VLAN), written by the agent. A lease: it ends by itself. */
+struct receiver_limit {
+	__u64 rate;   /* wire bytes per second */
+	__u64 expiry; /* nanoseconds of the monotonic clock */
+};
+
+#define LIMIT_SHARES 16
+
+struct limit_share {
+	__u64 last; /* nanoseconds */
+	__s64 tokens; /* below zero: spent in advance, by a frame larger than what was there */
+};
+
+/*
+ * Spending of a limit. Each sender has an equal share of the rate, what it does not use is spare and anybody's: a flood
+ * cannot push out a polite neighbour that sends to the same receiver. Senders whose slots are equal modulo LIMIT_SHARES
+ * share one.
+ */
+struct limit_state {
+	struct bpf_spin_lock lock;
+	__u32 active;  /* shares in use in this epoch and in the one before, as bits */
+	__u32 active_before;
 	__u32 unused;
+	__u64 epoch; /* its beginning, nanoseconds */
+	__s64 spare; /* tokens */
+	__u64 passed_bytes; /* wire bytes */
+	__u64 dropped_bytes;
+	struct limit_share shares[LIMIT_SHARES];
 };
 
 /*

@@ -1,3 +1,5 @@
+import type { ReceiveControl } from './receive-control.ts'
+
 /** Everything an engine needs to make one endpoint exist on this node. */
 export interface AttachRequest {
   /** uid of the Endpoint object: the engine's identity for it. */
@@ -46,6 +48,7 @@ export const dropReasons = [
   'protocol',
   'malformed',
   'cap',
+  'receiver-limit',
 ] as const
 export type DropReason = (typeof dropReasons)[number]
 
@@ -110,6 +113,8 @@ export interface NetworkEngine {
   probeAddresses(endpointId: string): void
   /** Hosts on the wire that were heard to use an address of an attached endpoint. */
   foreignUses(): ForeignUse[]
+  /** The kernel's part of the receive guarantee; absent where an engine has none. */
+  readonly receiving?: ReceiveControl
   /** Completes removals in the background; programs, maps and attached endpoints stay. */
   stop(): Promise<void>
 }

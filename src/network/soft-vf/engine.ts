@@ -29,6 +29,7 @@ import {
 import { heardKey, probeFrame } from './probe.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
 import { capCommand, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
+import { SoftVfReceiveControl } from './receive-control.ts'
 import { inspectUplink, type UplinkState } from './uplink.ts'
 import { UplinkShaper } from './uplink-shaper.ts'
 
@@ -69,6 +70,10 @@ class SoftVfEngine implements NetworkEngine {
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
   readonly #remover: InterfaceRemover
+  readonly receiving = new SoftVfReceiveControl(
+    () => this.#programs?.receiving,
+    (slot) => this.#endpointIds.get(slot),
+  )
   #programs: Programs | undefined
   #uplink: UplinkState | undefined
   #shaper: UplinkShaper | undefined

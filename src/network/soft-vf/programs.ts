@@ -5,16 +5,30 @@ import { exec } from '../../base/index.ts'
 import { attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
 import { duplicateSize } from './duplicate-layout.ts'
 import { countersSize, endpointSize, slotKey } from './map-layout.ts'
+import { limitSize, limitStateSize, type ReceiveMaps } from './receive-control.ts'
 
 /** Where compiled programs are and where the kernel keeps them. */
 export interface ProgramLocations {
-  /** Folder with soft-vf.o and counters-iterator.o. */
+  /** Folder with soft-vf.o, counters-iterator.o and arrivals-iterator.o. */
   objects: string
   /** Folder in a bpffs, one for each node. */
   pins: string
 }
 
-const mapNames = ['endpoints', 'forwarding', 'counters', 'buckets', 'configuration', 'heard', 'duplicates'] as const
+const mapNames = [
+  'endpoints',
+  'forwarding',
+  'counters',
+  'buckets',
+  'configuration',
+  'heard',
+  'duplicates',
+  'arrivals',
+  'limits',
+  'limit_states',
+] as const
+const objectNames = ['soft-vf.o', 'counters-iterator.o', 'arrivals-iterator.o'] as const
+const flagsOffset = 12
 const contextSize = 192
 const contextControlBlockOffset = 48
 
@@ -25,6 +39,8 @@ export class Programs {
   readonly counters: BpfMap
   readonly heard: BpfMap
   readonly duplicates: BpfMap
+  /** What the receive guarantee works with. */
+  readonly receiving: ReceiveMaps
   /** Pinned programs, for tc. */
   readonly fromEndpoint: string
   readonly fromWire: string
@@ -42,6 +58,12 @@ export class Programs {
     this.heard = new BpfMap(join(maps, 'heard'), 8)
     this.duplicates = new BpfMap(join(maps, 'duplicates'), duplicateSize)
     this.#configuration = new BpfMap(join(maps, 'configuration'), 16)
+    this.receiving = {
+      limits: new BpfMap(join(maps, 'limits'), limitSize),
+      limitStates: new BpfMap(join(maps, 'limit_states'), limitStateSize),
+      arrivalsFile: join(pins, `${version}-arrivals`),
+      setFlag: (flag, isSet) => this.#setFlag(flag, isSet),
+    }
     this.fromEndpoint = join(pins, version, 'from_endpoint')
     this.fromWire = join(pins, version, 'from_wire')
     this.#countersFile = join(pins, `${version}-counters`)
@@ -58,6 +80,16 @@ export class Programs {
     value.writeUInt32LE(uplinkIndex, 0)
     value.writeUInt32LE(Number(/\[(\d+)\]/.exec(readlinkSync('/proc/self/ns/net'))![1]), 4)
     value.writeUInt32LE(isShaped ? 1 : 0, 8)
+    value.writeUInt32LE(this.#configuration.get(slotKey(0))!.readUInt32LE(flagsOffset), flagsOffset)
+    this.#configuration.set(slotKey(0), value)
+  }
+
+  #setFlag(flag: number, isSet: boolean): void {
+    const value = this.#configuration.get(slotKey(0))!
+    const before = value.readUInt32LE(flagsOffset)
+    const flags = isSet ? before | flag : before & ~flag
+    if (flags === before) return
+    value.writeUInt32LE(flags, flagsOffset)
     this.#configuration.set(slotKey(0), value)
   }
 
@@ -76,7 +108,9 @@ export class Programs {
 
   close(): void {
     const { endpoints, forwarding, counters, heard, duplicates } = this
-    for (const map of [endpoints, forwarding, counters, heard, duplicates, this.#configuration]) map.close()
+    const { limits, limitStates } = this.receiving
+    for (const map of [endpoints, forwarding, counters, heard, duplicates, limits, limitStates]) map.close()
+    this.#configuration.close()
     closeBpf(this.#sendFrame)
   }
 }
@@ -105,7 +139,7 @@ export function removeOldVersions(locations: ProgramLocations): void {
 
 function versionOf(objects: string): string {
   const hash = createHash('sha256')
-  for (const name of ['soft-vf.o', 'counters-iterator.o']) hash.update(readFileSync(join(objects, name)))
+  for (const name of objectNames) hash.update(readFileSync(join(objects, name)))
   return `v${hash.digest('hex').slice(0, 12)}`
 }
 
@@ -120,7 +154,8 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   const programs = join(pins, version)
   const maps = join(pins, 'maps')
   mkdirSync(pins, { recursive: true })
-  for (const left of [programs, `${programs}-dequeued`]) rmSync(left, { recursive: true, force: true })
+  for (const left of [programs, `${programs}-dequeued`, `${programs}-arrivals`])
+    rmSync(left, { recursive: true, force: true })
   const object = join(objects, 'soft-vf.o')
   const known = mapNames.filter((name) => existsSync(join(maps, name)))
   const reuse = known.flatMap((name) => ['map', 'name', name, 'pinned', join(maps, name)])
@@ -129,6 +164,8 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, 'pinmaps', fresh])
   keepNewMaps(fresh, maps)
   attachTracepoint(join(programs, 'dequeued'), `${programs}-dequeued`)
-  const iterator = join(objects, 'counters-iterator.o')
-  await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-counters`, 'map', 'pinned', join(maps, 'counters')])
+  for (const name of ['arrivals', 'counters']) {
+    const iterator = join(objects, `${name}-iterator.o`)
+    await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-${name}`, 'map', 'pinned', join(maps, name)])
+  }
 }

@@ -1,0 +1,41 @@
+/** A receiver as frames name it. */
+export interface ReceiverAddress {
+  macAddress: string
+  /** 0 is untagged. */
+  vlan: number
+}
+
+/** What arrived from one source for one endpoint of this node, since counting began. */
+export interface Arrival {
+  /** MAC of the source; one of this node's own endpoints for traffic that stays on the node. */
+  sourceMac: string
+  vlan: number
+  /** Undefined for what is for no endpoint or for many: the node's own traffic, broadcast. */
+  endpointId: string | undefined
+  /** Bytes of frames. */
+  bytes: number
+  /** Bytes on the wire: with preamble, gap, checksum and tag. */
+  wireBytes: number
+}
+
+/** What became of the frames of this node to a receiver, in wire bytes since the limit was first set. */
+export interface LimitUse {
+  passedBytes: number
+  droppedBytes: number
+}
+
+/** The kernel's part of the receive guarantee: counting by source on the receiving node, limits on the sending one. */
+export interface ReceiveControl {
+  /** Counts what arrives from now on, or no longer; frames pay for it only meanwhile. */
+  countArrivals(isWanted: boolean): void
+  /** All that is counted; sources that were not heard for long may be missing. */
+  arrivals(): Arrival[]
+  /** Limits what endpoints of this node send to a receiver (wire bits per second), for so many milliseconds. */
+  limit(receiver: ReceiverAddress, rate: number, milliseconds: number): void
+  /** Ends a limit; nothing happens when there is none. */
+  lift(receiver: ReceiverAddress): void
+  /** Use of a limit; undefined when there is none. */
+  use(receiver: ReceiverAddress): LimitUse | undefined
+  /** Removes limits that have ended, those of an earlier agent included; returns those that are in force. */
+  sweep(): ReceiverAddress[]
+}
