@@ -1,15 +1,19 @@
 import type { ReceiveControl } from './receive-control.ts'
 
-/** Everything an engine needs to make one endpoint exist on this node. */
-export interface AttachRequest {
-  /** uid of the Endpoint object: the engine's identity for it. */
-  endpointId: string
-  /** namespace/name of the Endpoint object, kept with the interface so that the kernel alone can tell. */
-  endpointName: string
+/** Where an interface is, seen from the runtime. */
+export interface ContainerPlace {
   containerId: string
   /** Network namespace as a path, as CNI_NETNS gives it. */
   netns: string
   interfaceName: string
+}
+
+/** Everything an engine needs to make one endpoint exist on this node. */
+export interface AttachRequest extends ContainerPlace {
+  /** uid of the Endpoint object: the engine's identity for it. */
+  endpointId: string
+  /** namespace/name of the Endpoint object, kept with the interface so that the kernel alone can tell. */
+  endpointName: string
   macAddress: string
   /** At most one per IP family. */
   addresses: { address: string; prefixLength: number; gateway?: string }[]
@@ -90,10 +94,10 @@ export interface NetworkEngine {
   /** Loads or adopts the datapath; an unchanged datapath is not touched. */
   start(): Promise<void>
   /**
-   * Starts what takes time before it is known what to attach to the namespace; `attach` then uses it. Never throws.
-   * Dispose of it afterwards, attached or not.
+   * Starts what takes time before it is known what to attach there; `attach` then uses it, and tells what went wrong.
+   * Never throws. Dispose of it afterwards, attached or not.
    */
-  prepare(netns: string): Disposable
+  prepare(container: ContainerPlace): Disposable
   /** Attaching what is attached with the same request changes nothing; with another one: Conflict. */
   attach(request: AttachRequest): Promise<AttachedEndpoint>
   /** Returns when the container can no longer send or receive; the interface itself may go shortly after. */

@@ -1,4 +1,5 @@
-import { addressBytes, macBytes } from '../../src/network/soft-vf/map-layout.ts'
+import { addressBytes } from '../../src/network/addresses/ip-address.ts'
+import { macBytes } from '../../src/network/soft-vf/map-layout.ts'
 
 const bytes = (...values: (number | Buffer)[]): Buffer =>
   Buffer.concat(values.map((value) => (typeof value === 'number' ? Buffer.from([value]) : value)))

@@ -87,6 +87,16 @@ export function hexOf({ family, value }: IpAddress): string {
   return value.toString(16).padStart(addressBits[family] / 4, '0')
 }
 
+/** An address as the four or sixteen bytes that it has on the wire. Throws InvalidInput like `parseAddress`. */
+export function addressBytes(text: string): Buffer {
+  return Buffer.from(hexOf(parseAddress(text)), 'hex')
+}
+
+/** The address that four or sixteen bytes are. */
+export function addressOfBytes(bytes: Buffer): string {
+  return formatAddress({ family: bytes.length === 4 ? 4 : 6, value: BigInt(`0x${bytes.toString('hex')}`) })
+}
+
 /** Parses `address/prefix`. Throws InvalidInput when it is malformed or has host bits set, naming the right subnet. */
 export function parseCidr(text: string, what = 'subnet'): Cidr {
   const match = /^([^/]+)\/([0-9]{1,3})$/.exec(text)

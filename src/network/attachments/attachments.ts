@@ -169,7 +169,7 @@ export class Attachments implements AttachmentOperations {
     const binding = this.#bind(request)
     binding.catch(() => {}) // awaited below
     await nextTurn() // by then control has been asked, and finds an address meanwhile
-    using _preparation = engine.prepare(request.netns)
+    using _preparation = engine.prepare(request)
     const bound = await binding
     try {
       const allocation = await this.#objects.waitForAllocation(bound)

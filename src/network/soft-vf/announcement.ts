@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
-import { addressBytes, linkLocalBytes, macBytes } from './map-layout.ts'
+import { addressBytes } from '../addresses/ip-address.ts'
+import { linkLocalBytes, macBytes } from './map-layout.ts'
 
 const broadcast = Buffer.alloc(6, 0xff)
 

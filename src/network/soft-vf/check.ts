@@ -1,46 +1,55 @@
 import type { AttachRequest, EngineProblem } from '../engine.ts'
-import { inspectContainer } from './container-side.ts'
-import { hasIngressFilter } from './ingress-hook.ts'
+import type { NetlinkSocket } from '../netlink/index.ts'
+import { inspectContainer, type ContainerState } from './container-side.ts'
+import { ingressPrograms } from './ingress-hook.ts'
 import { decodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
 import type { Programs } from './programs.ts'
-import { hostInterfaceName } from './shaping.ts'
-import { classHandles } from './uplink-shaper.ts'
+import { hostInterfaceIndex, hostInterfaceName } from './shaping.ts'
+import { findClasses } from './uplink-shaper.ts'
 
 /** Compares what the kernel has with what was asked for, from the container inwards; `shapedUplink` where there are classes. */
-export async function findProblems(
+export function findProblems(
+  socket: NetlinkSocket,
   programs: Programs,
   request: AttachRequest,
   slot: number,
-  shapedUplink: string | undefined,
-): Promise<EngineProblem[]> {
+  shapedUplink: { name: string; index: number } | undefined,
+): EngineProblem[] {
   const host = hostInterfaceName(slot)
-  const [link, hooked, classes] = await Promise.all([
-    inspectContainer(request.netns, request.interfaceName).catch(() => undefined),
-    hasIngressFilter(host),
-    shapedUplink ? classHandles(shapedUplink) : undefined,
-  ])
+  const container = inspect(request)
+  const link = container?.link
+  const isHooked = ingressPrograms(socket, hostInterfaceIndex(slot)).length > 0
+  const classes = shapedUplink && findClasses(socket, shapedUplink.index)
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
   const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))?.readUInt32LE()
   const wanted = request.addresses.map((each) => each.address)
-  const missing = wanted.filter((address) => !link?.addr_info.some((info) => info.local === address))
+  const missing = wanted.filter((address) => !container?.addresses.some((each) => each.address === address))
   const problem = (failed: boolean, reason: string, message: string): EngineProblem[] =>
     failed ? [{ reason, message }] : []
   return [
     ...problem(!link, 'InterfaceMissing', `${request.interfaceName} is not in ${request.netns}`),
     ...problem(
-      !!link && link.address !== request.macAddress,
+      !!link && link.macAddress !== request.macAddress,
       'MacChanged',
-      `MAC is ${link?.address}, not ${request.macAddress}`,
+      `MAC is ${link?.macAddress}, not ${request.macAddress}`,
     ),
     ...problem(!!link && missing.length > 0, 'AddressMissing', `the container lacks ${missing.join(', ')}`),
-    ...problem(!!link && !link.flags.includes('UP'), 'InterfaceDown', `${request.interfaceName} is down`),
-    ...problem(!hooked, 'ProgramMissing', `no program on ${host}`),
+    ...problem(!!link && !link.isUp, 'InterfaceDown', `${request.interfaceName} is down`),
+    ...problem(!isHooked, 'ProgramMissing', `no program on ${host}`),
     ...problem(entry?.endpointId !== request.endpointId, 'EntryMissing', `slot ${slot} is not this endpoint's`),
     ...problem(forward !== slot, 'ForwardingMissing', `frames to ${request.macAddress} do not reach slot ${slot}`),
     ...problem(
-      classes !== undefined && !classes.includes(`1:${slot.toString(16)}`),
+      classes !== undefined && !classes.some(({ minor }) => minor === slot),
       'ClassMissing',
-      `no traffic class for slot ${slot} on ${shapedUplink}`,
+      `no traffic class for slot ${slot} on ${shapedUplink?.name}`,
     ),
   ]
+}
+
+function inspect({ netns, interfaceName }: AttachRequest): ContainerState | undefined {
+  try {
+    return inspectContainer(netns, interfaceName)
+  } catch {
+    return undefined // the namespace has gone
+  }
 }

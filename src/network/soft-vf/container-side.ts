@@ -1,10 +1,24 @@
-import { spawn } from 'node:child_process'
 import { statfsSync } from 'node:fs'
-import { isIPv6 } from 'node:net'
-import { execJson, InvalidInput, NotFound } from '../../base/index.ts'
+import { InvalidInput, NotFound } from '../../base/index.ts'
 import type { AttachRequest } from '../engine.ts'
+import {
+  addAddress,
+  addRoute,
+  changeLink,
+  decodeAddress,
+  decodeLink,
+  linkByName,
+  listAddresses,
+  NetlinkSocket,
+  putTokenBucket,
+  type InterfaceAddress,
+  type Link,
+  type NetlinkRequest,
+} from '../netlink/index.ts'
+import { capBucket } from './shaping.ts'
 
 const networkNamespaceFileSystem = 0x6e736673 // NSFS_MAGIC
+const loopbackIndex = 1
 
 /** Throws NotFound when nothing is at the path, InvalidInput when it is no network namespace. */
 export function assertNetworkNamespace(path: string): void {
@@ -29,64 +43,48 @@ function fileSystemType(path: string): number | undefined {
   }
 }
 
-/** `ip` commands inside the container: addresses before the link comes up, routes after. */
-export function containerCommands(request: AttachRequest): string[] {
-  const device = request.interfaceName
+/**
+ * Makes the interface inside a container what was asked for, and brings it up last: from then on it may send. Throws
+ * NetlinkError, NotFound when the interface is not there.
+ */
+export async function configureContainer(request: AttachRequest, mtu: number): Promise<void> {
+  using socket = NetlinkSocket.openIn(request.netns)
+  const link = findLink(socket, request.interfaceName)
+  if (!link) throw new NotFound(`${request.interfaceName} is not in ${request.netns}`)
+  await socket.must(containerRequests(request, link, mtu))
+}
+
+/** The queue before the addresses, these before the link comes up, routes after. */
+function containerRequests(request: AttachRequest, link: Link, mtu: number): NetlinkRequest[] {
+  const { interfaceName: name, macAddress, bandwidthCap, addresses } = request
+  const { index } = link
   return [
-    ...request.addresses.map(
-      ({ address, prefixLength }) =>
-        `address add ${address}/${prefixLength} dev ${device}${isIPv6(address) ? ' nodad' : ''}`,
-    ),
-    'link set lo up',
-    `link set ${device} up`,
-    ...request.addresses.flatMap(({ gateway }) => (gateway ? [`route add default via ${gateway} dev ${device}`] : [])),
+    changeLink(name, index, { macAddress, ...(link.mtu === mtu ? {} : { mtu }) }),
+    // What the container sends is held to its cap gently, inside; the bucket at the host end is for who removes this.
+    ...(bandwidthCap ? [putTokenBucket(name, index, capBucket(bandwidthCap))] : []),
+    ...addresses.map(({ address, prefixLength }) => addAddress({ index, address, prefixLength })),
+    changeLink('lo', loopbackIndex, { isUp: true }),
+    changeLink(name, index, { isUp: true }),
+    ...addresses.flatMap(({ gateway }) => (gateway ? [addRoute({ index, gateway })] : [])),
   ]
 }
 
-/**
- * Starts `ip -batch -` or `tc -batch -` inside a network namespace before it is known what to configure, so that its start-up time
- * passes while the address is being found. Disposing of it without commands ends it.
- */
-export class ContainerConfigurator {
-  readonly #child
-  readonly #done: Promise<void>
-
-  constructor(netns: string, program: 'ip' | 'tc' = 'ip') {
-    this.#child = spawn('nsenter', [`--net=${netns}`, program, '-batch', '-'], {
-      env: { ...process.env, LC_ALL: 'C' },
-      stdio: ['pipe', 'ignore', 'pipe'],
-    })
-    let stderr = ''
-    this.#child.stderr.on('data', (part: Buffer) => (stderr += part.toString()))
-    this.#child.stdin.on('error', () => {}) // the exit code tells
-    this.#done = new Promise((resolve, reject) => {
-      this.#child.on('error', reject)
-      this.#child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(stderr.trim() || `exit ${code}`))))
-    })
-    this.#done.catch(() => {}) // whoever asks by `run` sees it
-  }
-
-  /** Runs the commands; once only. */
-  run(commands: string[]): Promise<void> {
-    this.#child.stdin.end(`${commands.join('\n')}\n`)
-    return this.#done
-  }
-
-  [Symbol.dispose](): void {
-    this.#child.stdin.end()
-  }
+/** What a container's interface looks like. */
+export interface ContainerState {
+  link: Link
+  addresses: InterfaceAddress[]
 }
 
-interface LinkReport {
-  ifname: string
-  address: string
-  mtu: number
-  flags: string[]
-  addr_info: { local: string; prefixlen: number }[]
+/** What the container's interface looks like now; undefined when there is none. Throws when there is no namespace. */
+export function inspectContainer(netns: string, interfaceName: string): ContainerState | undefined {
+  using socket = NetlinkSocket.openIn(netns)
+  const link = findLink(socket, interfaceName)
+  if (!link) return undefined
+  const addresses = socket.dump(listAddresses(link.index)).map(decodeAddress)
+  return { link, addresses: addresses.filter((address) => address !== undefined) }
 }
 
-/** What the container's interface looks like now; undefined when there is none. */
-export async function inspectContainer(netns: string, interfaceName: string): Promise<LinkReport | undefined> {
-  const links = await execJson<LinkReport[]>(['nsenter', `--net=${netns}`, 'ip', '-json', 'address', 'show'])
-  return links?.find((link) => link.ifname === interfaceName)
+function findLink(socket: NetlinkSocket, name: string): Link | undefined {
+  const message = socket.get(linkByName(name))
+  return message && decodeLink(message)
 }

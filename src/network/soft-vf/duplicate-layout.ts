@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import type { ForeignUse } from '../engine.ts'
-import { bytesToAddress, linkLocalBytes } from './map-layout.ts'
+import { addressOfBytes } from '../addresses/ip-address.ts'
+import { linkLocalBytes } from './map-layout.ts'
 
 /** Mirrors bpf/duplicate-address.h. */
 export const duplicateKeySize = 12
@@ -33,7 +34,7 @@ export function decodeDuplicate(
       ? owner.addresses.find((text) => isIPv4(text))
       : which === ipv6
         ? owner.addresses.find((text) => isIPv6(text))
-        : bytesToAddress(linkLocalBytes(owner.macAddress))
+        : addressOfBytes(linkLocalBytes(owner.macAddress))
   if (address === undefined) return undefined
   return {
     endpointId: owner.endpointId,

@@ -1,19 +1,32 @@
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { CarbonadoError, Conflict, execJson, Exhausted, Internal, KeyedLock, type Logger } from '../../base/index.ts'
+import { CarbonadoError, Conflict, Exhausted, Internal, KeyedLock, type Logger } from '../../base/index.ts'
 import type {
   AttachedEndpoint,
   AttachRequest,
+  ContainerPlace,
   EndpointCounters,
   EngineProblem,
   ForeignUse,
   NetworkEngine,
 } from '../engine.ts'
+import {
+  addVeth,
+  changeLink,
+  decodeLink,
+  listLinks,
+  NetlinkError,
+  NetlinkSocket,
+  putIngressFilter,
+  putTokenBucket,
+  removeRootQueue,
+  type NetlinkRequest,
+} from '../netlink/index.ts'
 import { addressProbes, announcements } from './announcement.ts'
-import { BatchProcess } from './batch-process.ts'
 import { findProblems } from './check.ts'
-import { assertNetworkNamespace, containerCommands, ContainerConfigurator } from './container-side.ts'
+import { assertNetworkNamespace, configureContainer } from './container-side.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
-import { hookUplink, ingressFilterCommands, replaceIngressFilterCommand } from './ingress-hook.ts'
+import { hookUplink, ingressFilter } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
 import {
@@ -28,8 +41,8 @@ import {
 } from './map-layout.ts'
 import { heardKey, probeFrame } from './probe.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
-import { capCommand, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
 import { SoftVfReceiveControl } from './receive-control.ts'
+import { capBucket, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
 import { inspectUplink, type UplinkState } from './uplink.ts'
 import { UplinkShaper } from './uplink-shaper.ts'
 
@@ -49,7 +62,7 @@ export interface SoftVfOptions {
 /** Bytes of an 802.1Q tag. */
 const tagLength = 4
 
-type ContainerInterface = Pick<AttachRequest, 'containerId' | 'interfaceName'>
+type ContainerInterface = Pick<ContainerPlace, 'containerId' | 'interfaceName'>
 
 /** The engine of veth pairs and eBPF programs; see docs/data-path.md. */
 export function createSoftVfEngine(options: SoftVfOptions): NetworkEngine {
@@ -58,15 +71,14 @@ export function createSoftVfEngine(options: SoftVfOptions): NetworkEngine {
 
 class SoftVfEngine implements NetworkEngine {
   readonly #options: SoftVfOptions
-  readonly #ip = BatchProcess.ip()
-  readonly #tc = BatchProcess.tc()
+  readonly #socket = NetlinkSocket.open()
   readonly #lock = new KeyedLock()
   /** Slots in use, those whose interface is still being removed included. */
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
   readonly #slotOf = new Map<string, number>()
   readonly #endpointIds = new Map<number, string>()
-  /** Started by `prepare` and not used yet, by network namespace. */
-  readonly #prepared = new Map<string, ContainerConfigurator>()
+  /** Slots with the interfaces that `prepare` makes and nobody has used yet, by their place. */
+  readonly #prepared = new Map<string, Promise<number>>()
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
   readonly #remover: InterfaceRemover
@@ -85,33 +97,31 @@ class SoftVfEngine implements NetworkEngine {
 
   async start(): Promise<void> {
     const { uplink, linkRate } = this.#options
-    const state = (this.#uplink = await inspectUplink(uplink))
+    const state = (this.#uplink = inspectUplink(this.#socket, uplink))
     const programs = (this.#programs = await loadPrograms(this.#options))
     programs.configure(state.index)
-    const shaper = (this.#shaper = new UplinkShaper(this.#tc, uplink, linkRate, (isShaped) =>
+    const device = { name: uplink, index: state.index, linkRate }
+    const shaper = (this.#shaper = new UplinkShaper(this.#socket, device, (isShaped) =>
       this.#programs?.configure(state.index, isShaped),
     ))
-    await this.#recover(programs)
+    this.#recover(programs)
     await shaper.start([...this.#slotOf].map(([endpointId, slot]) => [slot, this.#find(endpointId)!]))
-    const device = { name: uplink, index: state.index }
-    await hookUplink(this.#tc, device, programs.fromWire, join(this.#options.pins, 'uplink'))
+    await hookUplink(this.#socket, device, programs.fromWire, join(this.#options.pins, 'uplink'))
     if (!programs.fresh) return
-    await this.#tc.must([...this.#slotOf.values()].map((slot) => this.#filterCommand(slot)))
+    await this.#socket.must([...this.#slotOf.values()].map((slot) => this.#filterOf(slot)))
     removeOldVersions(this.#options)
   }
 
   /** Reads who is attached from maps and interfaces; an interface or entry without its other half is removed. */
-  async #recover(programs: Programs): Promise<void> {
-    const links = await execJson<{ ifindex: number; ifname: string; ifalias?: string; mtu: number }[]>([
-      'ip', '-json', 'link', 'show', 'type', 'veth',
-    ]) // prettier-ignore
-    const interfaces = new Map((links ?? []).map((link) => [link.ifindex, link]))
+  #recover(programs: Programs): void {
+    const links = this.#socket.dump(listLinks('veth')).map((message) => decodeLink(message)!)
+    const interfaces = new Map(links.map((link) => [link.index, link]))
     for (let slot = 1; slot < maximumSlots; slot++) {
       const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
       const link = interfaces.get(hostInterfaceIndex(slot))
-      const alias = decodeAlias(link?.ifalias)
+      const alias = decodeAlias(link?.alias)
       if (entry && link && alias?.endpointId === entry.endpointId) {
-        this.#remember(slot, { ...entry, ...alias, hostInterface: link.ifname, mtu: link.mtu })
+        this.#remember(slot, { ...entry, ...alias, hostInterface: link.name, mtu: link.mtu })
       } else if (entry ?? link) {
         this.#cutOff(slot, entry)
         this.#removeLater(slot, alias)
@@ -119,21 +129,24 @@ class SoftVfEngine implements NetworkEngine {
     }
   }
 
-  prepare(netns: string): Disposable {
-    const configurator = new ContainerConfigurator(netns)
-    this.#prepared.set(netns, configurator)
+  prepare(container: ContainerPlace): Disposable {
+    const place = placeOf(container)
+    const slot = this.#makeInterface(container)
+    slot.catch(() => {}) // whoever attaches sees it
+    this.#prepared.set(place, slot)
     return {
       [Symbol.dispose]: () => {
-        if (this.#prepared.get(netns) === configurator) this.#prepared.delete(netns)
-        configurator[Symbol.dispose]()
+        if (this.#prepared.get(place) !== slot) return
+        this.#prepared.delete(place)
+        slot.then((taken) => this.#abandon(taken, container)).catch(() => {}) // not made: nothing to remove
       },
     }
   }
 
-  #takeConfigurator(netns: string): ContainerConfigurator {
-    const prepared = this.#prepared.get(netns)
-    this.#prepared.delete(netns)
-    return prepared ?? new ContainerConfigurator(netns)
+  #takePrepared(container: ContainerPlace): Promise<number> | undefined {
+    const prepared = this.#prepared.get(placeOf(container))
+    this.#prepared.delete(placeOf(container))
+    return prepared
   }
 
   attach(request: AttachRequest): Promise<AttachedEndpoint> {
@@ -146,43 +159,63 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async #create(request: AttachRequest): Promise<AttachedEndpoint> {
-    await this.#leaving.get(placeOf(request))
-    assertNetworkNamespace(request.netns)
-    using configurator = this.#takeConfigurator(request.netns)
-    const slot = this.#takeSlot()
+    const slot = await (this.#takePrepared(request) ?? this.#makeInterface(request))
     try {
-      const endpoint = await this.#build(request, slot, configurator)
+      const endpoint = await this.#build(request, slot)
       this.#remember(slot, endpoint)
       return endpoint
     } catch (error) {
-      this.#cutOff(slot, request)
-      this.#removeLater(slot, request)
+      this.#abandon(slot, request)
       throw describeFailure(error, request)
     }
   }
 
-  async #build(request: AttachRequest, slot: number, configurator: ContainerConfigurator): Promise<AttachedEndpoint> {
-    // What the container sends is held to its cap gently, inside; the bucket at the host end is for who removes this.
-    using shaper = request.bandwidthCap ? new ContainerConfigurator(request.netns, 'tc') : undefined
-    const host = hostInterfaceName(slot)
-    const mtu = request.mtu ?? this.#uplink!.mtu - tagLength
+  /**
+   * Makes an interface that belongs to no endpoint yet: its program drops every frame, and without an alias it is removed
+   * by the next start. Returns its slot.
+   */
+  async #makeInterface(container: ContainerPlace): Promise<number> {
+    await this.#leaving.get(placeOf(container))
+    assertNetworkNamespace(container.netns)
+    const slot = this.#takeSlot()
+    const [name, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
+    const namespace = openSync(container.netns, 'r')
+    try {
+      await this.#socket.must([
+        addVeth({ name, index, mtu: this.#usualMtu, peer: { name: container.interfaceName, namespace } }),
+        changeLink(name, index, { formsLinkLocal: false }),
+        ...ingressFilter(name, index, this.#programs!.fromEndpoint),
+        changeLink(name, index, { isUp: true }),
+      ])
+      return slot
+    } catch (error) {
+      this.#abandon(slot, container)
+      throw describeFailure(error, container)
+    } finally {
+      closeSync(namespace)
+    }
+  }
+
+  /** What the uplink carries less the VLAN tag. */
+  get #usualMtu(): number {
+    return this.#uplink!.mtu - tagLength
+  }
+
+  async #build(request: AttachRequest, slot: number): Promise<AttachedEndpoint> {
+    const [host, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
+    const mtu = request.mtu ?? this.#usualMtu
     const entry = { ...request, addresses: request.addresses.map((each) => each.address) }
-    await this.#ip.must([
-      `link add name ${host} index ${hostInterfaceIndex(slot)} mtu ${mtu} type veth ` +
-        `peer name ${request.interfaceName} address ${request.macAddress} mtu ${mtu} netns ${request.netns}`,
-      `link set dev ${host} addrgenmode none`,
-      `link set dev ${host} alias ${encodeAlias(request)} up`,
-    ])
     this.#programs!.counters.set(slotKey(slot), freshCounters())
     this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(entry))
     this.#programs!.forwarding.set(forwardingKey(request.macAddress, request.vlan), slotKey(slot))
-    await this.#tc.must([
-      ...ingressFilterCommands(host, this.#programs!.fromEndpoint),
-      ...receiveCapCommands(host, request),
+    await Promise.all([
+      this.#socket.must([
+        changeLink(host, index, { alias: encodeAlias(request), ...(mtu === this.#usualMtu ? {} : { mtu }) }),
+        ...receiveCap(slot, request),
+      ]),
+      this.#shaper!.shape(slot, request),
     ])
-    await this.#shaper!.shape(slot, request)
-    await configurator.run(containerCommands(request)) // from here on it may send: filter and class are there
-    if (request.bandwidthCap) await shaper?.run([capCommand(request.interfaceName, request.bandwidthCap)])
+    await configureContainer(request, mtu) // from here on it may send: filter and class are there
     for (const frame of announcements(request.macAddress, entry.addresses)) {
       this.#programs!.sendFrame(frame, request.vlan, true)
     }
@@ -195,8 +228,8 @@ class SoftVfEngine implements NetworkEngine {
     } // prettier-ignore
   }
 
-  #filterCommand(slot: number): string {
-    return replaceIngressFilterCommand(hostInterfaceName(slot), this.#programs!.fromEndpoint)
+  #filterOf(slot: number): NetlinkRequest {
+    return putIngressFilter(hostInterfaceName(slot), hostInterfaceIndex(slot), this.#programs!.fromEndpoint)
   }
 
   detach(endpointId: string): Promise<void> {
@@ -207,6 +240,12 @@ class SoftVfEngine implements NetworkEngine {
       this.#cutOff(slot, endpoint)
       this.#removeLater(slot, endpoint)
     })
+  }
+
+  #abandon(slot: number, container: ContainerInterface & { macAddress?: string; vlan?: number }): void {
+    const { macAddress, vlan } = container
+    this.#cutOff(slot, macAddress === undefined || vlan === undefined ? undefined : { macAddress, vlan })
+    this.#removeLater(slot, container)
   }
 
   /** From here on the container can neither send nor receive; takes microseconds. */
@@ -248,10 +287,10 @@ class SoftVfEngine implements NetworkEngine {
       const endpoint = this.#find(endpointId)
       if (slot === undefined || !endpoint) return
       const changed: AttachedEndpoint = { ...endpoint, bandwidthCap: undefined, ...rates }
-      await this.#tc.must(receiveCapCommands(endpoint.hostInterface, rates))
+      await this.#socket.must(receiveCap(slot, rates))
       await this.#shaper!.shape(slot, rates)
       if (!rates.bandwidthCap && endpoint.bandwidthCap) {
-        await this.#tc.run([`qdisc del dev ${endpoint.hostInterface} root`])
+        await this.#socket.change([removeRootQueue(endpoint.hostInterface, hostInterfaceIndex(slot))])
       }
       this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(changed))
       this.#remember(slot, changed)
@@ -265,7 +304,8 @@ class SoftVfEngine implements NetworkEngine {
   async check(request: AttachRequest): Promise<EngineProblem[]> {
     const slot = this.#slotOf.get(request.endpointId)
     if (slot === undefined) return [{ reason: 'NotAttached', message: `${request.endpointName} is not attached here` }]
-    return findProblems(this.#programs!, request, slot, this.#shaper!.isShaped ? this.#options.uplink : undefined)
+    const uplink = { name: this.#options.uplink, index: this.#uplink!.index }
+    return findProblems(this.#socket, this.#programs!, request, slot, this.#shaper!.isShaped ? uplink : undefined)
   }
 
   counters(): EndpointCounters[] {
@@ -300,8 +340,7 @@ class SoftVfEngine implements NetworkEngine {
 
   async stop(): Promise<void> {
     await this.#remover.stop()
-    this.#ip.stop()
-    this.#tc.stop()
+    this.#socket.close()
     this.#programs?.close()
     this.#programs = undefined
   }
@@ -334,9 +373,10 @@ function placeOf({ containerId, interfaceName }: ContainerInterface): string {
   return `${containerId}/${interfaceName}`
 }
 
-/** tc commands that hold what a container receives to its cap, at the host end. */
-function receiveCapCommands(host: string, { bandwidthCap }: Rates): string[] {
-  return bandwidthCap ? [capCommand(host, bandwidthCap)] : []
+/** Requests that hold what a container receives to its cap, at the host end. */
+function receiveCap(slot: number, { bandwidthCap }: Rates): NetlinkRequest[] {
+  if (!bandwidthCap) return []
+  return [putTokenBucket(hostInterfaceName(slot), hostInterfaceIndex(slot), capBucket(bandwidthCap))]
 }
 
 function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): void {
@@ -352,17 +392,15 @@ function assertSameRequest(known: AttachedEndpoint, request: AttachRequest): voi
   )
 }
 
-function describeFailure(error: unknown, request: AttachRequest): Error {
+function describeFailure(error: unknown, container: ContainerPlace): Error {
+  const { containerId, interfaceName, netns } = container
+  if (error instanceof NetlinkError && error.isAlreadyThere) {
+    return new Conflict(`container ${containerId} already has an interface ${interfaceName} or its routes`, {
+      remedy: 'Ask for another interface name, or detach the old one.',
+      cause: error,
+    })
+  }
   if (error instanceof CarbonadoError && error.code !== 'Internal') return error
   const message = error instanceof Error ? error.message : String(error)
-  if (/File exists/.test(message)) {
-    return new Conflict(
-      `container ${request.containerId} already has an interface ${request.interfaceName} or its addresses`,
-      {
-        remedy: 'Ask for another interface name, or detach the old one.',
-        cause: error,
-      },
-    )
-  }
-  return new Internal(`attaching ${request.endpointName} to ${request.netns} failed: ${message}`, { cause: error })
+  return new Internal(`attaching ${interfaceName} to ${netns} failed: ${message}`, { cause: error })
 }

@@ -1,26 +1,28 @@
 import { existsSync, rmSync } from 'node:fs'
-import { execJson } from '../../base/index.ts'
-import type { BatchProcess } from './batch-process.ts'
+import {
+  addHooks,
+  decodeFilterProgram,
+  listIngressFilters,
+  putIngressFilter,
+  type NetlinkRequest,
+  type NetlinkSocket,
+} from '../netlink/index.ts'
 import { attachTcx, closeBpf, isTcxSupported, openPinned, tcxInterface, updateLink } from './bpf-system-call.ts'
 
 /**
- * tc commands that run a pinned program on every frame that arrives on a device without one. A clsact filter and not a
- * tcx link: attaching a link waits for RCU some 12 ms and holds up all other changes of interfaces meanwhile.
+ * Requests that run a program, given as a descriptor, on every frame that arrives on a device without one. A clsact
+ * filter and not a tcx link: attaching a link waits for RCU some 12 ms and holds up all other changes of interfaces.
  */
-export function ingressFilterCommands(device: string, program: string): string[] {
-  return [`qdisc add dev ${device} clsact`, replaceIngressFilterCommand(device, program)]
+export function ingressFilter(device: string, index: number, program: number): NetlinkRequest[] {
+  return [addHooks(device, index), putIngressFilter(device, index, program)]
 }
 
-/** tc command that points the filter of a device at another program; no frame in between sees neither. */
-export function replaceIngressFilterCommand(device: string, program: string): string {
-  return `filter replace dev ${device} ingress pref 1 handle 1 protocol all bpf direct-action object-pinned ${program}`
-}
-
-/** Whether a program runs on what arrives on a device by a filter. */
-export async function hasIngressFilter(device: string): Promise<boolean> {
-  const show = ['tc', '-json', 'filter', 'show', 'dev', device, 'ingress'] as const
-  const filters = await execJson<{ kind: string; options?: object }[]>([...show]).catch(() => [])
-  return filters?.some((filter) => filter.kind === 'bpf' && filter.options) ?? false
+/** The kernel's numbers of the programs that run on what arrives on a device by a filter. */
+export function ingressPrograms(socket: NetlinkSocket, index: number): number[] {
+  return socket
+    .dump(listIngressFilters(index))
+    .map(decodeFilterProgram)
+    .filter((program) => program !== undefined)
 }
 
 /**
@@ -28,14 +30,19 @@ export async function hasIngressFilter(device: string): Promise<boolean> {
  * (6.6), by a link pinned at `linkPath`: it costs less for each frame, and the uplink is attached to once only.
  */
 export async function hookUplink(
-  tc: BatchProcess,
+  socket: NetlinkSocket,
   uplink: { name: string; index: number },
   program: string,
   linkPath: string,
 ): Promise<void> {
   if (!isTcxSupported()) {
-    await tc.run([`qdisc add dev ${uplink.name} clsact`]) // fails when it is there, which is as well
-    return tc.must([replaceIngressFilterCommand(uplink.name, program)])
+    await socket.change([addHooks(uplink.name, uplink.index)]) // refused when they are there, which is as well
+    const descriptor = openPinned(program)
+    try {
+      return await socket.must([putIngressFilter(uplink.name, uplink.index, descriptor)])
+    } finally {
+      closeBpf(descriptor)
+    }
   }
   if (linkedInterface(linkPath) === uplink.index) return updateLink(linkPath, program)
   rmSync(linkPath, { force: true })

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { exec, execJson, type Logger } from '../../base/index.ts'
+import type { Logger } from '../../base/index.ts'
+import { changeLink, decodeLink, linkByName, NetlinkSocket, removeGroup } from '../netlink/index.ts'
 
 /** Interface group in which interfaces wait for their removal; the number says nothing else on the host is in it. */
 const group = 0xcb0de
@@ -19,8 +20,8 @@ export type RemoveInterfaces = (names: string[]) => Promise<string[]>
 
 /**
  * Removes interfaces in the background, all that wait at once: the kernel waits for RCU some 40 ms for each removal, be
- * it of one interface or of a thousand. It does so in a process of its own, because a long-lived one would keep the next
- * attach waiting. What could not be removed is tried again until it is gone.
+ * it of one interface or of a thousand. It does so through a socket of its own, so that the next attach need not wait.
+ * What could not be removed is tried again until it is gone.
  */
 export class InterfaceRemover {
   readonly #onRemoved: (slots: number[]) => Promise<void>
@@ -94,21 +95,14 @@ export class InterfaceRemover {
 }
 
 async function removeInterfaces(names: string[]): Promise<string[]> {
-  const commands = [...names.map((name) => `link set dev ${name} group ${group}`), `link del group ${group}`, '']
   try {
-    await exec(['ip', '-force', '-batch', '-'], { input: commands.join('\n') })
-    return []
-  } catch {
-    // Interfaces that went with their container's namespace make commands fail; that is as well.
-    return remaining(names)
-  }
-}
-
-async function remaining(names: string[]): Promise<string[]> {
-  try {
-    const links = (await execJson<{ ifname: string }[]>(['ip', '-json', 'link', 'show', 'type', 'veth'])) ?? []
-    const present = new Set(links.map(({ ifname }) => ifname))
-    return names.filter((name) => present.has(name))
+    using socket = NetlinkSocket.open()
+    const links = names
+      .map((name) => socket.get(linkByName(name)))
+      .flatMap((found) => (found ? decodeLink(found)! : []))
+    // Interfaces may go with their container's namespace meanwhile; what is refused then is as well.
+    await socket.change([...links.map(({ name, index }) => changeLink(name, index, { group })), removeGroup(group)])
+    return names.filter((name) => socket.get(linkByName(name)) !== undefined)
   } catch {
     return names
   }

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net'
-import { formatAddress, hexOf, parseAddress } from '../addresses/ip-address.ts'
+import { addressBytes, addressOfBytes } from '../addresses/ip-address.ts'
 import { dropReasons, type DropReason, type EndpointCounters } from '../engine.ts'
 
 /** Mirrors bpf/soft-vf.h; a test holds sizes and offsets against the compiled programs. */
@@ -35,16 +35,6 @@ export function macBytes(macAddress: string): Buffer {
   return Buffer.from(macAddress.replaceAll(':', ''), 'hex')
 }
 
-/** IPv4 or IPv6 address as four or sixteen bytes. */
-export function addressBytes(address: string): Buffer {
-  return Buffer.from(hexOf(parseAddress(address)), 'hex')
-}
-
-/** Text of four or sixteen bytes. */
-export function bytesToAddress(bytes: Buffer): string {
-  return formatAddress({ family: bytes.length === 4 ? 4 : 6, value: BigInt(`0x${bytes.toString('hex')}`) })
-}
-
 /** The link-local address that a kernel forms from a MAC (modified EUI-64, RFC 4291 appendix A). */
 export function linkLocalBytes(macAddress: string): Buffer {
   const mac = macBytes(macAddress)
@@ -77,7 +67,7 @@ export function decodeEndpoint(value: Buffer): EndpointEntry | undefined {
     endpointId: hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
     macAddress: value.toString('hex', 16, 22).replace(/(..)(?!$)/g, '$1:'),
     vlan: value.readUInt16LE(22),
-    addresses: [ipv4, ipv6].filter((bytes) => bytes.some((byte) => byte !== 0)).map(bytesToAddress),
+    addresses: [ipv4, ipv6].filter((bytes) => bytes.some((byte) => byte !== 0)).map(addressOfBytes),
     bandwidthFloor: Number(value.readBigUInt64LE(64)) * 8,
     ...(cap > 0 ? { bandwidthCap: cap } : {}),
   }

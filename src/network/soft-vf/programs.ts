@@ -41,8 +41,9 @@ export class Programs {
   readonly duplicates: BpfMap
   /** What the receive guarantee works with. */
   readonly receiving: ReceiveMaps
-  /** Pinned programs, for tc. */
-  readonly fromEndpoint: string
+  /** Descriptor of the program for what containers send. */
+  readonly fromEndpoint: number
+  /** Path of the program for what arrives on the uplink. */
   readonly fromWire: string
   /** Whether this start loaded new programs, so that filters must be pointed at them. */
   readonly fresh: boolean
@@ -64,7 +65,7 @@ export class Programs {
       arrivalsFile: join(pins, `${version}-arrivals`),
       setFlag: (flag, isSet) => this.#setFlag(flag, isSet),
     }
-    this.fromEndpoint = join(pins, version, 'from_endpoint')
+    this.fromEndpoint = openPinned(join(pins, version, 'from_endpoint'))
     this.fromWire = join(pins, version, 'from_wire')
     this.#countersFile = join(pins, `${version}-counters`)
     this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
@@ -112,6 +113,7 @@ export class Programs {
     for (const map of [endpoints, forwarding, counters, heard, duplicates, limits, limitStates]) map.close()
     this.#configuration.close()
     closeBpf(this.#sendFrame)
+    closeBpf(this.fromEndpoint)
   }
 }
 

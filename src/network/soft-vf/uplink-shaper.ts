@@ -1,34 +1,44 @@
-import { exec, execJson } from '../../base/index.ts'
-import type { BatchProcess } from './batch-process.ts'
-import { maximumSlots } from './map-layout.ts'
 import {
-  endpointClassCommand,
-  removeClassCommand,
-  removeTreeCommand,
-  slotOfClass,
-  uplinkClassCommands,
-  uplinkCommands,
-  type Rates,
-} from './shaping.ts'
+  decodeClass,
+  decodeQueue,
+  listClasses,
+  listQueues,
+  NetlinkSocket,
+  place,
+  putClass,
+  putTree,
+  removeClass,
+  removeRootQueue,
+  type FoundClass,
+  type NetlinkRequest,
+} from '../netlink/index.ts'
+import { maximumSlots } from './map-layout.ts'
+import { endpointClass, hostMinor, uplinkClasses, type Rates } from './shaping.ts'
+
+/** The uplink as traffic control names it. */
+export interface ShapedDevice {
+  name: string
+  index: number
+  /** Bits per second. */
+  linkRate: number
+}
 
 /**
  * The tree of classes on the uplink. It is there only while a floor is promised on the node: a node that has promised
  * nothing has nothing to keep, and frames pay 5 % of a round trip for it.
  */
 export class UplinkShaper {
-  readonly #tc: BatchProcess
-  readonly #device: string
-  readonly #linkRate: number
+  readonly #socket: NetlinkSocket
+  readonly #device: ShapedDevice
   readonly #onChange: (isShaped: boolean) => void
-  /** Rates by slot, whether there are classes or not: decisions are made on it without waiting, commands run in order. */
+  /** Rates by slot, whether there are classes or not: decisions are made on it without waiting, requests run in order. */
   readonly #rates = new Map<number, Rates>()
   #isShaped = false
 
-  /** `linkRate` in bits per second. `onChange` is told when classes keep the rates, and before they no longer do. */
-  constructor(tc: BatchProcess, device: string, linkRate: number, onChange: (isShaped: boolean) => void) {
-    this.#tc = tc
+  /** `onChange` is told when classes keep the rates, and before they no longer do. */
+  constructor(socket: NetlinkSocket, device: ShapedDevice, onChange: (isShaped: boolean) => void) {
+    this.#socket = socket
     this.#device = device
-    this.#linkRate = linkRate
     this.#onChange = onChange
   }
 
@@ -40,26 +50,23 @@ export class UplinkShaper {
   /** Adopts what an earlier agent left: classes that are right are only set again, which touches no frame. */
   async start(endpoints: Iterable<[slot: number, rates: Rates]>): Promise<void> {
     for (const [slot, rates] of endpoints) this.#rates.set(slot, rates)
-    const isThere = await hasTree(this.#device)
+    const isThere = hasTree(this.#socket, this.#device.index)
     if (!this.#hasFloor()) return isThere ? this.#removeTree() : undefined
     this.#isShaped = true
-    const tree = isThere
-      ? uplinkClassCommands(this.#device, this.#linkRate)
-      : uplinkCommands(this.#device, this.#linkRate)
-    await this.#tc.must([...tree, ...this.#allClasses()])
+    await this.#socket.must([...(isThere ? this.#uplinkClasses() : this.#tree()), ...this.#allClasses()])
     this.#onChange(true)
-    const orphans = (await classHandles(this.#device)).map(slotOfClass).filter((slot) => this.#isOrphan(slot))
-    await this.#tc.run(orphans.map((slot) => removeClassCommand(this.#device, slot)))
+    const orphans = findClasses(this.#socket, this.#device.index).filter(({ minor }) => this.#isOrphan(minor))
+    await this.#socket.change(orphans.map(({ minor }) => this.#removal(minor)))
   }
 
   /** Keeps these rates for the endpoint in a slot from now on. */
   async shape(slot: number, rates: Rates): Promise<void> {
     this.#rates.set(slot, rates)
-    if (this.#isShaped) return this.#hasFloor() ? this.#tc.must([this.#classOf(slot, rates)]) : this.#removeTree()
+    if (this.#isShaped) return this.#hasFloor() ? this.#socket.must([this.#classOf(slot, rates)]) : this.#removeTree()
     if (rates.bandwidthFloor === 0) return
     this.#isShaped = true
     try {
-      await this.#tc.must([...uplinkCommands(this.#device, this.#linkRate), ...this.#allClasses()])
+      await this.#socket.must([...this.#tree(), ...this.#allClasses()])
     } catch (error) {
       this.#rates.delete(slot)
       await this.#removeTree()
@@ -73,25 +80,39 @@ export class UplinkShaper {
     for (const slot of slots) this.#rates.delete(slot)
     if (!this.#isShaped) return
     if (!this.#hasFloor()) return this.#removeTree()
-    await this.#tc.run(slots.map((slot) => removeClassCommand(this.#device, slot)))
+    await this.#socket.change(slots.map((slot) => this.#removal(slot)))
   }
 
   async #removeTree(): Promise<void> {
     this.#isShaped = false
     this.#onChange(false)
-    await this.#tc.run([removeTreeCommand(this.#device)])
+    await this.#socket.change([removeRootQueue(this.#device.name, this.#device.index)])
   }
 
   #hasFloor(): boolean {
     return this.#rates.values().some((rates) => rates.bandwidthFloor > 0)
   }
 
-  #allClasses(): string[] {
+  #tree(): NetlinkRequest[] {
+    return [putTree(this.#device.name, this.#device.index, hostMinor), ...this.#uplinkClasses()]
+  }
+
+  #uplinkClasses(): NetlinkRequest[] {
+    const { name, index, linkRate } = this.#device
+    return uplinkClasses(linkRate).map((wanted) => putClass(name, index, wanted))
+  }
+
+  #allClasses(): NetlinkRequest[] {
     return [...this.#rates].map(([slot, rates]) => this.#classOf(slot, rates))
   }
 
-  #classOf(slot: number, rates: Rates): string {
-    return endpointClassCommand(this.#device, slot, rates, this.#linkRate)
+  #classOf(slot: number, rates: Rates): NetlinkRequest {
+    const { name, index, linkRate } = this.#device
+    return putClass(name, index, endpointClass(slot, rates, linkRate))
+  }
+
+  #removal(slot: number): NetlinkRequest {
+    return removeClass(this.#device.name, this.#device.index, slot)
   }
 
   #isOrphan(slot: number): boolean {
@@ -99,14 +120,18 @@ export class UplinkShaper {
   }
 }
 
-/** Handles of the classes on a device, such as 1:7. (iproute2 6.1 prints classes as text also when asked for JSON.) */
-export async function classHandles(device: string): Promise<string[]> {
-  const { stdout } = await exec(['tc', 'class', 'show', 'dev', device])
-  return [...stdout.matchAll(/^class htb (\S+)/gm)].map((match) => match[1]!)
+/** The HTB classes of a device. */
+export function findClasses(socket: NetlinkSocket, index: number): FoundClass[] {
+  return socket
+    .dump(listClasses(index))
+    .map(decodeClass)
+    .filter((found) => found !== undefined)
 }
 
-async function hasTree(device: string): Promise<boolean> {
-  const show = ['tc', '-json', 'qdisc', 'show', 'dev', device] as const
-  const qdiscs = (await execJson<{ kind: string; handle: string; root?: boolean }[]>([...show])) ?? []
-  return qdiscs.some((qdisc) => qdisc.root && qdisc.kind === 'htb' && qdisc.handle === '1:')
+function hasTree(socket: NetlinkSocket, index: number): boolean {
+  const queues = socket.dump(listQueues()).map(decodeQueue)
+  return queues.some(
+    (queue) =>
+      queue?.index === index && queue.parent === place.root && queue.kind === 'htb' && queue.handle === 0x1_0000,
+  )
 }

@@ -1,4 +1,5 @@
-import { execJson, NotFound } from '../../base/index.ts'
+import { NotFound } from '../../base/index.ts'
+import { decodeLink, listLinks, type NetlinkSocket } from '../netlink/index.ts'
 
 /** The device that endpoints send through. */
 export interface UplinkState {
@@ -6,20 +7,14 @@ export interface UplinkState {
   mtu: number
 }
 
-interface LinkReport {
-  ifname: string
-  ifindex: number
-  mtu: number
-}
-
 /** Looks the uplink up. Throws NotFound when the node has no such device. */
-export async function inspectUplink(device: string): Promise<UplinkState> {
-  const links = await execJson<LinkReport[]>(['ip', '-json', 'link', 'show'])
-  const link = links?.find((candidate) => candidate.ifname === device)
+export function inspectUplink(socket: NetlinkSocket, device: string): UplinkState {
+  const links = socket.dump(listLinks()).map(decodeLink)
+  const link = links.find((candidate) => candidate?.name === device)
   if (!link) {
     throw new NotFound(`the node has no network device ${device}`, {
-      remedy: `Set spec.uplinks.pods.interface of the Node to one of: ${links?.map((l) => l.ifname).join(', ')}.`,
+      remedy: `Set spec.uplinks.pods.interface of the Node to one of: ${links.map((each) => each?.name).join(', ')}.`,
     })
   }
-  return { index: link.ifindex, mtu: link.mtu }
+  return { index: link.index, mtu: link.mtu }
 }

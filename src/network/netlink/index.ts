@@ -1,0 +1,6 @@
+export * from './address.ts'
+export * from './link.ts'
+export * from './message.ts'
+export * from './route.ts'
+export * from './socket.ts'
+export * from './traffic-control.ts'

@@ -1,0 +1,271 @@
+import koffi from 'koffi'
+import { closeSync, openSync } from 'node:fs'
+import { getSystemErrorName } from 'node:util'
+import { Internal, NotFound } from '../../base/index.ts'
+import {
+  decodeAnswers,
+  encodeRequests,
+  flags,
+  type NetlinkAnswer,
+  type NetlinkMessage,
+  type NetlinkRefusal,
+  type NetlinkRequest,
+} from './message.ts'
+
+const library = koffi.load(null)
+const call = {
+  socket: library.func('int socket(int domain, int type, int protocol)'),
+  bind: library.func('int bind(int descriptor, void *address, uint32_t length)'),
+  setOption: library.func('int setsockopt(int descriptor, int level, int name, void *value, uint32_t length)'),
+  send: library.func('long send(int descriptor, void *data, long length, int flags)'),
+  receive: library.func('long recv(int descriptor, void *data, long length, int flags)'),
+  enterNamespace: library.func('int setns(int descriptor, int type)'),
+}
+
+const netlinkFamily = 16 // AF_NETLINK
+const rawAndCloseOnExec = 3 | 0o2000000
+const netlinkLevel = 270 // SOL_NETLINK
+/** Options of linux/netlink.h that are switched on: errors in words, without the request, and filters on dumps. */
+const options = { cappedAnswers: 10, errorsInWords: 11, strictDumps: 12 } as const
+const addMembership = 1 // NETLINK_ADD_MEMBERSHIP
+const socketLevel = 1 // SOL_SOCKET
+const receiveBufferForced = 33 // SO_RCVBUFFORCE
+const networkNamespace = 0x40000000 // CLONE_NEWNET
+const doNotWait = 0x40 // MSG_DONTWAIT
+/** Requests in one datagram: few enough that the answers fit into the socket's buffer. */
+const requestsAtOnce = 64
+const errnoAgain = 11
+const errnoExists = 17
+const errnoNoBuffers = 105
+/** The kernel never makes a part of a dump larger. */
+const largestDatagram = 65_536
+
+/** A request that the kernel refused; `errno` is positive, such as 17 for EEXIST. */
+export class NetlinkError extends Internal {
+  readonly errno: number
+
+  constructor(purpose: string, { errno, said }: NetlinkRefusal) {
+    super(`cannot ${purpose}: ${getSystemErrorName(-errno)}${said ? ` (${said})` : ''}`)
+    this.errno = errno
+  }
+
+  /** Whether something of the same name, address or handle is there already. */
+  get isAlreadyThere(): boolean {
+    return this.errno === errnoExists
+  }
+}
+
+/** One request of several that the kernel refused. */
+export interface RefusedRequest {
+  request: NetlinkRequest
+  error: NetlinkError
+}
+
+/** What a socket that listens to the kernel's announcements got since it was last asked. */
+export interface Announcements {
+  messages: NetlinkMessage[]
+  /** Whether some were lost, because nobody asked for too long. */
+  overrun: boolean
+}
+
+/**
+ * A socket that speaks rtnetlink (rtnetlink(7)) with the network namespace it was opened in, for as long as it is open.
+ * Requests of one `change` go in one datagram (64 of them at most) and are carried out in order. They run on a thread of libuv's pool,
+ * because the kernel may hold them up for as long as another interface is being removed; queries take microseconds and
+ * run at once. An open socket keeps its namespace alive: those of containers are closed right after use.
+ */
+export class NetlinkSocket {
+  readonly #descriptor: number
+  #number = 1
+  #last: Promise<unknown> = Promise.resolve()
+  #isOpen = true
+  /** Answers to a change that is under way, received by a query. */
+  readonly #early: NetlinkAnswer[] = []
+
+  private constructor() {
+    this.#descriptor = call.socket(netlinkFamily, rawAndCloseOnExec, 0) as number
+    if (this.#descriptor < 0) throw failure('open a netlink socket')
+    for (const option of Object.values(options)) this.#setOption(netlinkLevel, option, 1)
+  }
+
+  /** Opens a socket in this process's own network namespace. */
+  static open(): NetlinkSocket {
+    return new NetlinkSocket()
+  }
+
+  /**
+   * Opens a socket in another network namespace. This thread is in there only between two system calls, so nothing else
+   * of the process ever sees it. Throws NotFound when nothing is at the path, Internal when it is no network namespace.
+   */
+  static openIn(netns: string): NetlinkSocket {
+    const namespace = openNamespace(netns)
+    const ownNamespace = openSync('/proc/thread-self/ns/net', 'r')
+    try {
+      if (call.enterNamespace(namespace, networkNamespace) !== 0) throw failure(`enter the network namespace ${netns}`)
+      try {
+        return new NetlinkSocket()
+      } finally {
+        // To go on in the wrong namespace would do the container's work to the node; nothing can be saved then.
+        if (call.enterNamespace(ownNamespace, networkNamespace) !== 0) process.abort()
+      }
+    } finally {
+      closeSync(ownNamespace)
+      closeSync(namespace)
+    }
+  }
+
+  /** Carries requests out in order; one that is refused does not stop the others. */
+  change(requests: NetlinkRequest[]): Promise<RefusedRequest[]> {
+    const done = this.#last.then(async () => {
+      const refused: RefusedRequest[] = []
+      for (let at = 0; at < requests.length; at += requestsAtOnce) {
+        refused.push(...(await this.#change(requests.slice(at, at + requestsAtOnce))))
+      }
+      return refused
+    })
+    this.#last = done.catch(() => {})
+    return done
+  }
+
+  /** Carries out requests that must all succeed. Throws NetlinkError for the first that was refused. */
+  async must(requests: NetlinkRequest[]): Promise<void> {
+    const [refused] = await this.change(requests)
+    if (refused) throw refused.error
+  }
+
+  /** All that the kernel lists. Throws NetlinkError. */
+  dump(request: NetlinkRequest): NetlinkMessage[] {
+    return this.#query(request, flags.dump)
+  }
+
+  /** The one message that answers; undefined when there is no such thing. Throws NetlinkError for other refusals. */
+  get(request: NetlinkRequest): NetlinkMessage | undefined {
+    try {
+      return this.#query(request, flags.acknowledge)[0]
+    } catch (error) {
+      if (error instanceof NetlinkError && notThere.includes(error.errno)) return undefined
+      throw error
+    }
+  }
+
+  /** Listens from now on to what the kernel announces to a group (RTNLGRP_... of linux/rtnetlink.h). */
+  listen(groups: number[], bufferSize = 1 << 20): void {
+    const address = Buffer.alloc(12) // struct sockaddr_nl: the kernel chooses the number, without which it tells nothing
+    address.writeUInt16LE(netlinkFamily)
+    if (call.bind(this.#descriptor, address, address.length) !== 0) throw failure('bind a netlink socket')
+    this.#setOption(socketLevel, receiveBufferForced, bufferSize)
+    for (const group of groups) this.#setOption(netlinkLevel, addMembership, group)
+  }
+
+  /** What was announced since the last call; returns at once. */
+  announcements(): Announcements {
+    const messages: NetlinkMessage[] = []
+    let overrun = false
+    for (;;) {
+      const answers = this.#receive()
+      if (answers === 'nothing') return { messages, overrun }
+      if (answers === 'overrun') overrun = true
+      else for (const answer of answers) if (answer.kind === 'message') messages.push(answer.message)
+    }
+  }
+
+  /** Closes the socket once all that was asked for is done. */
+  close(): void {
+    if (!this.#isOpen) return
+    this.#isOpen = false
+    void this.#last.then(() => closeSync(this.#descriptor))
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  async #change(requests: NetlinkRequest[]): Promise<RefusedRequest[]> {
+    const first = this.#take(requests.length)
+    await this.#sendOnThread(encodeRequests(requests, first, flags.acknowledge))
+    const refused: RefusedRequest[] = []
+    let left = requests.length
+    const take = (answer: NetlinkAnswer): void => {
+      const request = requests[answer.number - first]
+      if (answer.kind !== 'acknowledged' || !request) return
+      left--
+      if (answer.refusal) refused.push({ request, error: new NetlinkError(request.purpose, answer.refusal) })
+    }
+    for (const answer of this.#early.splice(0)) take(answer)
+    while (left > 0) {
+      const answers = this.#receive()
+      if (typeof answers === 'string')
+        throw new Internal(`the kernel did not answer all of ${requests.length} requests`)
+      for (const answer of answers) take(answer)
+    }
+    return refused
+  }
+
+  /** The kernel has carried everything out, and answered, when this resolves. */
+  #sendOnThread(data: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      call.send.async(this.#descriptor, data, data.length, 0, (error: Error | null, sent: number | bigint) => {
+        if (error ?? Number(sent) !== data.length) reject(new Internal('sending to the kernel by netlink failed'))
+        else resolve()
+      })
+    })
+  }
+
+  #query(request: NetlinkRequest, extraFlags: number): NetlinkMessage[] {
+    const number = this.#take(1)
+    const data = encodeRequests([request], number, extraFlags)
+    if (Number(call.send(this.#descriptor, data, data.length, 0)) < 0) throw failure(request.purpose)
+    const messages: NetlinkMessage[] = []
+    for (;;) {
+      const answers = this.#receive()
+      if (typeof answers === 'string') throw new Internal(`cannot ${request.purpose}: the kernel did not answer`)
+      for (const answer of answers) {
+        if (answer.number !== number) this.#early.push(answer)
+        else if (answer.kind === 'message') messages.push(answer.message)
+        else if (answer.refusal) throw new NetlinkError(request.purpose, answer.refusal)
+        else return messages
+      }
+    }
+  }
+
+  #receive(): NetlinkAnswer[] | 'nothing' | 'overrun' {
+    const length = Number(call.receive(this.#descriptor, datagram, datagram.length, doNotWait))
+    // a copy, because the next datagram comes into the same place
+    if (length >= 0) return decodeAnswers(Buffer.from(datagram.subarray(0, length)))
+    const errno = koffi.errno()
+    if (errno === errnoAgain) return 'nothing'
+    if (errno === errnoNoBuffers) return 'overrun'
+    throw failure('receive from the kernel by netlink')
+  }
+
+  #take(count: number): number {
+    const first = this.#number
+    this.#number = (first + count) % 0x7fff_0000 || 1
+    return first
+  }
+
+  #setOption(level: number, name: number, value: number): void {
+    const bytes = Buffer.alloc(4)
+    bytes.writeUInt32LE(value)
+    if (call.setOption(this.#descriptor, level, name, bytes, bytes.length) !== 0)
+      throw failure('set up a netlink socket')
+  }
+}
+
+const datagram = Buffer.alloc(largestDatagram)
+const notThere = [2, 19] // ENOENT, ENODEV
+
+function openNamespace(path: string): number {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    throw new NotFound(`network namespace ${path} does not exist`, {
+      remedy: 'The container has probably gone; start it again.',
+      cause: error,
+    })
+  }
+}
+
+function failure(what: string): Internal {
+  return new Internal(`cannot ${what}: ${getSystemErrorName(-koffi.errno())}`)
+}
