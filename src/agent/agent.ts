@@ -8,6 +8,7 @@ import type { NetworkEngine } from '../network/engine.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
 import { createRateSampler } from '../network/rates.ts'
 import { createInformer, EventRecorder, RestStore, type ResourceStore } from '../store/index.ts'
+import { createAttainmentMemory } from './attainment-memory.ts'
 import { loadBearerTokens } from './bearer-tokens.ts'
 import { createCniServer } from './cni-server.ts'
 import type { AgentConfig } from './config.ts'
@@ -17,6 +18,7 @@ import { findNodeProblems, linkRateOf, readNodeFacts, readUplinkFacts, type Node
 import { NodeRegistration } from './node-registration.ts'
 import { startParts, type Part } from './parts.ts'
 import { createTrunkProbe } from './trunk-probe.ts'
+import { createUplinkMeter } from './uplink-meter.ts'
 import { version } from './version.ts'
 
 /** Makes the engine of a node; `spec` is that of its Node object, `linkRate` in bits per second. */
@@ -55,10 +57,20 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
   const attachments = createAttachments(options, store, engine, journal)
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
-  const rates = createRateSampler(engine)
+  const memory = createAttainmentMemory(join(config.stateDirectory, 'attainment.json'), logger)
+  const uplink = createUplinkMeter(spec.uplinks.pods.interface)
+  const rates = createRateSampler(engine, (readings) => {
+    memory.record(readings)
+    uplink.sample()
+  })
   const trunks = createTrunkProbe(config.nodeName, store, engine, logger)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
-    endpoints: () => liveEndpoints(attachments.attached(), engine.counters(), rates),
+    node() {
+      const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
+      const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
+      const rate = linkRateOf(registration.spec, readUplinkFacts(registration.spec.uplinks.pods.interface))
+      return { endpoints, uplink: uplink.read(rate, promised) }
+    },
     metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
   })
@@ -67,6 +79,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'journal', start: () => {}, stop: () => journal.close() },
     { name: 'engine', start: () => engine.start(), stop: () => engine.stop() },
     { name: 'attachments', start: () => attachments.start(), stop: () => attachments.stop() },
+    memory,
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
     trunks,
     { name: 'duplicate watch', start: () => duplicates.start(), stop: () => duplicates.stop() },

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { asCarbonadoError } from '../base/index.ts'
-import type { LiveEndpoint } from '../network/live-endpoint.ts'
+import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
 import type { Authenticate } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
@@ -12,7 +12,7 @@ import type { Part } from './parts.ts'
 
 /** What the live API shows. */
 export interface LiveView {
-  endpoints(): LiveEndpoint[]
+  node(): LiveNode
   metrics: MetricsText
   check(): Promise<NodeProblem[]>
 }
@@ -57,7 +57,7 @@ function makeRoutes(view: LiveView): Map<string, Route> {
   })
   return new Map<string, Route>([
     ['/healthz', async () => ({ contentType: 'text/plain; charset=utf-8', text: 'ok\n' })],
-    ['/v1/endpoints', async () => json({ endpoints: view.endpoints() })],
+    ['/v1/endpoints', async () => json(view.node())],
     ['/v1/check', async () => json({ problems: await view.check() })],
     ['/metrics', async () => ({ contentType: view.metrics.contentType, text: await view.metrics.metrics() })],
   ])

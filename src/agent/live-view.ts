@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs'
+import type { RecentWindows } from '../guarantee/index.ts'
 import type { JournalRecord } from '../network/attachments/index.ts'
 import type { EndpointCounters } from '../network/engine.ts'
 import { zeroCounters } from '../network/counters.ts'
 import type { LiveEndpoint } from '../network/live-endpoint.ts'
 import type { EndpointReading } from '../network/metrics.ts'
 import type { RateSampler } from '../network/rates.ts'
+import type { AttainmentMemory } from './attainment-memory.ts'
 
 /** Joins what is attached with its counters, for metrics. */
 export function readEndpoints(attached: JournalRecord[], counters: EndpointCounters[]): EndpointReading[] {
@@ -23,10 +26,12 @@ export function liveEndpoints(
   attached: JournalRecord[],
   counters: EndpointCounters[],
   rates: Pick<RateSampler, 'rates'>,
+  memory: Pick<AttainmentMemory, 'lastHour' | 'lastSeconds'>,
 ): LiveEndpoint[] {
   const readings = readEndpoints(attached, counters)
-  return attached.map(({ endpointId, namespace, name, containerId, interfaceName, request }, index) => {
+  return attached.map(({ endpointId, namespace, name, containerId, interfaceName, hostInterface, request }, index) => {
     const { bandwidthFloor, bandwidthCap } = request
+    const hour = memory.lastHour(endpointId)
     return {
       ...readings[index]!.counters,
       namespace,
@@ -37,6 +42,24 @@ export function liveEndpoints(
       bandwidthFloor,
       ...(bandwidthCap === undefined ? {} : { bandwidthCap }),
       rates: rates.rates(endpointId),
+      ...(hour ? { lastHour: { ...hour, since: new Date(hour.since).toISOString() } } : {}),
+      ...windowsOnly(memory.lastSeconds(endpointId)),
+      isLinkUp: hostInterface !== undefined && hasCarrier(hostInterface),
     }
   })
+}
+
+function windowsOnly(recent: RecentWindows | undefined): Pick<LiveEndpoint, 'lastSeconds'> {
+  if (!recent) return {}
+  const { withDemand, attained } = recent
+  return { lastSeconds: { withDemand, attained } }
+}
+
+/** A veth has a carrier when both of its ends are up; one that is down itself cannot even be asked. */
+function hasCarrier(device: string): boolean {
+  try {
+    return readFileSync(`/sys/class/net/${device}/carrier`, 'utf8').trim() === '1'
+  } catch {
+    return false
+  }
 }

@@ -1,3 +1,4 @@
+import type { Windows } from '../guarantee/index.ts'
 import type { EndpointCounters } from './engine.ts'
 import type { EndpointRates } from './rates.ts'
 
@@ -11,4 +12,29 @@ export interface LiveEndpoint extends EndpointCounters {
   bandwidthCap?: number
   /** Over the last second. */
   rates: EndpointRates
+  /** Windows of the last hour, and since when that is known (ISO 8601); absent when nothing is known yet. */
+  lastHour?: Windows & { since: string }
+  /** Windows of the last ten seconds: whether there is demand now. */
+  lastSeconds?: Windows
+  /** Whether both ends of the interface are up. */
+  isLinkUp: boolean
+}
+
+/** What an agent tells at `/v1/endpoints` about the uplink that its endpoints share; rates in bits per second. */
+export interface LiveUplink {
+  interface: string
+  carrier: boolean
+  /** Of the link, as configured or as the kernel reports. */
+  rate: number
+  /** Sum of the floors of what is attached. */
+  promised: number
+  /** Over the last second, everything on the device. */
+  sent: number
+  received: number
+}
+
+/** The answer at `/v1/endpoints`. */
+export interface LiveNode {
+  endpoints: LiveEndpoint[]
+  uplink: LiveUplink
 }

@@ -44,20 +44,30 @@ describe('rates', () => {
   test('are bits per second, and nothing when counters begin anew', () => {
     const before = { ...zeroCounters('u1'), sentBytes: 1000, receivedBytes: 500 }
     const after = { ...zeroCounters('u1'), sentBytes: 3000, receivedBytes: 100, deliveredBytes: 1000 }
-    expect(ratesBetween(before, after, 2)).toEqual({ sent: 8000, received: 0, delivered: 4000 })
+    expect(ratesBetween(before, after, 2)).toEqual({ sent: 8000, received: 0, delivered: 4000, drops: {} })
+  })
+
+  test('tell drops by reason, of those that rise', () => {
+    const drops = { ...zeroCounters('u1').drops, cap: 7 }
+    const before = { ...zeroCounters('u1'), drops }
+    const after = { ...before, drops: { ...drops, 'spoofed-ip': 10, protocol: 1 } }
+    expect(ratesBetween(before, after, 2).drops).toEqual({ 'spoofed-ip': 5, protocol: 1 })
   })
 
   test('are sampled', async () => {
     let sentBytes = 0
+    const seen: number[] = []
     const sampler = createRateSampler(
       { counters: () => [{ ...zeroCounters('u1'), sentBytes: (sentBytes += 1000) }] },
+      (readings) => seen.push(readings.length),
       5,
     )
-    expect(sampler.rates('u1')).toEqual({ sent: 0, received: 0, delivered: 0 })
+    expect(sampler.rates('u1')).toEqual({ sent: 0, received: 0, delivered: 0, drops: {} })
     sampler.start()
     await new Promise((resolve) => setTimeout(resolve, 60))
     sampler.stop()
     expect(sampler.rates('u1').sent).toBeGreaterThan(0)
+    expect(seen[0]).toBe(1)
     expect(sampler.rates('unknown').sent).toBe(0)
   })
 })

@@ -162,7 +162,8 @@ function attached(): EndpointRow {
       deliveredBytes: 900,
       drops: { ...zeroCounters('u1').drops, 'spoofed-mac': 7 },
       windows: { withDemand: 100, attained: 99 },
-      rates: { sent: 500e6, received: 1e6, delivered: 480e6 },
+      rates: { sent: 500e6, received: 1e6, delivered: 480e6, drops: {} },
+      isLinkUp: true,
     },
   }
 }

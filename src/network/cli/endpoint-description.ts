@@ -1,10 +1,11 @@
 import type { Endpoint } from '../../api/index.ts'
 import { formatAttainment, formatRate } from '../../guarantee/index.ts'
 import { formatAge, formatLabels, renderFields } from '../../verb/index.ts'
-import { dropReasons } from '../engine.ts'
+import { dropReasons, type DropReason } from '../engine.ts'
 import { addressesOf, endpointColumns, gatewaysOf, stateOf, type EndpointRow } from './endpoint-columns.ts'
 import type { LiveEndpoint } from '../live-endpoint.ts'
 import { totalDrops } from './live-endpoints.ts'
+import { measuredRate } from './measured-rate.ts'
 
 /** The text of `endpoint describe`. */
 export function describeEndpoint(row: EndpointRow, now: Date): string {
@@ -57,7 +58,7 @@ function bandwidth(row: EndpointRow): string {
     ['Tier', cellOf(row, 'PERF-TIER')],
     ['Promised', floor === undefined ? undefined : floor === 0 ? 'best effort' : formatRate(floor)],
     ['Cap', cap === undefined ? 'none' : `${formatRate(cap)} each way`],
-    ['Delivered', live && `${formatRate(live.rates.delivered)} in the last second`],
+    ['Delivered', live && `${measuredRate(live.rates.delivered)} in the last second`],
     ['Attainment', live && attainmentText(live)],
   ]
   return `Bandwidth (floors are promised for what the node sends)\n${renderFields(fields, '  ')}`
@@ -70,7 +71,7 @@ function attainmentText({ windows }: LiveEndpoint): string {
 
 function traffic(live: LiveEndpoint): string {
   const line = (packets: number, bytes: number, rate: number): string =>
-    `${packets} packets, ${bytes} bytes, ${formatRate(rate)} in the last second`
+    `${packets} packets, ${bytes} bytes, ${measuredRate(rate)} in the last second`
   return `Traffic\n${renderFields(
     [
       ['Sent', line(live.sentPackets, live.sentBytes, live.rates.sent)],
@@ -81,6 +82,10 @@ function traffic(live: LiveEndpoint): string {
 }
 
 function drops(live: LiveEndpoint): string {
-  const fields = dropReasons.map((reason): [string, number] => [reason, live.drops[reason] ?? 0])
+  const now = (reason: DropReason): string => {
+    const rate = live.rates.drops?.[reason]
+    return rate === undefined ? '' : `, ${rate} a second now`
+  }
+  const fields = dropReasons.map((reason): [string, string] => [reason, `${live.drops[reason] ?? 0}${now(reason)}`])
   return `Drops (packets): ${totalDrops(live)}\n${renderFields(fields, '  ')}`
 }

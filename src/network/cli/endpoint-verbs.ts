@@ -18,8 +18,10 @@ import {
 } from '../../verb/index.ts'
 import { waitForAllocation } from './allocation-wait.ts'
 import { endpointColumns, type EndpointRow } from './endpoint-columns.ts'
+import { findEndpoint } from './endpoint-search.ts'
 import { describeEndpoint } from './endpoint-description.ts'
 import { readLiveEndpoints } from './live-endpoints.ts'
+import { reportSlowness, slowReportText } from './slow-report.ts'
 
 interface EndpointCreateFlags {
   network: string
@@ -60,8 +62,8 @@ export function addEndpointVerbs(program: Command, host: VerbHost): void {
     .addHelpText('after', '\nExample:\n  $ dctl endpoint get ep1 -o json\n')
   endpoint
     .command('describe')
-    .description('tell all about an endpoint: promised and delivered, attainment, drops by reason')
-    .argument('<name>', 'name of the endpoint')
+    .description('tell all about an endpoint and why it is slow: promised and delivered, drops by reason, who competes')
+    .argument('<name>', 'endpoint, by its name, that of its pod or container, or an address')
     .option('--ns <namespace>', 'its namespace', 'default')
     .action(host.run(describe))
     .addHelpText('after', '\nExample:\n  $ dctl endpoint describe ep1\n')
@@ -181,10 +183,15 @@ async function rowsOf(context: VerbContext, endpoints: Endpoint[], withLive: boo
 }
 
 async function describe(context: VerbContext, [name]: string[], { ns }: { ns: string }): Promise<void> {
-  const endpoint = await (await context.store()).get(Endpoint, { name: name!, namespace: ns })
-  const [row] = await rowsOf(context, [endpoint], true)
-  if (isTable(context)) context.print(describeEndpoint(row!, context.now()))
-  else await printDocument(context, { endpoint, live: row!.live ?? null })
+  const endpoint = await findEndpoint(await context.store(), name!, ns)
+  const report = await reportSlowness(context, endpoint)
+  if (!isTable(context)) {
+    const { live = null, uplink = null, competitors, verdict } = report
+    return printDocument(context, { endpoint, live, uplink, competitors, verdict })
+  }
+  const [row] = await rowsOf(context, [endpoint], false)
+  const text = describeEndpoint({ ...row!, live: report.live }, context.now())
+  context.print([text, ...slowReportText(report, context.now())].join('\n\n'))
 }
 
 async function deleteEndpoints(

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Registry } from '@prometheus-io/client'
 import { createLiveApi } from '../../../src/agent/live-api.ts'
-import type { LiveEndpoint } from '../../../src/network/live-endpoint.ts'
+import type { LiveEndpoint, LiveUplink } from '../../../src/network/live-endpoint.ts'
 import type { NodeProblem } from '../../../src/agent/node-check.ts'
 import { silentLogger } from '../../../src/base/index.ts'
 import { connectToControl } from '../../../src/cli/control-client.ts'
@@ -29,7 +29,7 @@ export class Cluster implements AsyncDisposable {
   readonly control: Control
   readonly agent: ReturnType<typeof createLiveApi>
   /** What the agent of node n1 tells. */
-  readonly live: { endpoints: LiveEndpoint[]; problems: NodeProblem[] }
+  readonly live: { endpoints: LiveEndpoint[]; uplink: LiveUplink; problems: NodeProblem[] }
   /** Answers to questions, in turn; none means that there is no terminal. */
   answers: string[] | undefined
   input = ''
@@ -47,14 +47,15 @@ export class Cluster implements AsyncDisposable {
     writeFileSync(agentTokenFile, agentToken)
     const config = checkConfig({ ...files.config, agentCaFile: files.certificateFile, agentTokenFile }, 'of the test')
     const control = await startControl(config, { logger: silentLogger(), features })
-    const live: Cluster['live'] = { endpoints: [], problems: [] }
+    const uplink = { interface: 'eth0', carrier: true, rate: 10e9, promised: 0, sent: 0, received: 0 }
+    const live: Cluster['live'] = { endpoints: [], uplink, problems: [] }
     const agent = createLiveApi(
       {
         listen: { host: '127.0.0.1', port: 0 },
         tls: { certificateFile: files.certificateFile, keyFile: files.keyFile },
       },
       (authorization) => (authorization === `Bearer ${agentToken}` ? 'control' : undefined),
-      { endpoints: () => live.endpoints, check: () => Promise.resolve(live.problems), metrics: new Registry() },
+      { node: () => live, check: () => Promise.resolve(live.problems), metrics: new Registry() },
     )
     await agent.start()
     const cluster = new Cluster(files, control, agent, live)

@@ -236,7 +236,8 @@ function liveEndpoint(uid: string): Cluster['live']['endpoints'][number] {
     bandwidthFloor: 500e6,
     drops: { ...zeroCounters(uid).drops, 'spoofed-arp': 3 },
     windows: { withDemand: 100, attained: 99 },
-    rates: { sent: 500e6, received: 0, delivered: 480_123_456 },
+    rates: { sent: 500e6, received: 0, delivered: 480_123_456, drops: {} },
+    isLinkUp: true,
   }
 }
 

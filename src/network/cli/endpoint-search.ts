@@ -1,0 +1,44 @@
+import { isIP } from 'node:net'
+import { Endpoint } from '../../api/index.ts'
+import { Conflict, NotFound } from '../../base/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
+import { formatAddress, parseAddress } from '../addresses/ip-address.ts'
+import { addressesOf } from './endpoint-columns.ts'
+
+/**
+ * The endpoint that a person means by its name, NAMESPACE/NAME, the name of its pod, its container, or an address.
+ * Names win over pods, those over containers. Throws NotFound, and Conflict when several are meant.
+ */
+export async function findEndpoint(store: ResourceStore, text: string, namespace: string): Promise<Endpoint> {
+  const { items } = await store.list(Endpoint)
+  const found = endpointsMeant(items, text, namespace)
+  if (found.length === 1) return found[0]!
+  if (found.length > 1) throw ambiguous(text, found)
+  throw new NotFound(`no endpoint "${text}" in namespace ${namespace}, and no pod, container or address of that name`, {
+    remedy: 'See what there is with: dctl endpoint list',
+  })
+}
+
+/** The endpoints that a text may mean; several when it is not clear. A pure function. */
+export function endpointsMeant(endpoints: Endpoint[], text: string, namespace: string): Endpoint[] {
+  if (isIP(text)) return endpoints.filter((endpoint) => addressesOf(endpoint).includes(canonical(text)))
+  const slash = text.indexOf('/')
+  const [space, name] = slash < 0 ? [namespace, text] : [text.slice(0, slash), text.slice(slash + 1)]
+  const inSpace = endpoints.filter(({ metadata }) => metadata.namespace === space)
+  const named = inSpace.filter(({ metadata }) => metadata.name === name)
+  if (named.length > 0) return named
+  const ofPod = inSpace.filter(({ spec }) => spec.holder?.pod?.name === name)
+  if (ofPod.length > 0) return ofPod
+  return inSpace.filter(({ spec }) => name.length >= 6 && spec.holder?.containerId.startsWith(name))
+}
+
+function canonical(text: string): string {
+  return formatAddress(parseAddress(text))
+}
+
+function ambiguous(text: string, found: Endpoint[]): Conflict {
+  const names = found.map(({ metadata, spec }) => `${metadata.namespace}/${metadata.name} (${spec.networkName})`)
+  return new Conflict(`"${text}" is ${found.length} endpoints: ${names.join(', ')}`, {
+    remedy: 'Give the name of one.',
+  })
+}

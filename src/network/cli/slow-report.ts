@@ -1,0 +1,146 @@
+import { Endpoint } from '../../api/index.ts'
+import { asCarbonadoError } from '../../base/index.ts'
+import { formatRate } from '../../guarantee/index.ts'
+import { formatAge, renderFields, renderTable, type Column, type VerbContext } from '../../verb/index.ts'
+import type { LiveEndpoint, LiveNode, LiveUplink } from '../live-endpoint.ts'
+import { stateOf } from './endpoint-columns.ts'
+import { measuredRate } from './measured-rate.ts'
+import { explainSlowness, type SlowVerdict } from './slow-verdict.ts'
+
+/** Another endpoint of the same node, and what it takes now; rates in bits per second. */
+export interface Competitor {
+  namespace: string
+  name: string
+  perfTier?: string
+  promised: number
+  delivered: number
+  sent: number
+  received: number
+  /** Whether what it delivers is more than its floor. */
+  isAboveFloor: boolean
+}
+
+/** What there is to say about an endpoint that is slow, beside the endpoint itself. */
+export interface SlowReport {
+  live?: LiveEndpoint
+  uplink?: LiveUplink
+  /** Who takes most first. */
+  competitors: Competitor[]
+  verdict: SlowVerdict
+}
+
+/** Asks the agent of an endpoint's node about it and its neighbours. Never throws for an agent that does not answer. */
+export async function reportSlowness(context: VerbContext, endpoint: Endpoint): Promise<SlowReport> {
+  const nodeName = endpoint.status?.attachment?.nodeName
+  const state = stateOf(endpoint)
+  if (nodeName === undefined) return { competitors: [], verdict: explainSlowness({ state }) }
+  const { node, problem } = await readLiveNode(context, nodeName)
+  if (!node) return { competitors: [], verdict: explainSlowness({ state, nodeName, agentProblem: problem }) }
+  const live = node.endpoints.find(({ endpointId }) => endpointId === endpoint.metadata.uid)
+  const { uplink } = node
+  const tiers = await tiersOn(context, nodeName)
+  return {
+    live,
+    uplink,
+    competitors: competitorsOf(endpoint.metadata.uid!, node.endpoints, tiers),
+    verdict: explainSlowness({ state, nodeName, live, uplink }),
+  }
+}
+
+async function readLiveNode(context: VerbContext, nodeName: string): Promise<{ node?: LiveNode; problem?: string }> {
+  try {
+    return { node: await context.readAgent<LiveNode>(nodeName, 'v1/endpoints') }
+  } catch (error) {
+    return { problem: asCarbonadoError(error).message }
+  }
+}
+
+async function tiersOn(context: VerbContext, nodeName: string): Promise<Map<string, string>> {
+  const store = await context.store()
+  const { items } = await store.list(Endpoint, { fieldSelector: `spec.nodeName=${nodeName}` })
+  return new Map(
+    items.flatMap(({ metadata, status }) => {
+      const allocation = status?.allocation
+      const tier = allocation?.state === 'Allocated' ? allocation.perfTierName : undefined
+      return tier === undefined ? [] : [[metadata.uid!, tier] as const]
+    }),
+  )
+}
+
+/** The other endpoints of a node by what they take now, the greediest first. A pure function. */
+export function competitorsOf(endpointId: string, endpoints: LiveEndpoint[], tiers: Map<string, string>): Competitor[] {
+  return endpoints
+    .filter((other) => other.endpointId !== endpointId)
+    .map(({ endpointId: id, namespace, name, bandwidthFloor, rates: { delivered, sent, received } }) => ({
+      namespace,
+      name,
+      ...(tiers.has(id) ? { perfTier: tiers.get(id)! } : {}),
+      ...{ promised: bandwidthFloor, delivered, sent, received },
+      isAboveFloor: delivered > bandwidthFloor,
+    }))
+    .toSorted((one, other) => takes(other) - takes(one) || one.name.localeCompare(other.name))
+}
+
+function takes({ delivered, received }: Competitor): number {
+  return delivered + received
+}
+
+/** Competitors that are shown; the others take less than all of these. */
+const shown = 10
+
+/** The report as text, one part after the other. */
+export function slowReportText({ live, uplink, competitors, verdict }: SlowReport, now: Date): string[] {
+  return [
+    ...(live ? [lastHourText(live, now)] : []),
+    ...(uplink ? [uplinkText(uplink)] : []),
+    ...(live ? [competitorsText(competitors)] : []),
+    `Why is it slow?\n  ${verdict.sentence}\n  ${verdict.advice}`,
+  ]
+}
+
+function lastHourText({ lastHour, bandwidthFloor }: LiveEndpoint, now: Date): string {
+  const title = 'Attainment over the last hour'
+  if (bandwidthFloor === 0) return `${title}\n  nothing is promised`
+  if (!lastHour) return `${title}\n  not known yet`
+  const { withDemand, attained, since } = lastHour
+  const known = formatAge(since, now)
+  return `${title}\n${renderFields(
+    [
+      ['Kept', withDemand === 0 ? '- (no second with demand)' : `${Math.floor((attained / withDemand) * 1000) / 10}%`],
+      ['Seconds', `${withDemand} with demand, ${attained} of them with the floor delivered`],
+      ['Known for', known],
+    ],
+    '  ',
+  )}`
+}
+
+function uplinkText({ interface: device, carrier, rate, sent, received, promised }: LiveUplink): string {
+  const share = (used: number): string => (rate > 0 ? ` (${Math.round((used / rate) * 100)}%)` : '')
+  return `Uplink of the node\n${renderFields(
+    [
+      ['Interface', `${device}, ${carrier ? 'up' : 'down'}, ${rate > 0 ? formatRate(rate) : 'of unknown rate'}`],
+      ['Sends', `${measuredRate(sent)}${share(sent)}`],
+      ['Receives', `${measuredRate(received)}${share(received)}`],
+      ['Promised', `${formatRate(promised)}${share(promised)}`],
+    ],
+    '  ',
+  )}`
+}
+
+const competitorColumns: Column<Competitor>[] = [
+  { header: 'NAME', value: ({ namespace, name }) => `${namespace}/${name}` },
+  { header: 'PERF-TIER', value: ({ perfTier }) => perfTier },
+  { header: 'PROMISED', value: ({ promised }) => (promised === 0 ? 'nothing' : formatRate(promised)) },
+  { header: 'DELIVERED', value: ({ delivered }) => measuredRate(delivered) },
+  { header: 'RECEIVES', value: ({ received }) => measuredRate(received) },
+  { header: 'ABOVE-ITS-FLOOR', value: ({ isAboveFloor }) => (isAboveFloor ? 'yes' : 'no') },
+]
+
+function competitorsText(competitors: Competitor[]): string {
+  const title = 'Who competes on the node'
+  if (competitors.length === 0) return `${title}\n  nobody: it is alone`
+  const table = renderTable(competitorColumns, competitors.slice(0, shown), { wide: false })
+  const left = competitors.length - shown
+  const rest = left > 0 ? `\n  and ${left} more that take less` : ''
+  return `${title}, who takes most first\n${table.replaceAll(/^/gm, '  ')}${rest}`
+}
