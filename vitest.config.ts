@@ -20,7 +20,7 @@ export default defineConfig({
         test: {
           name: 'kernel',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/unit/**', 'test/long/**'],
+          exclude: ['test/unit/**', 'test/long/**', 'test/kubernetes/**'],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 120_000,
@@ -35,6 +35,16 @@ export default defineConfig({
           testTimeout: 600_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        test: {
+          name: 'kubernetes',
+          include: ['test/kubernetes/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 600_000,
+          hookTimeout: 900_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],

@@ -16,6 +16,11 @@ export const AddressClaim = defineKind({
   plural: 'addressclaims',
   namespaced: false,
   selectableFields: ['spec.networkName'],
+  printerColumns: [
+    { name: 'Address', type: 'string', jsonPath: '.spec.address' },
+    { name: 'Network', type: 'string', jsonPath: '.spec.networkName' },
+    { name: 'Endpoint', type: 'string', jsonPath: '.spec.endpoint.name' },
+  ],
   schema: {
     spec: Type.Object(
       { l2Domain: Type.String(), address: Type.String(), networkName: Type.String(), endpoint: owner },
@@ -31,6 +36,10 @@ export const MacClaim = defineKind({
   kind: 'MacClaim',
   plural: 'macclaims',
   namespaced: false,
+  printerColumns: [
+    { name: 'MAC', type: 'string', jsonPath: '.spec.macAddress' },
+    { name: 'Endpoint', type: 'string', jsonPath: '.spec.endpoint.name' },
+  ],
   schema: {
     spec: Type.Object(
       { l2Domain: Type.String(), macAddress: Type.String(), endpoint: owner },

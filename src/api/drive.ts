@@ -46,6 +46,13 @@ export const Drive = defineKind({
   plural: 'drives',
   namespaced: false,
   selectableFields: ['spec.nodeName'],
+  printerColumns: [
+    { name: 'Node', type: 'string', jsonPath: '.spec.nodeName' },
+    { name: 'Device', type: 'string', jsonPath: '.spec.device' },
+    { name: 'State', type: 'string', jsonPath: '.status.agent.state' },
+    { name: 'Size', type: 'integer', jsonPath: '.status.agent.size' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.agent.message', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {

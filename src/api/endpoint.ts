@@ -62,6 +62,18 @@ export const Endpoint = defineKind({
   shortNames: ['ep'],
   namespaced: true,
   selectableFields: ['spec.nodeName', 'spec.networkName'],
+  printerColumns: [
+    { name: 'Network', type: 'string', jsonPath: '.spec.networkName' },
+    { name: 'IP', type: 'string', jsonPath: '.status.allocation.addresses[0].address' },
+    { name: 'MAC', type: 'string', jsonPath: '.status.allocation.macAddress' },
+    { name: 'Node', type: 'string', jsonPath: '.spec.nodeName' },
+    { name: 'State', type: 'string', jsonPath: '.status.allocation.state' },
+    { name: 'Tier', type: 'string', jsonPath: '.status.allocation.perfTierName' },
+    { name: 'VLAN', type: 'integer', jsonPath: '.status.allocation.vlan', priority: 1 },
+    { name: 'Interface', type: 'string', jsonPath: '.spec.holder.interfaceName', priority: 1 },
+    { name: 'Static', type: 'boolean', jsonPath: '.spec.isStatic', priority: 1 },
+    { name: 'Reason', type: 'string', jsonPath: '.status.allocation.message', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {

@@ -36,6 +36,15 @@ export interface KubeObject {
   metadata: ObjectMeta
 }
 
+/** A column of a table as the API server makes it. */
+export interface PrinterColumn {
+  name: string
+  type: 'string' | 'integer' | 'number' | 'boolean' | 'date'
+  jsonPath: string
+  /** 0 is always shown, 1 only by `-o wide`. */
+  priority?: number
+}
+
 /** One definition of a kind: from it come types, validation and REST paths, and later CRDs and OpenAPI. */
 export interface KindDefinition<T extends KubeObject = KubeObject> {
   group: string
@@ -50,6 +59,8 @@ export interface KindDefinition<T extends KubeObject = KubeObject> {
   schema: TObject
   /** JSON paths that a field selector may name, beside metadata.name and metadata.namespace. */
   selectableFields: string[]
+  /** Columns that tables of the API server (`kubectl get`) show between name and age. */
+  printerColumns: PrinterColumn[]
   /** Only for the type parameter; never set. */
   readonly __object?: T
 }
@@ -67,10 +78,12 @@ export function defineKind<S extends Record<string, TSchema>>(definition: {
   namespaced: boolean
   schema: S
   selectableFields?: string[]
+  printerColumns?: PrinterColumn[]
 }): KindDefinition<KubeObject & Static<TObject<S>>> {
   return {
     shortNames: [],
     selectableFields: [],
+    printerColumns: [],
     ...definition,
     hasStatus: 'status' in definition.schema,
     schema: Type.Object(definition.schema, { additionalProperties: false }),

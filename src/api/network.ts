@@ -24,6 +24,16 @@ export const Network = defineKind({
   plural: 'networks',
   shortNames: ['net'],
   namespaced: false,
+  printerColumns: [
+    { name: 'VLAN', type: 'integer', jsonPath: '.spec.vlan' },
+    { name: 'Subnet', type: 'string', jsonPath: '.spec.subnets[0].cidr' },
+    { name: 'Gateway', type: 'string', jsonPath: '.spec.subnets[0].gateway' },
+    { name: 'Used', type: 'integer', jsonPath: '.status.usage.used' },
+    { name: 'Total', type: 'integer', jsonPath: '.status.usage.total' },
+    { name: 'Default', type: 'boolean', jsonPath: '.spec.isDefault' },
+    { name: 'Tier', type: 'string', jsonPath: '.spec.perfTierName', priority: 1 },
+    { name: 'Group', type: 'string', jsonPath: '.spec.networkGroup', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {

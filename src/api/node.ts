@@ -26,6 +26,13 @@ export const Node = defineKind({
   kind: 'Node',
   plural: 'nodes',
   namespaced: false,
+  printerColumns: [
+    { name: 'Ready', type: 'boolean', jsonPath: '.status.ready.state' },
+    { name: 'Promised', type: 'integer', jsonPath: '.status.capacity.bandwidth.promised' },
+    { name: 'Bandwidth', type: 'integer', jsonPath: '.status.capacity.bandwidth.total' },
+    { name: 'Interfaces', type: 'integer', jsonPath: '.status.capacity.interfaces.promised' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.ready.message', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {

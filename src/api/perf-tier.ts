@@ -9,6 +9,12 @@ export const PerfTier = defineKind({
   plural: 'perftiers',
   shortNames: ['tier'],
   namespaced: false,
+  printerColumns: [
+    { name: 'IOPS', type: 'string', jsonPath: '.spec.storageIops' },
+    { name: 'Bandwidth', type: 'string', jsonPath: '.spec.networkBandwidth' },
+    { name: 'Max-IOPS', type: 'string', jsonPath: '.spec.maxStorageIops' },
+    { name: 'Max-Bandwidth', type: 'string', jsonPath: '.spec.maxNetworkBandwidth' },
+  ],
   schema: {
     spec: Type.Object(
       {

@@ -11,6 +11,13 @@ export const Plex = defineKind({
   plural: 'plexes',
   namespaced: false,
   selectableFields: ['spec.nodeName', 'spec.volumeName'],
+  printerColumns: [
+    { name: 'Volume', type: 'string', jsonPath: '.spec.volumeName' },
+    { name: 'Node', type: 'string', jsonPath: '.spec.nodeName' },
+    { name: 'Drive', type: 'string', jsonPath: '.spec.driveName' },
+    { name: 'State', type: 'string', jsonPath: '.status.state' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.message', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {

@@ -12,6 +12,12 @@ export const Snapshot = defineKind({
   shortNames: ['snap'],
   namespaced: false,
   selectableFields: ['spec.volumeName'],
+  printerColumns: [
+    { name: 'Volume', type: 'string', jsonPath: '.spec.volumeName' },
+    { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
+    { name: 'Taken', type: 'date', jsonPath: '.status.takenAt' },
+    { name: 'Reason', type: 'string', jsonPath: '.status.message', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {
@@ -54,6 +60,10 @@ export const SnapshotGroup = defineKind({
   kind: 'SnapshotGroup',
   plural: 'snapshotgroups',
   namespaced: false,
+  printerColumns: [
+    { name: 'Volumes', type: 'string', jsonPath: '.spec.volumeNames' },
+    { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
+  ],
   schema: {
     spec: Type.Object(
       {

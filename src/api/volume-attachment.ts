@@ -14,6 +14,11 @@ export const VolumeAttachment = defineKind({
   plural: 'volumeattachments',
   namespaced: false,
   selectableFields: ['spec.nodeName'],
+  printerColumns: [
+    { name: 'Node', type: 'string', jsonPath: '.spec.nodeName' },
+    { name: 'Attached', type: 'boolean', jsonPath: '.status.attached' },
+    { name: 'Device', type: 'string', jsonPath: '.status.devicePath' },
+  ],
   schema: {
     spec: Type.Object(
       {

@@ -23,6 +23,14 @@ export const Volume = defineKind({
   plural: 'volumes',
   shortNames: ['vol'],
   namespaced: false,
+  printerColumns: [
+    { name: 'Size', type: 'string', jsonPath: '.spec.size' },
+    { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
+    { name: 'Tier', type: 'string', jsonPath: '.status.perfTierName' },
+    { name: 'Node', type: 'string', jsonPath: '.status.plexes[0].nodeName' },
+    { name: 'IOPS', type: 'integer', jsonPath: '.status.iopsFloor', priority: 1 },
+    { name: 'Reason', type: 'string', jsonPath: '.status.message', priority: 1 },
+  ],
   schema: {
     spec: Type.Object(
       {

@@ -95,7 +95,9 @@ export function errorOf(httpCode: number, body: unknown): CarbonadoError {
   if (status?.reason && Object.hasOwn(finerMeaning, status.reason)) details.reason = status.reason
   const causes = status?.details?.causes
   if (httpCode === 422 && causes) details.fields = causes.map(({ field, message: why }) => ({ field, message: why }))
-  return new errorClasses[codeOf(httpCode, causes)](message, { details })
+  // kube-apiserver answers a watch from a version that is none with 500 and no reason
+  const code = /^resourceVersion: Invalid value/.test(message) ? 'InvalidInput' : codeOf(httpCode, causes)
+  return new errorClasses[code](message, { details })
 }
 
 function codeOf(httpCode: number, causes: { reason?: string }[] | undefined): ErrorCode {
