@@ -25,6 +25,18 @@ export interface AttachRequest extends ContainerPlace {
   bandwidthFloor: number
   /** Bits per second never exceeded, each direction; absent is no cap. */
   bandwidthCap?: number
+  /**
+   * Metric of the default routes by the gateways of `addresses`, in both IP families; the lowest of a container wins.
+   * Absent: the kernel's own (0 for IPv4, 1024 for IPv6), for a container with one interface.
+   */
+  defaultRouteMetric?: number
+  /**
+   * Routing table, and preference of its rules, for packets that the container sends from one of `addresses`: they leave
+   * by this interface whatever the main table says. For each address a rule `from ADDRESS lookup TABLE`, and in the table
+   * the subnet and the default route by the gateway. Rules of an earlier interface with the same address may still be
+   * there. Absent: no table and no rules.
+   */
+  routingTable?: number
 }
 
 /** An endpoint as the kernel has it; found again after any restart. */
@@ -98,7 +110,10 @@ export interface NetworkEngine {
    * Never throws. Dispose of it afterwards, attached or not.
    */
   prepare(container: ContainerPlace): Disposable
-  /** Attaching what is attached with the same request changes nothing; with another one: Conflict. */
+  /**
+   * Attaching what is attached with the same request changes nothing; with another one: Conflict. A `routingTable` that
+   * it has not got yet is added: the container has got another interface since.
+   */
   attach(request: AttachRequest): Promise<AttachedEndpoint>
   /** Returns when the container can no longer send or receive; the interface itself may go shortly after. */
   detach(endpointId: string): Promise<void>

@@ -23,7 +23,11 @@ export function findProblems(
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
   const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))?.readUInt32LE()
   const wanted = request.addresses.map((each) => each.address)
-  const missing = wanted.filter((address) => !container?.addresses.some((each) => each.address === address))
+  const missing = notIn(
+    container?.addresses.map(({ address }) => address),
+    wanted,
+  )
+  const unrouted = request.routingTable === undefined ? [] : notIn(container?.sourceRouted, wanted)
   const problem = (failed: boolean, reason: string, message: string): EngineProblem[] =>
     failed ? [{ reason, message }] : []
   return [
@@ -35,6 +39,11 @@ export function findProblems(
     ),
     ...problem(!!link && missing.length > 0, 'AddressMissing', `the container lacks ${missing.join(', ')}`),
     ...problem(!!link && !link.isUp, 'InterfaceDown', `${request.interfaceName} is down`),
+    ...problem(
+      !!link && unrouted.length > 0,
+      'SourceRouteMissing',
+      `no rule, or no route in table ${request.routingTable}, for what is sent from ${unrouted.join(', ')}`,
+    ),
     ...problem(!isHooked, 'ProgramMissing', `no program on ${host}`),
     ...problem(entry?.endpointId !== request.endpointId, 'EntryMissing', `slot ${slot} is not this endpoint's`),
     ...problem(forward !== slot, 'ForwardingMissing', `frames to ${request.macAddress} do not reach slot ${slot}`),
@@ -46,9 +55,13 @@ export function findProblems(
   ]
 }
 
-function inspect({ netns, interfaceName }: AttachRequest): ContainerState | undefined {
+function notIn(present: string[] | undefined, wanted: string[]): string[] {
+  return wanted.filter((address) => !present?.includes(address))
+}
+
+function inspect(request: AttachRequest): ContainerState | undefined {
   try {
-    return inspectContainer(netns, interfaceName)
+    return inspectContainer(request)
   } catch {
     return undefined // the namespace has gone
   }

@@ -1,14 +1,21 @@
 import { statfsSync } from 'node:fs'
 import { InvalidInput, NotFound } from '../../base/index.ts'
+import { addressBits, formatAddress, parseAddress } from '../addresses/ip-address.ts'
 import type { AttachRequest } from '../engine.ts'
 import {
   addAddress,
   addRoute,
+  addSourceRule,
   changeLink,
   decodeAddress,
   decodeLink,
+  decodeRoute,
+  decodeSourceRule,
+  familyOf,
   linkByName,
   listAddresses,
+  listRoutes,
+  listRules,
   NetlinkSocket,
   putTokenBucket,
   type InterfaceAddress,
@@ -52,11 +59,44 @@ export async function configureContainer(request: AttachRequest, mtu: number): P
   const link = findLink(socket, request.interfaceName)
   if (!link) throw new NotFound(`${request.interfaceName} is not in ${request.netns}`)
   await socket.must(containerRequests(request, link, mtu))
+  await routeBySource(socket, request, link)
+}
+
+/** Gives an interface that is attached the routing table that it was attached without, if there is to be one. */
+export async function addSourceRouting(request: AttachRequest): Promise<void> {
+  if (request.routingTable === undefined) return
+  using socket = NetlinkSocket.openIn(request.netns)
+  const link = findLink(socket, request.interfaceName)
+  if (link) await routeBySource(socket, request, link)
+}
+
+async function routeBySource(socket: NetlinkSocket, request: AttachRequest, link: Link): Promise<void> {
+  const refused = await socket.change(sourceRouting(request, link))
+  const failed = refused.find(({ error }) => !error.isAlreadyThere)
+  if (failed) throw failed.error
+}
+
+/** The routes of the interface in its own table before the rules that lead there. */
+function sourceRouting({ addresses, routingTable: table }: AttachRequest, { index }: Link): NetlinkRequest[] {
+  if (table === undefined) return []
+  return [
+    ...addresses.flatMap(({ address, prefixLength, gateway }) => [
+      addRoute({ index, table, destination: subnetOf(address, prefixLength) }),
+      ...(gateway === undefined ? [] : [addRoute({ index, table, gateway })]),
+    ]),
+    ...addresses.map(({ address }) => addSourceRule({ address, table, preference: table })),
+  ]
+}
+
+function subnetOf(address: string, prefixLength: number): { address: string; prefixLength: number } {
+  const { family, value } = parseAddress(address)
+  const size = 1n << BigInt(addressBits[family] - prefixLength)
+  return { address: formatAddress({ family, value: value - (value % size) }), prefixLength }
 }
 
 /** The queue before the addresses, these before the link comes up, routes after. */
 function containerRequests(request: AttachRequest, link: Link, mtu: number): NetlinkRequest[] {
-  const { interfaceName: name, macAddress, bandwidthCap, addresses } = request
+  const { interfaceName: name, macAddress, bandwidthCap, addresses, defaultRouteMetric: metric } = request
   const { index } = link
   return [
     changeLink(name, index, { macAddress, ...(link.mtu === mtu ? {} : { mtu }) }),
@@ -65,7 +105,9 @@ function containerRequests(request: AttachRequest, link: Link, mtu: number): Net
     ...addresses.map(({ address, prefixLength }) => addAddress({ index, address, prefixLength })),
     changeLink('lo', loopbackIndex, { isUp: true }),
     changeLink(name, index, { isUp: true }),
-    ...addresses.flatMap(({ gateway }) => (gateway ? [addRoute({ index, gateway })] : [])),
+    ...addresses.flatMap(({ gateway }) =>
+      gateway ? [addRoute({ index, gateway, ...(metric === undefined ? {} : { metric }) })] : [],
+    ),
   ]
 }
 
@@ -73,15 +115,42 @@ function containerRequests(request: AttachRequest, link: Link, mtu: number): Net
 export interface ContainerState {
   link: Link
   addresses: InterfaceAddress[]
+  /** Addresses whose packets a rule sends to the table asked for, and that table to this interface. */
+  sourceRouted: string[]
 }
 
-/** What the container's interface looks like now; undefined when there is none. Throws when there is no namespace. */
-export function inspectContainer(netns: string, interfaceName: string): ContainerState | undefined {
+/**
+ * What the container's interface looks like now, and what its routing table does; undefined when there is no interface.
+ * Throws when there is no namespace.
+ */
+export function inspectContainer({
+  netns,
+  interfaceName,
+  routingTable,
+}: Pick<AttachRequest, 'netns' | 'interfaceName' | 'routingTable'>): ContainerState | undefined {
   using socket = NetlinkSocket.openIn(netns)
   const link = findLink(socket, interfaceName)
   if (!link) return undefined
   const addresses = socket.dump(listAddresses(link.index)).map(decodeAddress)
-  return { link, addresses: addresses.filter((address) => address !== undefined) }
+  return {
+    link,
+    addresses: addresses.filter((address) => address !== undefined),
+    sourceRouted: routingTable === undefined ? [] : sourceRouted(socket, link.index, routingTable),
+  }
+}
+
+function sourceRouted(socket: NetlinkSocket, index: number, table: number): string[] {
+  const families = [2, 10] // AF_INET, AF_INET6
+  const hasRoute = (family: number): boolean =>
+    socket.dump(listRoutes(family)).some((message) => {
+      const route = decodeRoute(message)
+      return route?.table === table && route.index === index && route.family === family
+    })
+  return families.flatMap((family) => {
+    const rules = socket.dump(listRules(family)).map(decodeSourceRule)
+    const ours = rules.filter((rule) => rule?.table === table && familyOf(rule.address) === family)
+    return ours.length > 0 && hasRoute(family) ? ours.map((rule) => rule!.address) : []
+  })
 }
 
 function findLink(socket: NetlinkSocket, name: string): Link | undefined {

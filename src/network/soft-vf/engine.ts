@@ -24,7 +24,7 @@ import {
 } from '../netlink/index.ts'
 import { addressProbes, announcements } from './announcement.ts'
 import { findProblems } from './check.ts'
-import { assertNetworkNamespace, configureContainer } from './container-side.ts'
+import { assertNetworkNamespace, addSourceRouting, configureContainer } from './container-side.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
 import { hookUplink, ingressFilter } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
@@ -154,6 +154,7 @@ class SoftVfEngine implements NetworkEngine {
       const known = this.#find(request.endpointId)
       if (!known) return this.#create(request)
       assertSameRequest(known, request)
+      await addSourceRouting(request)
       return known
     })
   }
