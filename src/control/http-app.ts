@@ -22,6 +22,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set for every request that needs a token. */
     caller: Caller | undefined
+    /** Whether the store was frozen when the request came: then all that can be read in it is on the disk. */
+    readsFrozen: boolean
   }
 }
 
@@ -52,7 +54,9 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
     frameworkErrors: (error, _request, reply) => void answerError(error, reply as FastifyReply, parts.logger),
   })
   app.decorateRequest('caller', undefined)
+  app.decorateRequest('readsFrozen', false)
   app.addHook('onRequest', async (request) => {
+    request.readsFrozen = parts.store.isFrozen
     if (withoutToken.has(request.routeOptions.url ?? '')) return
     request.caller = authenticate(
       request.headers.authorization,
@@ -62,8 +66,8 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   const refuseOtherMethods = watchMethods(app)
   addBodyParsers(app)
   addErrorAnswers(app, parts.logger)
-  app.addHook('preSerialization', async (_request, reply, payload) => {
-    if (reply.statusCode < 500) await parts.store.durable() // also reads: what they tell must not be taken back
+  app.addHook('preSerialization', async (request, reply, payload) => {
+    if (reply.statusCode < 500 && !request.readsFrozen) await parts.store.durable() // also reads: what they tell must not be taken back
     return payload
   })
   addHealthRoutes(app, parts)

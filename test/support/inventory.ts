@@ -195,7 +195,7 @@ function readJournal(node: string): string[] {
     return database
       .prepare('select body from record')
       .all()
-      .map(({ body }) => JSON.parse(String(body)) as { endpointId: string; state: string })
+      .map(({ body }) => JSON.parse(String(body).replace(/^\d+ /, '')) as { endpointId: string; state: string })
       .map(({ endpointId, state }) => `${endpointId} ${state}`)
   } finally {
     rmSync(folder, { recursive: true, force: true })

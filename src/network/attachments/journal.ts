@@ -1,7 +1,8 @@
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Conflict, Internal, type Logger } from '../../base/index.ts'
+import { crc32 } from 'node:zlib'
+import { Conflict, Internal, Unavailable, type Logger } from '../../base/index.ts'
 import type { AttachRequest } from '../engine.ts'
 import type { AddRequest } from './wish.ts'
 
@@ -92,15 +93,33 @@ const schema = `
   pragma locking_mode = exclusive;
   pragma journal_mode = wal;
   pragma synchronous = normal;
+  pragma wal_autocheckpoint = 0;
   create table if not exists record (endpoint_id text primary key, body text not null) strict, without rowid;
   create table if not exists setting (name text primary key, value text not null) strict, without rowid;
 `
+
+/** Writes after which the log is brought into the file; a few hundred kilobytes. */
+const writesPerCheckpoint = 200
+
+/** A record behind its checksum: SQLite itself does not notice when the disk gives back other text than it was given. */
+function encode(record: JournalRecord): string {
+  const body = JSON.stringify(record)
+  return `${crc32(body)} ${body}`
+}
+
+/** Reads what `encode` wrote; a record of a version before has no checksum. Throws Internal when it has changed. */
+function decode(text: string): JournalRecord {
+  const [, sum, body = text] = /^(\d+) (.*)$/s.exec(text) ?? []
+  if (sum !== undefined && Number(sum) !== crc32(body)) throw new Internal('the journal has a record that has changed')
+  return JSON.parse(body) as JournalRecord
+}
 
 class SqliteJournal implements Journal {
   readonly isFromEarlierBoot: boolean
   readonly #database: DatabaseSync
   readonly #bootId: string
   readonly #records = new Map<string, JournalRecord>()
+  #writes = 0
   readonly #write
   readonly #erase
 
@@ -110,6 +129,8 @@ class SqliteJournal implements Journal {
     try {
       this.#database.exec(schema)
       this.#database.exec('begin immediate; commit') // takes the lock now, not at the first write
+      const { quick_check: found } = this.#database.prepare('pragma quick_check(1)').get() as { quick_check: string }
+      if (found !== 'ok') throw new Internal(`the journal is damaged: ${found}`)
       for (const row of this.#database.prepare('select body from record').all()) this.#load(String(row.body))
       const boot = this.#database.prepare(`select value from setting where name = 'boot'`).get()
       this.isFromEarlierBoot = boot !== undefined && boot.value !== bootId
@@ -130,25 +151,44 @@ class SqliteJournal implements Journal {
   }
 
   put(record: JournalRecord): void {
-    this.#write.run(record.endpointId, JSON.stringify(record))
+    this.#run(() => this.#write.run(record.endpointId, encode(record)))
     this.#records.set(record.endpointId, Object.freeze({ ...record }))
   }
 
   delete(endpointId: string): void {
-    this.#erase.run(endpointId)
+    this.#run(() => this.#erase.run(endpointId))
     this.#records.delete(endpointId)
   }
 
   confirmBoot(): void {
-    this.#database.prepare(`insert or replace into setting (name, value) values ('boot', ?)`).run(this.#bootId)
+    const statement = this.#database.prepare(`insert or replace into setting (name, value) values ('boot', ?)`)
+    this.#run(() => statement.run(this.#bootId))
   }
 
   close(): void {
     this.#database.close()
   }
 
-  #load(body: string): void {
-    const record = JSON.parse(body) as JournalRecord
+  /** A write, and now and then a checkpoint; by hand, since SQLite would say that a write failed when it did not. */
+  #run(write: () => void): void {
+    try {
+      write()
+    } catch (error) {
+      throw new Unavailable(`the agent's journal cannot be written: ${(error as Error).message}`, {
+        remedy: 'Make space on the disk under stateDirectory and check that it is healthy; then try again.',
+        cause: error,
+      })
+    }
+    if (++this.#writes % writesPerCheckpoint !== 0) return
+    try {
+      this.#database.exec('pragma wal_checkpoint(passive)')
+    } catch {
+      // the log keeps what was written; it is tried again later
+    }
+  }
+
+  #load(text: string): void {
+    const record = decode(text)
     if (!record.endpointId || !record.request) throw new Internal('the journal has a record of unknown shape')
     this.#records.set(record.endpointId, Object.freeze(record))
   }

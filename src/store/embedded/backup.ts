@@ -44,7 +44,7 @@ export function restoreStore(backupFile: string, storeFile: string): string | un
 function setAside(storeFile: string): string | undefined {
   if (!existsSync(storeFile)) return undefined
   const kept = `${storeFile}.before-restore-${new Date().toISOString().replaceAll(/[:.]/g, '')}`
-  for (const suffix of ['-wal', '-shm', '']) {
+  for (const suffix of ['-wal', '-shm', '-flushed', '']) {
     if (existsSync(storeFile + suffix)) renameSync(storeFile + suffix, kept + suffix)
   }
   return kept

@@ -1,7 +1,10 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { Conflict, Internal, InvalidInput, Unavailable } from '../../base/index.ts'
+import { crc32 } from 'node:zlib'
+import { Conflict, Expired, Internal, InvalidInput, Unavailable } from '../../base/index.ts'
+import { damaged } from './damage.ts'
+import { checkLog } from './log-check.ts'
 
 /** One row of the change log. `before` is the earlier selector view as JSON, where it differs from the body's. */
 export interface ChangeRow {
@@ -21,7 +24,9 @@ export interface ObjectRow {
 
 /** `CBND`: tells our files from other SQLite files. */
 const applicationId = 0x43424e44
-const schemaVersion = 1
+const schemaVersion = 2
+/** The format before each row had a checksum; brought up to date when it is opened for writing. */
+const formatWithoutSums = 1
 
 /**
  * How far the version jumps on each opening. A power failure can take back what was not flushed (synchronous=normal);
@@ -32,12 +37,27 @@ const openingJump = 1_000_000
 /** Rows by which the log may pass its limit: few enough that removing them is not felt. */
 const forgottenAtOnce = 200
 
+/** Bytes written to the log, about, after which it is brought into the file. */
+const checkpointBytes = 4 * 1024 * 1024
+/** What a commit writes beside its rows: a few pages. */
+const commitBytes = 12 * 1024
+
 const schema = `
-  CREATE TABLE objects (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
-  CREATE TABLE changes (version INTEGER PRIMARY KEY, kind TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, before TEXT);
+  CREATE TABLE objects
+    (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, sum INTEGER, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+  CREATE TABLE changes
+    (version INTEGER PRIMARY KEY, kind TEXT NOT NULL, type TEXT NOT NULL, body TEXT NOT NULL, before TEXT, sum INTEGER);
   CREATE TABLE facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   INSERT INTO facts VALUES ('forgotten', 0);
   PRAGMA application_id = ${applicationId};
+  PRAGMA user_version = ${schemaVersion};
+`
+
+const addSums = `
+  ALTER TABLE objects ADD COLUMN sum INTEGER;
+  ALTER TABLE changes ADD COLUMN sum INTEGER;
+  UPDATE objects SET sum = sum_of_row(kind, key, body);
+  UPDATE changes SET sum = sum_of_row(version, kind, type, body, before);
   PRAGMA user_version = ${schemaVersion};
 `
 
@@ -53,8 +73,10 @@ export class Database {
   readonly #log: StatementSync
   readonly #after: StatementSync
   readonly #has: StatementSync
+  readonly #file: string
   readonly #logLimit: number
   #rows: number
+  #sinceCheckpoint = 0
   /** Changes up to this version are no longer in the log. */
   forgotten: number
   /** Version of the last change. */
@@ -62,10 +84,12 @@ export class Database {
 
   /** Opens or creates the file. Throws Conflict when another process has it, Internal when it is damaged. */
   constructor(file: string, logLimit: number) {
+    this.#file = file
     this.#logLimit = logLimit
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     this.#lock = lockFile(`${file}.lock`)
     try {
+      checkLog(file)
       this.connection = openChecked(file)
     } catch (error) {
       this.#lock.close()
@@ -75,9 +99,11 @@ export class Database {
     this.#begin = prepare('BEGIN IMMEDIATE')
     this.#commit = prepare('COMMIT')
     this.#rollback = prepare('ROLLBACK')
-    this.#put = prepare('INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body')
+    this.#put = prepare(
+      'INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, sum = excluded.sum',
+    )
     this.#remove = prepare('DELETE FROM objects WHERE kind = ? AND key = ?')
-    this.#log = prepare('INSERT INTO changes VALUES (?, ?, ?, ?, ?)')
+    this.#log = prepare('INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)')
     this.#after = prepare('SELECT * FROM changes WHERE version > ? AND kind = ? ORDER BY version LIMIT ?')
     this.#has = prepare('SELECT 1 FROM changes WHERE version = ?')
     const log = prepare('SELECT max(version) AS last, count(*) AS rows FROM changes').get() as {
@@ -91,9 +117,13 @@ export class Database {
     this.committed(this.version + openingJump)
   }
 
-  /** Every stored object, in no particular order. */
-  objects(): Iterable<ObjectRow> {
-    return this.connection.prepare('SELECT * FROM objects').iterate() as Iterable<ObjectRow>
+  /** Every stored object, in no particular order. Throws Internal when one is not as it was written. */
+  *objects(): Iterable<ObjectRow> {
+    const rows = this.connection.prepare('SELECT * FROM objects').iterate() as Iterable<ObjectRow & { sum: number }>
+    for (const { sum, ...row } of rows) {
+      if (sum !== sumOf(row.kind, row.key, row.body)) throw damaged(this.#file, `${row.kind} ${row.key} has changed`)
+      yield row
+    }
   }
 
   /** Runs `work` in a transaction: all of it or, when it throws, nothing. Throws Unavailable when the disk refuses. */
@@ -111,16 +141,26 @@ export class Database {
 
   /** Writes one change and its log row; only within `transaction`. */
   write(key: string, change: ChangeRow): void {
-    if (change.type === 'DELETED') this.#remove.run(change.kind, key)
-    else this.#put.run(change.kind, key, change.body)
-    this.#log.run(change.version, change.kind, change.type, change.body, change.before)
+    const { version, kind, type, body, before } = change
+    if (type === 'DELETED') this.#remove.run(kind, key)
+    else this.#put.run(kind, key, body, sumOf(kind, key, body))
+    this.#log.run(version, kind, type, body, before, sumOf(version, kind, type, body, before))
+    this.#sinceCheckpoint += commitBytes + 2 * body.length
   }
 
-  /** Takes note of a committed change, and now and then forgets the oldest ones. */
+  /**
+   * Takes note of a committed change, and now and then forgets the oldest ones and brings the log into the file. Where
+   * the disk refuses that, the change is committed all the same, and it is tried again with later ones.
+   */
   committed(version: number): void {
     this.version = version
     this.#rows += 1
-    if (this.#rows > this.#logLimit + forgottenAtOnce) this.#forget()
+    try {
+      if (this.#rows > this.#logLimit + forgottenAtOnce) this.#forget()
+      if (this.#sinceCheckpoint > checkpointBytes) this.#checkpoint()
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error
+    }
   }
 
   /** Whether a watch can go on after this version without missing a change. */
@@ -130,7 +170,11 @@ export class Database {
 
   /** The first `limit` changes of a kind after a version. */
   changesAfter(version: number, kind: string, limit: number): ChangeRow[] {
-    return this.#after.all(version, kind, limit) as unknown as ChangeRow[]
+    const rows = this.#after.all(version, kind, limit) as unknown as (ChangeRow & { sum: number })[]
+    return rows.map(({ sum, ...row }) => {
+      if (sum === sumOf(row.version, row.kind, row.type, row.body, row.before)) return row
+      throw new Expired(`The record of change ${row.version} is damaged`, { remedy: 'List again.' })
+    })
   }
 
   close(): void {
@@ -138,16 +182,25 @@ export class Database {
     this.#lock.close()
   }
 
+  /** Not by SQLite itself: a checkpoint that fails would make the commit before it look as if it had failed. */
+  #checkpoint(): void {
+    this.#sinceCheckpoint = checkpointBytes * 0.9 // not with every commit when it fails
+    this.#run(() => this.connection.exec('PRAGMA wal_checkpoint(PASSIVE)'))
+    this.#sinceCheckpoint = 0
+  }
+
   #forget(): void {
     const surplus = this.#rows - this.#logLimit
+    let forgotten = this.forgotten
     this.transaction(() => {
       const row = this.connection
         .prepare('SELECT version FROM changes ORDER BY version LIMIT 1 OFFSET ?')
         .get(surplus - 1) as { version: number }
       this.connection.prepare('DELETE FROM changes WHERE version <= ?').run(row.version)
       this.connection.prepare("UPDATE facts SET value = ? WHERE name = 'forgotten'").run(row.version)
-      this.forgotten = row.version
+      forgotten = row.version
     })
+    this.forgotten = forgotten
     this.#rows -= surplus
   }
 
@@ -164,8 +217,13 @@ export class Database {
 export function jumpVersion(connection: DatabaseSync, version: number): void {
   const { last } = connection.prepare('SELECT coalesce(max(version), 0) AS last FROM changes').get() as { last: number }
   connection
-    .prepare("INSERT INTO changes VALUES (?, '', 'OPENED', '', NULL)")
+    .prepare("INSERT INTO changes VALUES (?, '', 'OPENED', '', NULL, NULL)")
     .run(Math.max(version, last + openingJump))
+}
+
+/** Checksum of a row: SQLite itself does not notice when the disk gives back other text than it was given. */
+function sumOf(...columns: (string | number | null)[]): number {
+  return crc32(columns.map((column) => (column === null ? '\u0001' : String(column))).join('\0'))
 }
 
 /** Opens a store file and checks that it is whole and ours; a new file gets the schema. Throws Internal, InvalidInput. */
@@ -179,6 +237,7 @@ export function openChecked(file: string, readOnly = false): DatabaseSync {
   } catch (error) {
     connection?.close()
     if (error instanceof InvalidInput || error instanceof Internal) throw error
+    if (isDiskError(error)) throw asStoreError(error)
     throw damaged(file, (error as Error).message, error)
   }
 }
@@ -194,7 +253,7 @@ function checkWhole(connection: DatabaseSync, file: string): void {
       remedy: 'Correct dataDirectory, or move the file away.',
     })
   }
-  if (pragma('user_version') !== schemaVersion) {
+  if (![formatWithoutSums, schemaVersion].includes(pragma('user_version') as number)) {
     throw new InvalidInput(
       `${file} has store format ${pragma('user_version')}, this program reads format ${schemaVersion}`,
       { remedy: 'Use the version of Carbonado that wrote the file, or restore a backup of the right format.' },
@@ -203,9 +262,15 @@ function checkWhole(connection: DatabaseSync, file: string): void {
 }
 
 function prepareForWriting(connection: DatabaseSync): void {
-  connection.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+  connection.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
   const tables = (connection.prepare('SELECT count(*) AS n FROM sqlite_schema').get() as { n: number }).n
-  if (tables === 0) connection.exec(`BEGIN; ${schema} COMMIT`)
+  if (tables === 0) return connection.exec(`BEGIN; ${schema} COMMIT`)
+  const { user_version: format } = connection.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (format !== formatWithoutSums) return
+  connection.function('sum_of_row', { deterministic: true, varargs: true }, (...columns) =>
+    sumOf(...(columns as (string | number | null)[])),
+  )
+  connection.exec(`BEGIN; ${addSums} COMMIT`)
 }
 
 /** Takes a lock that the kernel takes back when the process dies: a transaction held open on a file of its own. */
@@ -216,6 +281,7 @@ export function lockFile(file: string): DatabaseSync {
     return lock
   } catch (error) {
     lock.close()
+    if (!isBusy(error)) throw asStoreError(error)
     throw new Conflict(`The store ${file.replace(/\.lock$/, '')} is in use by another process`, {
       remedy: 'Stop the other control process, or give this one a dataDirectory of its own.',
       cause: error,
@@ -223,17 +289,34 @@ export function lockFile(file: string): DatabaseSync {
   }
 }
 
-function damaged(file: string, found: string, cause?: unknown): Internal {
-  return new Internal(`The store file ${file} is damaged (${found}); it is not opened, so that nothing more is lost`, {
-    remedy: 'Keep a copy of the file and restore the last backup with `control restore`.',
-    cause,
-  })
+function resultCode(error: unknown): number | undefined {
+  const { code, errcode } = error as { code?: string; errcode?: number }
+  return code === 'ERR_SQLITE_ERROR' && errcode !== undefined ? errcode & 0xff : undefined
+}
+
+/** SQLITE_BUSY. */
+function isBusy(error: unknown): boolean {
+  return resultCode(error) === 5
+}
+
+/** SQLITE_PERM, BUSY, READONLY, IOERR, FULL, CANTOPEN: these say nothing about what is in the file. */
+function isDiskError(error: unknown): boolean {
+  return [3, 5, 8, 10, 13, 14].includes(resultCode(error) ?? 0)
 }
 
 function asStoreError(error: unknown): unknown {
-  if ((error as { code?: string })?.code !== 'ERR_SQLITE_ERROR') return error
-  return new Unavailable(`The store cannot write: ${(error as Error).message}`, {
-    remedy: 'Check free space and the health of the disk under dataDirectory.',
-    cause: error,
-  })
+  const code = resultCode(error)
+  if (code === undefined) return error
+  const [remedy, reason] = meaningOf(code)
+  const details = reason === undefined ? {} : { reason }
+  return new Unavailable(`The store cannot write: ${(error as Error).message}`, { remedy, details, cause: error })
+}
+
+/** What to do about a result code of SQLite (sqlite.org/rescode.html). */
+function meaningOf(code: number): [remedy: string, reason?: string] {
+  if (code === 13) return ['Make space on the disk under dataDirectory; control then goes on.', 'InsufficientStorage']
+  if (code === 11 || code === 26) {
+    return ['The file is damaged: stop control, keep a copy of dataDirectory, and restore the last backup.']
+  }
+  return ['Check whether the disk under dataDirectory is healthy and writable; control then goes on.']
 }

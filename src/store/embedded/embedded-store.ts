@@ -18,6 +18,7 @@ import type {
 import { compileSelection, sameSelectorView, selectorViewOf, type Matcher, type SelectorView } from '../selector.ts'
 import { Database, type ChangeRow } from './database.ts'
 import { ListPages } from './list-pages.ts'
+import { FlushNote } from './log-check.ts'
 import { LogFlush } from './log-flush.ts'
 import { deleted, keyOf, newObject, replaced, withNewStatus, type Outcome } from './object-rules.ts'
 import { ObjectTable } from './object-table.ts'
@@ -60,6 +61,12 @@ export class EmbeddedStore implements ResourceStore {
   readonly #tables = new Map<string, ObjectTable>()
   readonly #hub = new WatchHub()
   readonly #pages = new ListPages()
+  /** What commits that the disk may not have yet have replaced, in their order. */
+  readonly #undo: { version: number; kind: string; key: string; before: KubeObject | undefined }[] = []
+  readonly #note: FlushNote | undefined
+  /** The last version that counts, once the disk has refused to flush later ones. */
+  #frozenAt: number | undefined
+  readonly #openedAt: number
   #open = true
 
   /** Opens the file. Throws Conflict when another process has it, Internal when it is damaged. */
@@ -75,8 +82,15 @@ export class EmbeddedStore implements ResourceStore {
     }
     this.#database = new Database(options.file, this.#options.changeLogLimit)
     if (this.#options.syncEveryWrite) {
-      this.#flush = new LogFlush(`${options.file}-wal`, () => this.#database.version)
+      this.#note = new FlushNote(options.file)
+      this.#flush = new LogFlush(
+        `${options.file}-wal`,
+        () => this.#database.version,
+        this.#note,
+        (flushed) => this.#freeze(flushed),
+      )
     }
+    this.#openedAt = this.#database.version
     for (const { kind, key, body } of this.#database.objects()) {
       this.#table(kind).set(key, deepFreeze(JSON.parse(body) as KubeObject))
     }
@@ -95,7 +109,15 @@ export class EmbeddedStore implements ResourceStore {
 
   /** Version of the last change. */
   get resourceVersion(): string {
-    return String(this.#database.version)
+    return String(this.#frozenAt ?? this.#database.version)
+  }
+
+  /**
+   * Whether the disk has refused to flush what was written. Then the store has gone back to what the disk surely has,
+   * which can be read, and takes no writes until it is opened again.
+   */
+  get isFrozen(): boolean {
+    return this.#frozenAt !== undefined
   }
 
   /** Number of objects of a kind. */
@@ -174,7 +196,7 @@ export class EmbeddedStore implements ResourceStore {
   }
 
   async create<T extends KubeObject>(kind: KindDefinition<T>, object: T, guard?: WriteGuard): Promise<T> {
-    this.#checkOpen()
+    this.#checkWritable()
     const staged = this.#database.transaction(() => {
       const made = newObject(kind, object, randomUUID(), this.#options.now())
       const key = keyOf(kind, made.metadata)
@@ -236,6 +258,7 @@ export class EmbeddedStore implements ResourceStore {
     if (!this.#open) return
     this.#open = false
     this.#hub.endAll()
+    this.#note?.remove()
     this.#database.close()
     await this.#flush?.close()
   }
@@ -247,7 +270,7 @@ export class EmbeddedStore implements ResourceStore {
     verb: 'update' | 'status' | 'delete',
     guard?: WriteGuard,
   ): T {
-    this.#checkOpen()
+    this.#checkWritable()
     const staged = this.#database.transaction(() => {
       const existing = this.#existing(kind, reference)
       const outcome = effect(existing)
@@ -283,12 +306,30 @@ export class EmbeddedStore implements ResourceStore {
 
   #publish<T extends KubeObject>({ key, version, body, object, change }: Staged<T>): T {
     const table = this.#table(change.kind)
+    if (this.#flush) this.#rememberBefore(this.#flush.flushed, { version, kind: change.kind, key })
     if (change.type === 'DELETED') table.delete(key)
     else table.set(key, object)
     deepFreeze(object)
     this.#database.committed(version)
     this.#hub.publish(change)
     return JSON.parse(body) as T
+  }
+
+  #rememberBefore(flushed: number, change: { version: number; kind: string; key: string }): void {
+    const surely = this.#undo.findIndex(({ version }) => version > flushed)
+    this.#undo.splice(0, surely < 0 ? this.#undo.length : surely)
+    this.#undo.push({ ...change, before: this.#table(change.kind).get(change.key) })
+  }
+
+  /** Takes back what the disk may not have: nobody was told of it but who was told that it could not be written. */
+  #freeze(flushed: number): void {
+    this.#frozenAt = Math.max(flushed, this.#openedAt)
+    for (const { version, kind, key, before } of this.#undo.splice(0).reverse()) {
+      if (version <= flushed) continue
+      if (before) this.#table(kind).set(key, before)
+      else this.#table(kind).delete(key)
+    }
+    this.#hub.endAll()
   }
 
   *#everything(kind: KindDefinition, matcher: Matcher | undefined, watcher: Watcher): Iterable<WatchEvent<KubeObject>> {
@@ -307,7 +348,10 @@ export class EmbeddedStore implements ResourceStore {
     let position = from
     while (this.#open) {
       if (position < this.#database.forgotten) throw expired(position)
-      const rows = this.#database.changesAfter(position, tableName(kind), replayBatch)
+      const visible = this.#frozenAt ?? Infinity
+      const rows = this.#database
+        .changesAfter(position, tableName(kind), replayBatch)
+        .filter(({ version }) => version <= visible)
       if (rows.length === 0) {
         this.#hub.add(tableName(kind), watcher) // in the same turn as the empty read, so that nothing falls between
         return
@@ -343,6 +387,11 @@ export class EmbeddedStore implements ResourceStore {
     const table = new ObjectTable()
     this.#tables.set(name, table)
     return table
+  }
+
+  #checkWritable(): void {
+    this.#checkOpen()
+    if (this.isFrozen) throw this.#flush!.failure!
   }
 
   #checkOpen(): void {

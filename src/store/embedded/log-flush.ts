@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { setImmediate as turnOfLoop } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Unavailable } from '../../base/index.ts'
+import type { FlushNote } from './log-check.ts'
 
 const flush = promisify(fdatasync)
 
@@ -17,22 +18,39 @@ const flush = promisify(fdatasync)
 export class LogFlush {
   readonly #descriptor: number
   readonly #committed: () => number
+  readonly #note: FlushNote | undefined
+  readonly #onFailure: (flushed: number) => void
   #flushed = -1
   #running: Promise<void> | undefined
   #failure: Unavailable | undefined
 
-  /** `log` must exist; `committed` tells the version of the last commit. */
-  constructor(log: string, committed: () => number) {
+  /**
+   * `log` must exist; `committed` tells the version of the last commit. `onFailure` is told once, when the disk has
+   * refused, up to which version it has everything.
+   */
+  constructor(log: string, committed: () => number, note?: FlushNote, onFailure: (flushed: number) => void = () => {}) {
     this.#descriptor = openSync(log, 'r')
     this.#committed = committed
+    this.#note = note
+    this.#onFailure = onFailure
     const folder = openSync(dirname(log), 'r')
     fsyncSync(folder) // the log may be new
     closeSync(folder)
   }
 
+  /** The disk has everything up to this version. */
+  get flushed(): number {
+    return this.#flushed
+  }
+
+  /** Why nothing can be made durable any more, if so. */
+  get failure(): Unavailable | undefined {
+    return this.#failure
+  }
+
   /**
-   * Resolves when everything up to a version is on the disk, or all that is committed by now. Throws Unavailable when the disk refused, from then on
-   * always: after a failed flush nobody can tell what it has kept.
+   * Resolves when everything up to a version is on the disk, or all that is committed by now. Throws Unavailable when
+   * the disk refused, from then on always: after a failed flush nobody can tell what it has kept.
    */
   async durable(version = Infinity): Promise<void> {
     const needed = Math.min(version, this.#committed())
@@ -52,14 +70,17 @@ export class LogFlush {
   async #run(): Promise<void> {
     await turnOfLoop() // what others write in this turn of the event loop shares the flush
     const version = this.#committed()
+    const note = this.#note?.read()
     try {
       await flush(this.#descriptor)
+      if (note) this.#note?.write(note)
       this.#flushed = Math.max(this.#flushed, version)
     } catch (error) {
       this.#failure = new Unavailable(`The store cannot flush its log to the disk: ${(error as Error).message}`, {
         remedy: 'Check the health of the disk under dataDirectory, then restart control.',
         cause: error,
       })
+      this.#onFailure(this.#flushed)
     } finally {
       this.#running = undefined
     }

@@ -49,6 +49,7 @@ const finerMeaning: Record<string, { code: number; reason: string }> = {
   Unauthorized: { code: 401, reason: 'Unauthorized' },
   MethodNotAllowed: { code: 405, reason: 'MethodNotAllowed' },
   RequestEntityTooLarge: { code: 413, reason: 'RequestEntityTooLarge' },
+  InsufficientStorage: { code: 507, reason: 'InsufficientStorage' },
   UnsupportedMediaType: { code: 415, reason: 'UnsupportedMediaType' },
 }
 

@@ -1,0 +1,116 @@
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { PerfTier } from '../../api/index.ts'
+import { CarbonadoError } from '../../base/index.ts'
+import { EmbeddedStore } from './embedded-store.ts'
+
+const suffixes = ['', '-wal', '-flushed']
+const count = 60
+let folder: string
+
+/** Copies the files of a store as a crash would leave them, into a folder of its own. */
+function copyTo(from: string, name: string): string {
+  mkdirSync(join(folder, name), { recursive: true })
+  const to = join(folder, name, 'store.db')
+  for (const suffix of [...suffixes, '-shm']) {
+    if (existsSync(from + suffix) && suffix !== '-shm') copyFileSync(from + suffix, to + suffix)
+    else rmSync(to + suffix, { force: true })
+  }
+  return to
+}
+
+/** Names of the tiers in a store; an error when it is not opened. */
+async function opened(file: string): Promise<string[] | CarbonadoError> {
+  try {
+    const store = new EmbeddedStore({ file })
+    const { items } = await store.list(PerfTier)
+    await store.close()
+    return items.map(({ metadata, spec }) => `${metadata.name} ${spec.storageIops}`)
+  } catch (error) {
+    if (error instanceof CarbonadoError) return error
+    throw error
+  }
+}
+
+function flip(path: string, at: number, mask: number): void {
+  const bytes = readFileSync(path)
+  bytes[at % bytes.length]! ^= mask
+  writeFileSync(path, bytes)
+}
+
+const expected = Array.from({ length: count }, (_, index) => `t${String(index).padStart(2, '0')} ${index}`)
+let inFile: string
+let inLog: string
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'carbonado-damage-'))
+  const file = join(folder, 'store.db')
+  const store = new EmbeddedStore({ file })
+  for (const [index, text] of expected.entries()) {
+    await store.create(PerfTier, { metadata: { name: text.split(' ')[0]! }, spec: { storageIops: index } })
+  }
+  await store.durable()
+  inLog = copyTo(file, 'in-log')
+  await store.close()
+  inFile = copyTo(file, 'in-file')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+describe('one flipped bit', () => {
+  const position = fc.nat(1_000_000)
+  const bit = fc.integer({ min: 0, max: 7 }).map((shift) => 1 << shift)
+
+  test.each([
+    ['of the file', () => inFile, ''],
+    ['of the log', () => inLog, '-wal'],
+  ])('%s is noticed, or changes nothing that is read', { timeout: 60_000 }, async (_what, pristine, suffix) => {
+    let refused = 0
+    await fc.assert(
+      fc.asyncProperty(position, bit, async (at, mask) => {
+        const file = copyTo(pristine(), 'flipped')
+        flip(file + suffix, at, mask)
+        const found = await opened(file)
+        if (!(found instanceof CarbonadoError)) {
+          expect(found).toEqual(expected)
+          return
+        }
+        refused++
+        expect(found.message).toContain('store.db')
+        expect(found.remedy).toMatch(/backup|version of Carbonado|dataDirectory/)
+      }),
+      { numRuns: 200 },
+    )
+    expect(refused).toBeGreaterThan(0)
+  })
+})
+
+test('a log that was cut off where it had been flushed is noticed, and one that was not flushed so far is not', async () => {
+  const cut = copyTo(inLog, 'cut')
+  writeFileSync(`${cut}-wal`, readFileSync(`${cut}-wal`).subarray(0, -4120))
+  expect(await opened(cut)).toMatchObject({ code: 'Internal', message: expect.stringContaining('frames') as string })
+  const longer = copyTo(inLog, 'longer')
+  writeFileSync(`${longer}-wal`, Buffer.concat([readFileSync(`${longer}-wal`), Buffer.alloc(5_000, 7)]))
+  expect(await opened(longer)).toEqual(expected)
+  const gone = copyTo(inLog, 'gone')
+  rmSync(`${gone}-wal`)
+  expect(await opened(gone)).toMatchObject({ code: 'Internal' })
+  rmSync(`${gone}-flushed`) // what the remedy says
+  expect(await opened(gone)).toEqual([])
+})
+
+test('a store of the format without checksums gets them', async () => {
+  const file = copyTo(inFile, 'old')
+  const old = new DatabaseSync(file)
+  old.exec('ALTER TABLE objects DROP COLUMN sum; ALTER TABLE changes DROP COLUMN sum; PRAGMA user_version = 1')
+  old.close()
+  expect(await opened(file)).toEqual(expected)
+  expect(await opened(file)).toEqual(expected)
+  const now = new DatabaseSync(file)
+  now.exec(`UPDATE objects SET body = replace(body, '"storageIops":7', '"storageIops":8')`)
+  now.close()
+  expect(await opened(file)).toMatchObject({ code: 'Internal', message: expect.stringContaining('t07') as string })
+})
