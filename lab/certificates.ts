@@ -13,6 +13,7 @@ export interface CertificateFiles {
 export const authorityFile = join(places.certificates, 'ca.crt')
 
 const authorityKey = join(places.certificates, 'ca.key')
+const signedByAuthority = ['-CA', authorityFile, '-CAkey', authorityKey]
 const configuration = join(places.certificates, 'openssl.cnf')
 
 /** openssl wants a configuration; the machine's own must not decide what is in the lab's certificates. */
@@ -27,6 +28,12 @@ export async function createAuthority(): Promise<void> {
     'keyUsage=critical,keyCertSign,cRLSign',
     'subjectKeyIdentifier=hash',
   ])
+}
+
+/** Makes a certificate by which a client says who it is: its name, and a group that it is in. */
+export function issueClientCertificate(file: string, name: string, group?: string): Promise<CertificateFiles> {
+  const extensions = ['basicConstraints=critical,CA:FALSE', 'extendedKeyUsage=clientAuth']
+  return request(file, `${group ? `/O=${group}` : ''}/CN=${name}`, extensions, signedByAuthority)
 }
 
 /** Makes a server certificate for names and addresses, `localhost` and the loopback addresses included. */
@@ -48,7 +55,7 @@ export async function issueCertificate(
       'extendedKeyUsage=serverAuth,clientAuth',
       'authorityKeyIdentifier=keyid',
     ],
-    ['-CA', authorityFile, '-CAkey', authorityKey],
+    signedByAuthority,
   )
 }
 

@@ -47,8 +47,9 @@ function addUp(lab: Command): void {
     .option('--nodes <number>', 'number of nodes', '3')
     .option('--rate <rate>', 'link rate of each node such as 1G, or "none" for no limit', '1G')
     .option('--bare', 'only switch and nodes, without control and agents')
+    .option('--kubernetes', 'with Kubernetes on the nodes')
     .option('--keep', 'leave what was built when something fails, to look at its logs')
-    .action(async (options: { nodes: string; rate: string; bare?: boolean; keep?: boolean }) => {
+    .action(async (options: { nodes: string; rate: string; bare?: boolean; kubernetes?: boolean; keep?: boolean }) => {
       const started = Date.now()
       const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(1)} s`
       const interruption = interruptible()
@@ -56,6 +57,7 @@ function addUp(lab: Command): void {
         nodes: Number(options.nodes),
         rate: options.rate === 'none' ? null : parseQuantity(options.rate, 'link rate'),
         bare: options.bare ?? false,
+        kubernetes: options.kubernetes ?? false,
         keepOnFailure: options.keep ?? false,
         signal: interruption,
         onProgress: (step) => process.stderr.write(`${seconds().padStart(7)}  ${step}\n`),

@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exec, Internal } from '../src/base/index.ts'
 import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
+import { restoreSysctls } from './kubernetes/sysctls.ts'
 import { describeLeftovers, findLeftovers, labLoopDevices, labMounts, labProcesses } from './leftovers.ts'
 import { labNetnsFiles, releaseNetns } from './netns.ts'
 import { labDirectory, places } from './places.ts'
@@ -21,6 +22,7 @@ export async function takeLabDown(): Promise<boolean> {
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
   for (const device of labLoopDevices()) await exec(['losetup', '--detach', device]).catch(() => {})
+  restoreSysctls()
   await removeLabCgroups()
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   await verifyGone()

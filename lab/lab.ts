@@ -153,7 +153,7 @@ export class Lab {
   /** Boots a node that was killed, with its agent; one that runs only gets its agent back. */
   async startNode(node: string): Promise<void> {
     this.#requireNode(node)
-    if (!isMachineRunning(node)) await startMachine(nodeMachine(node, this.state.rate))
+    if (!isMachineRunning(node)) await startMachine(nodeMachine(node, this.state))
     if (!this.state.bare) await startAgent(node)
   }
 

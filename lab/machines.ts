@@ -27,6 +27,8 @@ export interface MachineSettings {
   rate: number | null
   /** Whether it has a disk and /run of its own (a node) or shares the host's files. */
   hasDisk: boolean
+  /** Whether its disk has room of its own for kubelet and containerd. */
+  forKubelet?: boolean
 }
 
 const namespaces = ['--net', '--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--mount-proc']
@@ -76,9 +78,16 @@ export function programLog(program: string): string {
   return join(places.logs, `${program}.log`)
 }
 
-async function boot({ name, hasDisk }: MachineSettings): Promise<ProcessIdentity> {
+async function boot({ name, hasDisk, forKubelet }: MachineSettings): Promise<ProcessIdentity> {
   if (hasDisk) makeDisk(places.disk(name))
-  const script = ['sh', artefacts.bootMachine, name, ...(hasDisk ? [places.disk(name)] : [])]
+  const script = [
+    'env',
+    `KUBELET=${forKubelet ? 'yes' : ''}`,
+    'sh',
+    artefacts.bootMachine,
+    name,
+    ...(hasDisk ? [places.disk(name)] : []),
+  ]
   const command = joiningCgroup(makeLabCgroup(`${name}/system`), ['unshare', ...namespaces, ...script])
   const log = programLog(`${name}-boot`)
   const unshare = await startAndAwaitReady(command, log)

@@ -22,6 +22,8 @@ export interface LabState {
   rate: number | null
   /** Without control and agents: switch and nodes only. */
   bare: boolean
+  /** With Kubernetes on the nodes. */
+  kubernetes: boolean
 }
 
 /** A container that was started and not removed. */

@@ -5,6 +5,7 @@ import { RestStore } from '../src/store/rest/index.ts'
 import { createAuthority } from './certificates.ts'
 import { takeLabDown } from './down.ts'
 import { describeLeftovers, findLeftovers } from './leftovers.ts'
+import { prepareKubernetes, startKubernetes } from './kubernetes/index.ts'
 import { startMachine } from './machines.ts'
 import { labDirectory, places } from './places.ts'
 import { identify, isRunning, waitFor } from './processes.ts'
@@ -33,6 +34,8 @@ export interface LabOptions {
   rate?: number | null
   /** Only switch and nodes, without control and agents. */
   bare?: boolean
+  /** With Kubernetes on the nodes; control and agents are then what is installed into it. */
+  kubernetes?: boolean
   /** Told what is being done. */
   onProgress?: (step: string) => void
   /** Leaves what was built when the build fails, so that one can look at it. */
@@ -65,12 +68,15 @@ export async function bringLabUp(options: LabOptions = {}): Promise<{ state: Lab
 }
 
 /** Settings for booting a node of a lab. */
-export function nodeMachine(name: string, rate: number | null): Parameters<typeof startMachine>[0] {
+export function nodeMachine(
+  name: string,
+  { rate, kubernetes }: Pick<LabState, 'rate' | 'kubernetes'>,
+): Parameters<typeof startMachine>[0] {
   const address = `${nodeAddress(name)}/${managementPrefixLength}`
-  return { name, address, macAddress: nodeMac(name), rate, hasDisk: true }
+  return { name, address, macAddress: nodeMac(name), rate, hasDisk: true, forKubelet: kubernetes }
 }
 
-function wantedState({ nodes = 3, rate = 1e9, bare = false }: LabOptions): LabState {
+function wantedState({ nodes = 3, rate = 1e9, bare = false, kubernetes = false }: LabOptions): LabState {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > mostNodes) {
     throw new InvalidInput(`a lab has 1 to ${mostNodes} nodes, not ${nodes}`, { remedy: 'Choose another number.' })
   }
@@ -80,16 +86,19 @@ function wantedState({ nodes = 3, rate = 1e9, bare = false }: LabOptions): LabSt
     })
   }
   const names = Array.from({ length: nodes }, (_, index) => `n${index + 1}`)
-  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, rate, bare }
+  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, rate, bare, kubernetes }
 }
 
 function agreeWith(existing: LabState, wanted: LabState): LabState {
   const isSame =
-    existing.nodes.length === wanted.nodes.length && existing.rate === wanted.rate && existing.bare === wanted.bare
+    existing.nodes.length === wanted.nodes.length &&
+    existing.rate === wanted.rate &&
+    existing.bare === wanted.bare &&
+    existing.kubernetes === wanted.kubernetes
   if (isSame) return existing
   const rate = existing.rate === null ? 'unlimited links' : `links of ${formatQuantity(existing.rate)}bit/s`
   throw new Conflict(
-    `another lab is up already: ${existing.nodes.length} nodes, ${rate}${existing.bare ? ', bare' : ''}`,
+    `another lab is up already: ${existing.nodes.length} nodes, ${rate}${existing.bare ? ', bare' : ''}${existing.kubernetes ? ', with Kubernetes' : ''}`,
     {
       remedy: 'Use it as it is, or remove it first with: dctl lab down',
     },
@@ -140,10 +149,11 @@ async function buildSteps(state: LabState, { onProgress = () => {}, signal }: La
   step(`switch and ${state.nodes.length} nodes`)
   const tokens = createTokens(state.nodes)
   await Promise.all([createSwitch(), createAuthority()])
+  if (state.kubernetes) return buildKubernetes(state, step)
   await allSettledOrThrow([
     ...state.nodes.map(async (node) => {
       if (!state.bare) await configureNode(node, state.rate, tokens)
-      await startMachine(nodeMachine(node, state.rate))
+      await startMachine(nodeMachine(node, state))
     }),
     ...(state.bare ? [] : [configureControl(tokens), startMachine(controlSettings())]),
   ])
@@ -154,6 +164,16 @@ async function buildSteps(state: LabState, { onProgress = () => {}, signal }: La
   await allSettledOrThrow(state.nodes.map((node) => startAgent(node)))
   step('nodes to be Ready')
   await waitForReadyNodes(state.nodes, signal)
+}
+
+/** Machines with Kubernetes on them; what is installed into it, the network plugin too, comes afterwards. */
+async function buildKubernetes(state: LabState, step: (name: string) => void): Promise<void> {
+  step('programs and images of Kubernetes')
+  await prepareKubernetes(state.nodes)
+  step('machines')
+  const machines = [controlSettings(), ...state.nodes.map((node) => nodeMachine(node, state))]
+  await allSettledOrThrow(machines.map((machine) => startMachine(machine)))
+  await startKubernetes(state.nodes, step)
 }
 
 function controlSettings(): Parameters<typeof startMachine>[0] {

@@ -1,0 +1,44 @@
+import { waitFor } from '../processes.ts'
+import { startControlPlane } from './control-plane.ts'
+import { createCredentials } from './credentials.ts'
+import { makeBaseImages } from './images.ts'
+import { kubectl } from './kubectl.ts'
+import { configureKubernetesNode, copyCredentials, startKubernetesNode } from './node.ts'
+import { installPrograms } from './places.ts'
+import { rememberSysctls } from './sysctls.ts'
+
+/** What must be there before the machines of a cluster start: programs, images, and what is on the nodes' disks. */
+export async function prepareKubernetes(nodes: string[]): Promise<void> {
+  await installPrograms()
+  await makeBaseImages()
+  await createCredentials(nodes)
+  for (const node of nodes) {
+    configureKubernetesNode(node)
+    copyCredentials(node)
+  }
+}
+
+/** Starts control plane and nodes on the machines of a lab; nodes are Ready only once there is a network plugin. */
+export async function startKubernetes(nodes: string[], onProgress: (step: string) => void = () => {}): Promise<void> {
+  rememberSysctls()
+  onProgress('control plane of Kubernetes')
+  const started = nodes.map((node) => startKubernetesNode(node))
+  await startControlPlane()
+  onProgress('kubelets')
+  await Promise.all(started)
+  await waitForRegistration(nodes)
+}
+
+/** Waits until all nodes are known to the API server. */
+async function waitForRegistration(nodes: string[]): Promise<void> {
+  const known = async (): Promise<boolean> => {
+    const names = (await kubectl(['get', 'nodes', '-o', 'name']).catch(() => '')).split('\n')
+    return nodes.every((node) => names.includes(`node/${node}`))
+  }
+  await waitFor('the nodes to register', known, { deadline: 60_000, interval: 200 })
+}
+
+/** Waits until Kubernetes calls all nodes Ready. */
+export async function waitForReadyKubernetesNodes(deadline = 90_000): Promise<void> {
+  await kubectl(['wait', '--for=condition=Ready', 'node', '--all', `--timeout=${deadline / 1000}s`], { deadline: deadline + 5_000 }) // prettier-ignore
+}

@@ -1,0 +1,53 @@
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { exec } from '../../src/base/index.ts'
+import { packImage } from '../../deploy/image/pack.ts'
+import { kubernetesPlaces, programs } from './places.ts'
+
+/** Reference of an image of the lab, which every node has and no registry. */
+export function imageReference(name: string): string {
+  return `docker.io/library/${name}:local`
+}
+
+/** Makes the images that the cluster itself needs: what holds a pod together, and a small one to run commands in. */
+export async function makeBaseImages(): Promise<void> {
+  await Promise.all([
+    makeImage('pause', makePause, ['/pause']),
+    makeImage('busybox', makeBusybox),
+    ...['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter', 'snapshot-controller'].map((name) =>
+      makeImage(name, (root) => copyFileSync(programs.sidecar(name), join(root, name)), [`/${name}`]),
+    ),
+  ])
+}
+
+/** Makes an image unless it is there. */
+export async function makeImage(
+  name: string,
+  fill: (root: string) => void | Promise<void>,
+  entrypoint?: string[],
+): Promise<void> {
+  const file = join(kubernetesPlaces.images, `${name}.tar`)
+  if (existsSync(file)) return
+  mkdirSync(kubernetesPlaces.images, { recursive: true })
+  const root = mkdtempSync(`${file}.root-`)
+  try {
+    for (const folder of ['bin', 'dev', 'etc', 'proc', 'sys', 'tmp', 'var']) mkdirSync(join(root, folder))
+    writeFileSync(join(root, 'etc', 'passwd'), 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n')
+    writeFileSync(join(root, 'etc', 'group'), 'root:x:0:\nnogroup:x:65534:\n')
+    await fill(root)
+    await packImage({ reference: imageReference(name), root, entrypoint }, file)
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
+async function makePause(root: string): Promise<void> {
+  await exec(['gcc', '-Os', '-static', '-s', '-o', join(root, 'pause'), join(import.meta.dirname, 'pause.c')])
+}
+
+async function makeBusybox(root: string): Promise<void> {
+  copyFileSync(programs.busybox, join(root, 'bin', 'busybox'))
+  const { stdout } = await exec([programs.busybox, '--list'])
+  const applets = stdout.split('\n').filter((applet) => applet !== '' && applet !== 'busybox')
+  for (const applet of applets) symlinkSync('busybox', join(root, 'bin', applet))
+}

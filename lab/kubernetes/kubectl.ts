@@ -1,0 +1,24 @@
+import { exec, type ExecOptions } from '../../src/base/index.ts'
+import { insideMachine } from '../processes.ts'
+import { controlMachine } from '../programs.ts'
+import { machinePid } from '../state.ts'
+import { kubernetesPlaces, programs } from './places.ts'
+
+/** Runs kubectl as an administrator and returns what it printed; throws ExecError when it fails. */
+export async function kubectl(args: string[], options: ExecOptions = {}): Promise<string> {
+  const { stdout } = await exec(kubectlCommand(args), options)
+  return stdout
+}
+
+/** The host's command that runs kubectl on the machine of control. */
+export function kubectlCommand(args: string[]): [string, ...string[]] {
+  const kubeconfig = `--kubeconfig=${kubernetesPlaces.kubeconfig('admin')}`
+  return insideMachine(machinePid(controlMachine), [programs.kubernetes('kubectl'), kubeconfig, ...args])
+}
+
+/** Sends objects to the API server; those that are there are changed. */
+export async function applyObjects(objects: object[], { fieldManager = 'lab' } = {}): Promise<void> {
+  const list = { apiVersion: 'v1', kind: 'List', items: objects }
+  const flags = ['--server-side', '--force-conflicts', `--field-manager=${fieldManager}`]
+  await kubectl(['apply', ...flags, '-f', '-'], { input: JSON.stringify(list) })
+}
