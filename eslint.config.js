@@ -4,7 +4,10 @@ import tseslint from 'typescript-eslint'
 
 /** Each layer with the folders it may not import from: everything above it, and its sibling features. */
 const layers = [
-  { files: 'src/base/**', forbidden: ['api', 'store', 'guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'] },
+  {
+    files: 'src/base/**',
+    forbidden: ['api', 'store', 'guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'],
+  },
   { files: 'src/api/**', forbidden: ['store', 'guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'] },
   { files: 'src/store/**', forbidden: ['guarantee', 'verb', 'network', 'storage', 'control', 'agent', 'cli'] },
   { files: 'src/guarantee/**', forbidden: ['verb', 'network', 'storage', 'control', 'agent', 'cli'] },

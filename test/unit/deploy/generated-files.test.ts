@@ -10,7 +10,9 @@ test('the generated CustomResourceDefinitions are those of the kinds (else run: 
 })
 
 test('descriptions come from the doc comments, also of shared schemas', () => {
-  const crd = parse(crdFiles().get('endpoints.yaml')!) as { spec: { versions: { schema: { openAPIV3Schema: never } }[] } }
+  const crd = parse(crdFiles().get('endpoints.yaml')!) as {
+    spec: { versions: { schema: { openAPIV3Schema: never } }[] }
+  }
   const schema = crd.spec.versions[0]!.schema.openAPIV3Schema as Record<string, never>
   const text = JSON.stringify(schema)
   expect(schema.description).toMatch(/^One interface of one container/)
