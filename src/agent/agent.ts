@@ -1,10 +1,11 @@
 import { join } from 'node:path'
-import { Endpoint, type Node } from '../api/index.ts'
+import { Endpoint, type FoundUplink, type Node } from '../api/index.ts'
 import type { Logger } from '../base/index.ts'
+import { formatRate } from '../guarantee/index.ts'
 import { Attachments, currentBootId, openJournal, type Journal } from '../network/attachments/index.ts'
 import { createCniHandler } from '../network/cni/index.ts'
 import { describeDuplicate, DuplicateWatch } from '../network/duplicate-watch.ts'
-import type { NetworkEngine } from '../network/engine.ts'
+import type { NetworkEngine, UplinkLimits } from '../network/engine.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
 import { createRateSampler } from '../network/rates.ts'
 import { createInformer, EventRecorder, RestStore, type ResourceStore } from '../store/index.ts'
@@ -14,15 +15,17 @@ import { createCniServer } from './cni-server.ts'
 import type { AgentConfig } from './config.ts'
 import { createLiveApi } from './live-api.ts'
 import { liveEndpoints, readEndpoints } from './live-view.ts'
-import { findNodeProblems, linkRateOf, readNodeFacts, readUplinkFacts, type NodeProblem } from './node-check.ts'
+import { findNodeProblems, readNodeFacts, type NodeProblem } from './node-check.ts'
 import { NodeRegistration } from './node-registration.ts'
 import { startParts, type Part } from './parts.ts'
 import { createTrunkProbe } from './trunk-probe.ts'
+import { initialLimits, otherUplinkProblem, podsUplink, specToFollow, uplinkLimits } from './uplink-limits.ts'
 import { createUplinkMeter } from './uplink-meter.ts'
+import { UplinkMonitor } from './uplink-monitor.ts'
 import { version } from './version.ts'
 
-/** Makes the engine of a node; `spec` is that of its Node object, `linkRate` in bits per second. */
-export type EngineFactory = (spec: Node['spec'], linkRate: number) => NetworkEngine
+/** Makes the engine of a node whose containers send through the device `uplink`. */
+export type EngineFactory = (uplink: string, limits: UplinkLimits) => NetworkEngine
 
 /** What the agent is made of beside its configuration. */
 export interface AgentOptions {
@@ -46,30 +49,42 @@ const requestTimeout = 5_000
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, logger, createEngine } = options
   const store = new RestStore({ ...config.control, timeout: requestTimeout })
-  const registration = createRegistration(options, store, () => problemsOf(registration.spec))
+  const registration = createRegistration(options, store, {
+    found: () => uplinks.found,
+    problems: () => problemsOf(registration.spec),
+    onSpecChange: (now) => uplinks.follow(specToFollow(now, uplink)),
+  })
   const spec = await registration.learnSpec()
+  const uplink = spec.uplinks.pods.interface
+  const uplinks = new UplinkMonitor({ spec, logger, onChange: (found) => takeOver(found) })
+  const takeOver = async (found: FoundUplink[]): Promise<void> => {
+    const { linkRate, carrier, mtu } = podsUplink(found)
+    logger.notice({ uplink, carrier, mtu, linkRate: formatRate(linkRate) }, 'the uplinks have changed')
+    registration.reportSoon()
+    if (mtu > 0) await engine.changeUplink(uplinkLimits(registration.spec, found)) // else there is no such device now
+  }
   const problemsOf = (now: Node['spec']): NodeProblem[] => [
-    ...findNodeProblems(now, readNodeFacts(now.uplinks.pods.interface, config.bpffs)),
+    ...otherUplinkProblem(now, uplink),
+    ...findNodeProblems(specToFollow(now, uplink), readNodeFacts(config.bpffs)),
     ...attachments.lostEndpoints().map(lostEndpointProblem),
     ...duplicates.duplicates().map(describeDuplicate),
   ]
-  const engine = createEngine(spec, linkRateOf(spec, readUplinkFacts(spec.uplinks.pods.interface)))
+  const engine = createEngine(uplink, initialLimits(spec, uplinks.found))
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
   const attachments = createAttachments(options, store, engine, journal)
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
   const memory = createAttainmentMemory(join(config.stateDirectory, 'attainment.json'), logger)
-  const uplink = createUplinkMeter(spec.uplinks.pods.interface)
+  const meter = createUplinkMeter(uplink)
   const rates = createRateSampler(engine, (readings) => {
     memory.record(readings)
-    uplink.sample()
+    meter.sample()
   })
   const trunks = createTrunkProbe(config.nodeName, store, engine, logger)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     node() {
       const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
-      const rate = linkRateOf(registration.spec, readUplinkFacts(registration.spec.uplinks.pods.interface))
-      return { endpoints, uplink: uplink.read(rate, promised) }
+      return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised) }
     },
     metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
@@ -86,6 +101,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,
+    uplinks,
   ]
   const running = await startParts(parts, logger)
   logger.notice(
@@ -95,23 +111,30 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   return { address: api.address(), stop: running.stop }
 }
 
+/** Where the registration has from what it reports, and who hears of a new spec. */
+interface RegistrationSources {
+  found: () => FoundUplink[]
+  problems: () => NodeProblem[]
+  onSpecChange: (spec: Node['spec']) => void
+}
+
 function createRegistration(
   { config, logger }: AgentOptions,
   store: ResourceStore,
-  problems: () => NodeProblem[],
+  { found, problems, onSpecChange }: RegistrationSources,
 ): NodeRegistration {
   return new NodeRegistration({
     store,
     nodeName: config.nodeName,
     spec: config.node,
     specFile: join(config.stateDirectory, 'node.json'),
-    report(spec) {
-      const uplink = readUplinkFacts(spec.uplinks.pods.interface)
-      const { carrier, mtu } = uplink
+    report() {
+      const uplinks = found()
+      const { carrier, mtu, linkRate } = podsUplink(uplinks)
       const address = config.advertise ?? `${config.listen.host}:${config.listen.port}`
-      return { address, version, linkRate: linkRateOf(spec, uplink), mtu, carrier, problems: problems() }
+      return { address, version, linkRate, mtu, carrier, uplinks, problems: problems() }
     },
-    onSpecChange: () => logger.warn('the spec of this node has changed; restart the agent to use a new uplink or rate'),
+    onSpecChange,
     logger,
   })
 }

@@ -19,10 +19,10 @@ async function main(): Promise<void> {
   const agent = await startAgent({
     config,
     logger,
-    createEngine: (spec, linkRate) =>
+    createEngine: (uplink, limits) =>
       createSoftVfEngine({
-        uplink: spec.uplinks.pods.interface,
-        linkRate,
+        uplink,
+        limits,
         objects: config.programs,
         pins: config.bpffs,
         logger,

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import type { Node } from '../api/index.ts'
-import { findNodeProblems, linkRateOf, readNodeFacts, readUplinkFacts, type NodeFacts } from './node-check.ts'
+import { findNodeProblems, readDevice, readNodeFacts, type NodeFacts } from './node-check.ts'
 
 const spec: Node['spec'] = { uplinks: { pods: { interface: 'eth0', rate: '10G', mtu: 1500 } }, maximumInterfaces: 1000 }
 
 const options = ['BPF_SYSCALL', 'NET_CLS_BPF', 'NET_SCH_INGRESS', 'NET_SCH_HTB', 'VETH']
 const good: NodeFacts = {
-  uplink: { exists: true, carrier: true, mtu: 1500, speed: 25e9 },
+  factsOf: (name) => ({
+    name, exists: true, index: 2, carrier: true, mtu: 1500, speed: 25e9, isHardware: true, lower: [],
+  }), // prettier-ignore
   hasTypeInformation: true,
   hasBpffs: true,
   kernelConfiguration: options.map((option) => `CONFIG_${option}=${option === 'VETH' ? 'm' : 'y'}\n`).join(''),
@@ -19,9 +21,7 @@ describe('the node check', () => {
   })
 
   test.each<[string, Partial<NodeFacts>]>([
-    ['UplinkMissing', { uplink: { exists: false, carrier: false, mtu: 0, speed: 0 } }],
-    ['UplinkDown', { uplink: { ...good.uplink, carrier: false } }],
-    ['UplinkMtuTooSmall', { uplink: { ...good.uplink, mtu: 1400 } }],
+    ['UplinkDown', { factsOf: (name) => ({ ...good.factsOf(name), carrier: false }) }],
     ['KernelWithoutTypeInformation', { hasTypeInformation: false }],
     ['BpffsMissing', { hasBpffs: false }],
     [
@@ -34,18 +34,9 @@ describe('the node check', () => {
     expect(problems[0]!.remedy).not.toBe('')
   })
 
-  test('wants a rate where the kernel knows none', () => {
-    const unknown = { ...spec, uplinks: { pods: { interface: 'eth0' } } }
-    const uplink = { ...good.uplink, speed: 0 }
-    expect(findNodeProblems(unknown, { ...good, uplink })).toMatchObject([{ reason: 'UplinkRateUnknown' }])
-    expect(linkRateOf(unknown, uplink)).toBe(0)
-    expect(linkRateOf(unknown, good.uplink)).toBe(25e9)
-    expect(linkRateOf(spec, good.uplink)).toBe(10e9)
-  })
-
   test('reads this machine', () => {
-    expect(readUplinkFacts('lo')).toMatchObject({ exists: true, carrier: true, speed: 0 })
-    expect(readUplinkFacts('not-there')).toEqual({ exists: false, carrier: false, mtu: 0, speed: 0 })
-    expect(readNodeFacts('lo', '/proc').hasBpffs).toBe(false)
+    expect(readDevice('lo')).toMatchObject({ exists: true, carrier: true, speed: 0, isHardware: false })
+    expect(readDevice('not-there')).toMatchObject({ exists: false, carrier: false, mtu: 0, speed: 0 })
+    expect(readNodeFacts('/proc').hasBpffs).toBe(false)
   })
 })

@@ -1,7 +1,14 @@
 import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { release } from 'node:os'
 import { gunzipSync } from 'node:zlib'
-import { parseQuantity, type Node } from '../api/index.ts'
+import type { Node } from '../api/index.ts'
+import {
+  findUplinkProblems,
+  kernelFiles,
+  readLinkFacts,
+  type FactsOf,
+  type LinkFacts,
+} from '../network/uplinks/index.ts'
 
 /** Something that keeps a node from working as it should; `reason` is a stable word in CamelCase. */
 export interface NodeProblem {
@@ -10,88 +17,36 @@ export interface NodeProblem {
   remedy: string
 }
 
-/** What the kernel says of the uplink. */
-export interface UplinkFacts {
-  exists: boolean
-  carrier: boolean
-  /** Bytes; 0 when there is no such device. */
-  mtu: number
-  /** Bits per second; 0 when the kernel does not know, as for virtual devices. */
-  speed: number
-}
-
 /** What the node check looks at. */
 export interface NodeFacts {
-  uplink: UplinkFacts
+  /** What the kernel says of a network device. */
+  factsOf: FactsOf
   hasTypeInformation: boolean
   hasBpffs: boolean
   /** The kernel's configuration as KEY=VALUE lines; undefined when the kernel does not show it. */
   kernelConfiguration: string | undefined
 }
 
-/** Reads what the kernel says of a network device. */
-export function readUplinkFacts(device: string): UplinkFacts {
-  const read = (name: string): string => readOr(`/sys/class/net/${device}/${name}`, '').trim()
-  const speed = Number(read('speed'))
-  return {
-    exists: existsSync(`/sys/class/net/${device}`),
-    carrier: read('carrier') === '1',
-    mtu: Number(read('mtu')),
-    speed: speed > 0 ? speed * 1e6 : 0,
-  }
-}
-
 const bpffsMagic = 0xcafe4a11
 
 /** Reads everything that the node check looks at. */
-export function readNodeFacts(uplink: string, bpffs: string): NodeFacts {
+export function readNodeFacts(bpffs: string): NodeFacts {
   return {
-    uplink: readUplinkFacts(uplink),
+    factsOf: readDevice,
     hasTypeInformation: existsSync('/sys/kernel/btf/vmlinux'),
     hasBpffs: isBpffs(bpffs),
     kernelConfiguration: readKernelConfiguration(),
   }
 }
 
-/** Judges the facts of a node; a pure function. Empty when all is well. */
-export function findNodeProblems(spec: Node['spec'], facts: NodeFacts): NodeProblem[] {
-  return [...uplinkProblems(spec.uplinks.pods, facts.uplink), ...kernelProblems(facts)]
+/** What the kernel says of a network device now. */
+export function readDevice(name: string): LinkFacts {
+  return readLinkFacts(kernelFiles, name)
 }
 
-function uplinkProblems(expected: Node['spec']['uplinks']['pods'], found: UplinkFacts): NodeProblem[] {
-  const device = expected.interface
-  if (!found.exists) {
-    return [
-      {
-        reason: 'UplinkMissing',
-        message: `the uplink ${device} does not exist on this node`,
-        remedy: 'Correct spec.uplinks.pods.interface of the Node, or bring the device up.',
-      },
-    ]
-  }
-  const problems: NodeProblem[] = []
-  if (!found.carrier) {
-    problems.push({
-      reason: 'UplinkDown',
-      message: `the uplink ${device} has no carrier`,
-      remedy: 'Check the cable and the switch port, or set the device up.',
-    })
-  }
-  if (expected.mtu !== undefined && found.mtu < expected.mtu) {
-    problems.push({
-      reason: 'UplinkMtuTooSmall',
-      message: `the uplink ${device} has MTU ${found.mtu}, spec.uplinks.pods.mtu says ${expected.mtu}`,
-      remedy: `Raise the MTU of the device, or lower spec.uplinks.pods.mtu to ${found.mtu}.`,
-    })
-  }
-  if (expected.rate === undefined && found.speed === 0) {
-    problems.push({
-      reason: 'UplinkRateUnknown',
-      message: `the kernel does not know the speed of the uplink ${device}, so no bandwidth can be promised`,
-      remedy: 'Set spec.uplinks.pods.rate of the Node.',
-    })
-  }
-  return problems
+/** Judges the facts of a node; a pure function. Empty when all is well. */
+export function findNodeProblems(spec: Node['spec'], facts: NodeFacts): NodeProblem[] {
+  return [...findUplinkProblems(spec, facts.factsOf), ...kernelProblems(facts)]
 }
 
 /** Kernel options that the datapath needs, with what for. */
@@ -160,10 +115,4 @@ function readOr<T>(path: string, otherwise: T): string | T {
   } catch {
     return otherwise
   }
-}
-
-/** Bits per second of a node's pods uplink: as configured, else as the kernel reports; 0 when neither says. */
-export function linkRateOf(spec: Node['spec'], found: UplinkFacts): number {
-  const { rate } = spec.uplinks.pods
-  return rate === undefined ? found.speed : parseQuantity(rate, 'spec.uplinks.pods.rate')
 }

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { apiVersionOf, Node, validate } from '../api/index.ts'
 import { CarbonadoError, NotFound, type Logger } from '../base/index.ts'
 import { withDeadline } from '../network/attachments/index.ts'
-import type { ResourceStore } from '../store/index.ts'
+import { createInformer, type Informer, type ResourceStore } from '../store/index.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
 
@@ -19,7 +19,7 @@ export interface NodeRegistrationOptions {
   spec: Node['spec'] | undefined
   /** Remembers the spec, so that the agent can start while control is away. */
   specFile: string
-  report: (spec: Node['spec']) => AgentReport & { problems: NodeProblem[] }
+  report: () => AgentReport & { problems: NodeProblem[] }
   logger: Logger
   /** Milliseconds between heartbeats; 10 000 unless told. */
   interval?: number
@@ -36,10 +36,18 @@ export class NodeRegistration implements Part {
   #spec: Node['spec'] | undefined
   #timer: NodeJS.Timeout | undefined
   #beating: Promise<void> = Promise.resolve()
+  #isBeatDue = false
   #isFailing = false
+  readonly #ownNode: Informer<Node>
 
   constructor(options: NodeRegistrationOptions) {
     this.#options = options
+    const { store, nodeName, logger } = options
+    const selection = { fieldSelector: `metadata.name=${nodeName}` }
+    this.#ownNode = createInformer(store, Node, { selection, logger })
+    this.#ownNode.onChange(({ type, object }) => {
+      if (type !== 'DELETED') this.#adopt(object.spec)
+    })
   }
 
   /** The spec as last seen. Only after `learnSpec`. */
@@ -66,22 +74,31 @@ export class NodeRegistration implements Part {
   }
 
   start(): void {
-    const beat = (): void => {
-      this.#beating = this.#beating.then(() => this.#beat())
-    }
-    beat()
-    this.#timer = setInterval(beat, this.#options.interval ?? 10_000)
+    this.reportSoon()
+    this.#timer = setInterval(() => this.reportSoon(), this.#options.interval ?? 10_000)
+    void this.#ownNode.start() // control may be away; a change of the spec is then seen later
+  }
+
+  /** Reports at once instead of with the next heartbeat: something has changed that others wait for. */
+  reportSoon(): void {
+    if (this.#isBeatDue) return
+    this.#isBeatDue = true
+    this.#beating = this.#beating.then(() => {
+      this.#isBeatDue = false
+      return this.#beat()
+    })
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    await this.#ownNode.stop()
     await this.#beating
   }
 
   async #beat(): Promise<void> {
     const { store, nodeName, report, logger } = this.#options
     try {
-      const agent = { ...report(this.spec), heartbeat: new Date().toISOString() }
+      const agent = { ...report(), heartbeat: new Date().toISOString() }
       const patch = (): Promise<Node> =>
         store.patch(Node, { name: nodeName }, { status: { agent } }, { subresource: 'status' })
       const node = await patch().catch(async (error: unknown) => {

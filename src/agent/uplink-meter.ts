@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
+import type { FoundUplink } from '../api/index.ts'
 import type { LiveUplink } from '../network/live-endpoint.ts'
-import { readUplinkFacts } from './node-check.ts'
 
 /** What a network device has carried so far, in bytes. */
 interface DeviceBytes {
@@ -12,8 +12,8 @@ interface DeviceBytes {
 export interface UplinkMeter {
   /** To be told every second. */
   sample(): void
-  /** `rate`: bits per second of the link; `promised`: the sum of floors on it. */
-  read(rate: number, promised: number): LiveUplink
+  /** `promised`: the sum of floors on the link, in bits per second. */
+  read(link: Pick<FoundUplink, 'linkRate' | 'carrier'>, promised: number): LiveUplink
 }
 
 /** Makes a meter of a device that reads what the kernel counted. A device that is away has carried nothing. */
@@ -34,10 +34,10 @@ export function createUplinkMeter(
       if (seconds > 0) rates = { sent: rate(before.sent, bytes.sent), received: rate(before.received, bytes.received) }
       ;[before, readAt] = [bytes, at]
     },
-    read: (rate, promised) => ({
+    read: ({ linkRate, carrier }, promised) => ({
       interface: device,
-      carrier: readUplinkFacts(device).carrier,
-      rate,
+      carrier,
+      rate: linkRate,
       promised,
       ...rates,
     }),

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { Endpoint, Network, Node } from '../api/index.ts'
 import { isTable, printList, renderFields, type VerbContext, type VerbHost } from '../verb/index.ts'
-import { clusterColumns, nodeState } from './node-columns.ts'
+import { clusterColumns } from './node-columns.ts'
 
 /** Adds `cluster status`. */
 export function addClusterVerbs(program: Command, host: VerbHost): void {
@@ -13,6 +13,7 @@ export function addClusterVerbs(program: Command, host: VerbHost): void {
     .addHelpText(
       'after',
       '\nBANDWIDTH 1G/36G: 1 Gbit/s of the 36 that can be promised. VNICS 6/63: 6 of 63 interfaces.\n' +
+        'PromiseAtRisk: the link has become slower than the floors on it; `dctl node health -o wide` tells more.\n' +
         '\nExample:\n  $ dctl cluster status\n',
     )
 }
@@ -22,7 +23,7 @@ async function clusterStatus(context: VerbContext): Promise<void> {
   const { items: nodes } = await store.list(Node)
   if (isTable(context)) {
     const [networks, endpoints] = await Promise.all([store.list(Network), store.list(Endpoint)])
-    const ready = nodes.filter((node) => nodeState(node) === 'Ready').length
+    const ready = nodes.filter(({ status }) => status?.ready?.state).length
     const attached = endpoints.items.filter(({ status }) => status?.attachment).length
     context.print(
       `${renderFields([

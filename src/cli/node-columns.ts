@@ -1,10 +1,13 @@
 import { formatQuantity, type Node } from '../api/index.ts'
 import { formatAge, formatLabels, type Column } from '../verb/index.ts'
 
-/** `Ready`, `NotReady`, or `Unknown` while control has not judged the node. */
+/**
+ * `Ready`, `NotReady`, or `Unknown` while control has not judged the node; with `PromiseAtRisk` behind it while its
+ * uplink cannot carry the floors that were promised there.
+ */
 export function nodeState({ status }: Node): string {
-  if (!status?.ready) return 'Unknown'
-  return status.ready.state ? 'Ready' : 'NotReady'
+  const ready = status?.ready === undefined ? 'Unknown' : status.ready.state ? 'Ready' : 'NotReady'
+  return status?.promises?.state === false ? `${ready},PromiseAtRisk` : ready
 }
 
 type Promised = { promised: number; total: number } | undefined
@@ -54,8 +57,16 @@ export function healthColumns(now: Date): Column<Node>[] {
     { header: 'CARRIER', value: ({ status }) => status?.agent && (status.agent.carrier ? 'up' : 'down') },
     { header: 'PROBLEMS', value: ({ status }) => status?.agent?.problems.length },
     { header: 'REASON', value: ({ status }) => status?.ready?.reason },
-    { header: 'MESSAGE', value: ({ status }) => status?.ready?.message, wide: true },
+    { header: 'PROMISES', value: ({ status }) => status?.promises?.reason },
+    { header: 'MESSAGE', value: messageOf, wide: true },
   ]
+}
+
+/** What is wrong, else that nothing is. */
+function messageOf({ status }: Node): string | undefined {
+  const wrong = [status?.ready, status?.promises].filter((verdict) => verdict?.state === false)
+  const said = wrong.length > 0 ? wrong : [status?.ready]
+  return said.map((verdict) => verdict?.message).join(' ') || undefined
 }
 
 /** One uplink of one node. */
@@ -63,11 +74,17 @@ export interface UplinkRow {
   node: string
   plane: string
   interface: string
+  /** Members of a bond; those that carry no frames now in parentheses. */
   bondMembers: string[]
-  /** Bits per second. */
+  /** Bits per second that the link gives now. */
   rate?: number
+  /** Bits per second that are kept for the plane on a link that it shares with containers. */
+  kept?: number
   mtu?: number
   carrier?: boolean
+  /** The device that carries its frames in the end. */
+  link?: string
+  vlan?: number
 }
 
 /** Columns of `node network`. */
@@ -79,4 +96,7 @@ export const uplinkColumns: Column<UplinkRow>[] = [
   { header: 'RATE', value: (row) => (row.rate === undefined ? undefined : formatQuantity(row.rate)) },
   { header: 'MTU', value: (row) => row.mtu },
   { header: 'CARRIER', value: ({ carrier }) => (carrier === undefined ? undefined : carrier ? 'up' : 'down') },
+  { header: 'KEPT', value: ({ kept }) => (kept === undefined ? undefined : formatQuantity(kept)) },
+  { header: 'LINK', value: ({ link }) => link, wide: true },
+  { header: 'VLAN', value: ({ vlan }) => vlan, wide: true },
 ]

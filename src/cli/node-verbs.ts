@@ -1,12 +1,14 @@
 import type { Command } from 'commander'
 import { Node, parseQuantity } from '../api/index.ts'
 import { Conflict } from '../base/index.ts'
+import { planeReserves } from '../guarantee/index.ts'
 import { changeCurrent, labelsFlag, printChanged, printNamed, printRows } from '../verb/index.ts'
 import { formatLabels, printList, type Column, type VerbContext, type VerbHost } from '../verb/index.ts'
 import { checkNodes } from './node-check.ts'
+import { addNodeDelete } from './node-delete.ts'
 import { healthColumns, nodeColumns, uplinkColumns, type UplinkRow } from './node-columns.ts'
 
-/** Adds `node list|get|health|network|label|check`. */
+/** Adds `node list|get|health|network|label|check|delete`. */
 export function addNodeVerbs(program: Command, host: VerbHost): void {
   const node = program.command('node').description('the servers of the cluster')
   node
@@ -48,6 +50,7 @@ export function addNodeVerbs(program: Command, host: VerbHost): void {
     .argument('[name...]', 'names of nodes; all without')
     .action(host.run(checkNodes))
     .addHelpText('after', '\nExample:\n  $ dctl node check\n')
+  addNodeDelete(node, host)
 }
 
 async function listNodes(context: VerbContext, _names: string[], { labels }: { labels?: string }): Promise<void> {
@@ -75,20 +78,25 @@ async function showUplinks(context: VerbContext, names: string[]): Promise<void>
   await printRows(context, nodes.flatMap(uplinksOf), uplinkColumns)
 }
 
-/** The uplinks of a node; of the pods plane with what its agent found, of the others as configured. */
+/** The uplinks of a node with what its agent found, and as configured while it has not said. */
 export function uplinksOf({ metadata, spec, status }: Node): UplinkRow[] {
+  const kept = planeReserves(spec, status?.agent?.uplinks)
   return (['pods', 'storage', 'management'] as const).flatMap((plane) => {
     const uplink = spec.uplinks[plane]
     if (!uplink) return []
-    const found = plane === 'pods' ? status?.agent : undefined
+    const found = status?.agent?.uplinks?.find((each) => each.plane === plane)
+    const members = found?.members?.map(({ name, active }) => (active ? name : `(${name})`))
     return {
       node: metadata.name,
       plane,
       interface: uplink.interface,
-      bondMembers: uplink.bondMembers ?? [],
+      bondMembers: members ?? uplink.bondMembers ?? [],
       rate: found?.linkRate ?? (uplink.rate === undefined ? undefined : parseQuantity(uplink.rate)),
       mtu: found?.mtu ?? uplink.mtu,
       carrier: found?.carrier,
+      kept: kept.find((each) => each.plane === plane)?.rate,
+      link: found?.link,
+      vlan: found?.vlan ?? uplink.vlan,
     }
   })
 }

@@ -34,13 +34,15 @@ export class CapacityLedger {
 
   /**
    * Promises `amounts` to the owner on the node when they fit into `total`; what the owner had before, there or on
-   * another node, is given back in the same step. When they do not fit nothing changes.
+   * another node, is given back in the same step. When they do not fit nothing changes. Less than it has there always
+   * fits: a link that has become slower than its promises must not keep anybody from asking for less.
    */
   promise(owner: string, nodeName: string, amounts: Amounts, total: Amounts): Fit {
     const own = this.#promises.get(owner)
     const others = this.promisedOn(nodeName)
     if (own?.nodeName === nodeName) for (const resource of resources) others[resource] -= own.amounts[resource]
-    const result = fit(amounts, { total, promised: others })
+    const asksForLess = own?.nodeName === nodeName && resources.every((each) => amounts[each] <= own.amounts[each])
+    const result: Fit = asksForLess ? { fits: true } : fit(amounts, { total, promised: others })
     if (result.fits) this.record(owner, nodeName, amounts)
     return result
   }

@@ -132,6 +132,16 @@ describe('CapacityLedger', () => {
     )
   })
 
+  it('lets an owner have less on a node that can no longer keep what it promised', () => {
+    const ledger = new CapacityLedger()
+    ledger.record('a', 'n1', { ...nothing, bandwidth: 900, interfaces: 1 })
+    const slower = { ...nothing, bandwidth: 500, interfaces: 10 }
+    expect(ledger.promise('a', 'n1', { ...nothing, bandwidth: 901, interfaces: 1 }, slower).fits).toBe(false)
+    expect(ledger.promise('a', 'n1', { ...nothing, bandwidth: 800, interfaces: 1 }, slower).fits).toBe(true)
+    expect(ledger.promisedOn('n1').bandwidth).toBe(800)
+    expect(ledger.promise('b', 'n1', { ...nothing, bandwidth: 1, interfaces: 1 }, slower).fits).toBe(false)
+  })
+
   it('counts what an owner has already as its own when it asks again', () => {
     const ledger = new CapacityLedger()
     expect(ledger.promise('a', 'n1', { ...nothing, bandwidth: 900, interfaces: 1 }, total).fits).toBe(true)

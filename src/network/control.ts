@@ -22,8 +22,8 @@ import {
   EndpointController,
   EndpointEvents,
   networkProtection,
+  NodeCapacity,
   NodeHealth,
-  reconcileCapacity,
   reconcileUsage,
   tierProtection,
   type Clock,
@@ -97,13 +97,14 @@ class Controllers implements NetworkControllers {
     const view = { networks, tiers, nodes, endpoints }
     const endpoint = new EndpointController({ store, view, book, ledger, events: new EndpointEvents(recorder) })
     const health = new NodeHealth({ store, nodes, recorder, clock })
+    const capacity = new NodeCapacity({ store, nodes, endpoints, ledger, recorder, clock })
     const [networkGuard, tierGuard] = [networkProtection(store, networks), tierProtection(store, tiers)]
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, { onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`) })
     this.#queues = {
       endpoint: queue('endpoint', (key) => endpoint.reconcile(key)),
       usage: queue('usage of a network', (key) => reconcileUsage(key, { store, networks, book })),
-      capacity: queue('capacity of a node', (key) => reconcileCapacity(key, { store, nodes, ledger })),
+      capacity: queue('capacity of a node', (key) => capacity.reconcile(key)),
       health: queue('health of a node', (key) => health.reconcile(key)),
       network: queue('protection of a network', (key) => networkGuard.reconcile(key)),
       tier: queue('protection of a perf-tier', (key) => tierGuard.reconcile(key)),

@@ -1,4 +1,13 @@
 import type { ReceiveControl } from './receive-control.ts'
+import type { PlaneReserve } from '../guarantee/index.ts'
+
+/** What the uplink gives now, and what of it is kept for the node's other planes. */
+export interface UplinkLimits {
+  /** Bits per second; 0 while it has no carrier or nobody knows. */
+  linkRate: number
+  /** Planes that send over the same link. */
+  reserves: PlaneReserve[]
+}
 
 /** Where an interface is, seen from the runtime. */
 export interface ContainerPlace {
@@ -119,6 +128,11 @@ export interface NetworkEngine {
   detach(endpointId: string): Promise<void>
   /** Changes floor and cap (bits per second) of an attached endpoint without touching its traffic otherwise. */
   shape(endpointId: string, rates: { bandwidthFloor: number; bandwidthCap?: number }): Promise<void>
+  /**
+   * The uplink gives another rate, something else is kept of it, or its device changed (MTU, made anew). Floors that no
+   * longer fit are kept in proportion. Touches no frame otherwise.
+   */
+  changeUplink(limits: UplinkLimits): Promise<void>
   attached(): Promise<AttachedEndpoint[]>
   /** Compares interface, addresses, programs, map entries and classes with the request; empty when all is well. */
   check(request: AttachRequest): Promise<EngineProblem[]>

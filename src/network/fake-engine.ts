@@ -65,6 +65,8 @@ export class FakeEngine implements NetworkEngine {
     this.#kernel.attachments.set(endpointId, { ...request, bandwidthFloor: rates.bandwidthFloor, ...cap })
   }
 
+  async changeUplink(): Promise<void> {}
+
   async attached(): Promise<AttachedEndpoint[]> {
     return [...this.#kernel.attachments.values()].map(describe)
   }

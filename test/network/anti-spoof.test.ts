@@ -36,7 +36,13 @@ beforeAll(async () => {
   run('ip', 'netns', 'add', 'container')
   run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'port', 'netns', 'wire')
   run('ip', 'link', 'set', 'eth0', 'up')
-  engine = createSoftVfEngine({ uplink: 'eth0', linkRate: 1e9, objects: 'build/bpf', pins, logger: silentLogger() })
+  engine = createSoftVfEngine({
+    uplink: 'eth0',
+    limits: { linkRate: 1e9, reserves: [] },
+    objects: 'build/bpf',
+    pins,
+    logger: silentLogger(),
+  })
   await engine.start()
   await engine.attach({
     endpointId,

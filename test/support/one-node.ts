@@ -22,7 +22,13 @@ export function makeNode(): void {
 
 /** An engine for this node; `linkRate` in bits per second. */
 export async function startEngine(linkRate = 1e9): Promise<NetworkEngine> {
-  const engine = createSoftVfEngine({ uplink: 'eth0', linkRate, objects: 'build/bpf', pins, logger: silentLogger() })
+  const engine = createSoftVfEngine({
+    uplink: 'eth0',
+    limits: { linkRate, reserves: [] },
+    objects: 'build/bpf',
+    pins,
+    logger: silentLogger(),
+  })
   await engine.start()
   return engine
 }

@@ -6,8 +6,12 @@ import { endpointTitle, inUse } from './network-users.ts'
 /** Slower links than this (bits per second) are a typing mistake: 10 instead of 10G. */
 const slowestLink = 1_000_000
 
-/** Checks the uplinks of a node: a sensible rate, and bond members that are other interfaces, each once. */
+/**
+ * Checks the uplinks of a node: a sensible rate, bond members that are other interfaces, each once, and tags of planes
+ * that tell them apart.
+ */
 export function admitNode({ metadata, spec }: Node): void {
+  checkVlans(metadata.name, spec.uplinks)
   const members = new Map<string, string>()
   for (const [plane, uplink] of Object.entries(spec.uplinks)) {
     const field = `node ${metadata.name}: uplinks.${plane}`
@@ -18,6 +22,23 @@ export function admitNode({ metadata, spec }: Node): void {
     }
     for (const member of uplink.bondMembers ?? []) checkMember(member, uplink.interface, field, members)
   }
+}
+
+function checkVlans(node: string, uplinks: Node['spec']['uplinks']): void {
+  const { pods, management, storage } = uplinks
+  if (pods.vlan !== undefined) {
+    throw new InvalidInput(
+      `node ${node}: uplinks.pods.vlan is ${pods.vlan}, and containers have the VLAN of their network`,
+      {
+        remedy: 'Leave it out, and set the VLAN of each network with `dctl network create -v`.',
+      },
+    )
+  }
+  if (management?.vlan === undefined || management.vlan !== storage?.vlan) return
+  if (management.interface !== storage.interface) return
+  throw new InvalidInput(`node ${node}: management and storage have the same VLAN ${management.vlan}`, {
+    remedy: 'Give each plane a VLAN of its own, or leave one plane out: planes without an entry are not kept apart.',
+  })
 }
 
 function checkMember(member: string, bond: string, field: string, members: Map<string, string>): void {

@@ -5,6 +5,7 @@ import {
   type Allocation,
   type MacClaim,
   type Network,
+  type Node,
 } from '../../api/index.ts'
 import { CarbonadoError, Conflict, NotFound, Unavailable, type ReconcileResult } from '../../base/index.ts'
 import { doesNotFit, linkRateOf, nodeTotals, type CapacityLedger } from '../../guarantee/index.ts'
@@ -144,6 +145,8 @@ export class EndpointController {
     }
     if (!node) return { refused: new NotFound(`node ${nodeName} does not exist`, chooseNode) }
     if (rates.bandwidthFloor > 0 && linkRateOf(node) === undefined) return { refused: rateUnknown(nodeName) }
+    const isNew = ledger.of(uid)?.nodeName !== nodeName
+    if (rates.bandwidthFloor > 0 && isNew && node.status?.agent?.carrier === false) return { refused: uplinkDown(node) }
     const result = ledger.promise(uid, nodeName, amountsOf(rates), nodeTotals(node))
     if (result.fits) return { rates }
     const refused = doesNotFit(`endpoint ${endpointKey(ownerOf(endpoint))}`, nodeName, result.shortfalls)
@@ -207,6 +210,13 @@ const chooseNode = { remedy: 'Choose one from `dctl node list`; a node appears t
 function rateUnknown(nodeName: string): Unavailable {
   return new Unavailable(`the link rate of node ${nodeName} is not known yet, so no bandwidth can be promised there`, {
     remedy: `Wait for its agent to report, or set uplinks.pods.rate of node ${nodeName}.`,
+  })
+}
+
+function uplinkDown({ metadata: { name }, spec }: Node): Unavailable {
+  const { interface: device } = spec.uplinks.pods
+  return new Unavailable(`the uplink ${device} of node ${name} has no carrier, so no bandwidth can be promised there`, {
+    remedy: 'Use another node, or check cable and switch port of that uplink.',
   })
 }
 

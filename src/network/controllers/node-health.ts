@@ -18,11 +18,16 @@ type Verdict = Pick<Ready, 'state' | 'reason' | 'message'>
 
 /**
  * Says whether a node is ready. `silence`: milliseconds since its heartbeat changed, as control saw it, so that a
- * node's clock does not matter; undefined when its agent has never reported.
+ * node's clock does not matter; undefined when its agent has never reported. `uplinkDown`: the uplink of pods when its
+ * agent says that it has no carrier.
  */
-export function readiness(silence: number | undefined): Verdict {
+export function readiness(silence: number | undefined, uplinkDown?: string): Verdict {
   if (silence === undefined) {
     return { state: false, reason: 'AgentNeverSeen', message: 'The agent has not reported yet.' }
+  }
+  if (silence < patience && uplinkDown !== undefined) {
+    const message = `The uplink ${uplinkDown} has no carrier: containers on the node reach nobody outside it.`
+    return { state: false, reason: 'UplinkDown', message }
   }
   if (silence < patience) return { state: true, reason: 'AgentAlive', message: 'The agent reports regularly.' }
   const message = `The agent has not reported for more than ${patience / 1000} seconds.`
@@ -46,9 +51,9 @@ export class NodeHealth {
       return { done: true }
     }
     const silence = this.#silenceOf(node)
-    const verdict = readiness(silence)
-    await this.#write(node, verdict)
-    return verdict.state ? { requeueAfter: Math.max(1, patience - silence!) } : { done: true }
+    const isDown = node.status?.agent?.carrier === false
+    await this.#write(node, readiness(silence, isDown ? node.spec.uplinks.pods.interface : undefined))
+    return silence !== undefined && silence < patience ? { requeueAfter: patience - silence } : { done: true }
   }
 
   #silenceOf(node: Node): number | undefined {
@@ -81,7 +86,7 @@ export class NodeHealth {
       regarding: regarding(Node, node),
       type: verdict.state ? 'Normal' : 'Warning',
       reason: verdict.state ? 'NodeReady' : 'NodeNotReady',
-      action: 'WatchHeartbeat',
+      action: 'WatchNode',
       note: verdict.message,
     })
   }

@@ -19,6 +19,7 @@ const type = {
   deleteClass: 41,
   getClass: 42,
   newFilter: 44,
+  deleteFilter: 45,
   getFilter: 46,
 } as const
 const kindField = 1 // TCA_KIND
@@ -26,11 +27,13 @@ const optionsField = 2 // TCA_OPTIONS
 /** Where queues and filters hang, from linux/pkt_sched.h. */
 export const place = { root: 0xffff_ffff, hooks: 0xffff_fff1, ingress: 0xffff_fff2 } as const
 const hooksHandle = 0xffff_0000
+/** The handle 1: of every tree of classes. */
+export const treeHandle = 0x1_0000
 const ethernetLayer = 1 // TC_LINKLAYER_ETHERNET: the kernel then wants no table of times for packet sizes
 const everyProtocol = 0x0300 // ETH_P_ALL in network byte order
 const directAction = 1 // TCA_BPF_FLAG_ACT_DIRECT
 /** TCA_BPF_... of linux/pkt_cls.h. */
-const bpfField = { descriptor: 6, name: 7, flags: 8, id: 11 } as const
+const bpfField = { class: 3, instructionCount: 4, instructions: 5, descriptor: 6, name: 7, flags: 8, id: 11 } as const
 /** TCA_HTB_... of linux/pkt_sched.h. */
 const htbField = { class: 1, tree: 2, rate: 6, ceil: 7 } as const
 /** TCA_TBF_... of linux/pkt_sched.h. */
@@ -128,7 +131,7 @@ export function putTokenBucket(device: string, index: number, { rate, burst, lim
 /** Makes a tree of HTB classes with the handle 1: before a device, or keeps it; what names no class gets `defaultMinor`. */
 export function putTree(device: string, index: number, defaultMinor: number): NetlinkRequest {
   const global = Buffer.concat([u32(3), u32(10), u32(defaultMinor), u32(0), u32(0)]) // struct tc_htb_glob
-  const head = header(index, 0x1_0000, place.root)
+  const head = header(index, treeHandle, place.root)
   const options = [attribute(htbField.tree, global)]
   return request(type.newQueue, flags.create | flags.replace, head, 'htb', options, `make the classes of ${device}`)
 }
@@ -153,7 +156,7 @@ export interface TrafficClass {
 }
 
 function classId(minor: number): number {
-  return 0x1_0000 + minor
+  return treeHandle + minor
 }
 
 /** Makes a class, or changes it without touching what waits in it. */
@@ -185,6 +188,50 @@ export function removeClass(device: string, index: number, minor: number): Netli
   return request(type.deleteClass, 0, head, undefined, [], `remove class 1:${minor.toString(16)} of ${device}`)
 }
 
+/** One instruction of a classic BPF program: operation, jumps when true and when false, operand. */
+export type BpfInstruction = [operation: number, whenTrue: number, whenFalse: number, operand: number]
+
+/** A filter of the tree 1: that puts frames into a class when a program does not answer 0. */
+export interface ClassFilter {
+  /** Filters with smaller numbers are asked first; a number has one filter. */
+  priority: number
+  program: BpfInstruction[]
+  minor: number
+}
+
+/** Makes a filter of the tree before a device, or changes the one of that priority. Frames that name a class pass it by. */
+export function putClassFilter(
+  device: string,
+  index: number,
+  { priority, program, minor }: ClassFilter,
+): NetlinkRequest {
+  const head = header(index, 1, treeHandle, ((priority << 16) | everyProtocol) >>> 0)
+  const count = Buffer.alloc(2)
+  count.writeUInt16LE(program.length)
+  const options = [
+    attribute(bpfField.class, u32(classId(minor))),
+    attribute(bpfField.instructionCount, count),
+    attribute(bpfField.instructions, ...program.map(instructionBytes)),
+  ]
+  const purpose = `filter for class 1:${minor.toString(16)} of ${device}`
+  return request(type.newFilter, flags.create, head, 'bpf', options, purpose)
+}
+
+function instructionBytes([operation, whenTrue, whenFalse, operand]: BpfInstruction): Buffer {
+  const bytes = Buffer.alloc(8) // struct sock_filter
+  bytes.writeUInt16LE(operation)
+  bytes[2] = whenTrue
+  bytes[3] = whenFalse
+  bytes.writeUInt32LE(operand, 4)
+  return bytes
+}
+
+/** Takes a filter of the tree before a device away. */
+export function removeClassFilter(device: string, index: number, priority: number): NetlinkRequest {
+  const head = header(index, 0, treeHandle, ((priority << 16) | everyProtocol) >>> 0)
+  return request(type.deleteFilter, 0, head, undefined, [], `remove the filter ${priority} of ${device}`)
+}
+
 /** Asks for the queues of all devices. */
 export function listQueues(): NetlinkRequest {
   return request(type.getQueue, 0, header(0, 0, 0), undefined, [], 'list the queues')
@@ -208,6 +255,8 @@ export interface Queue {
   parent: number
   /** Of a token bucket: bits per second. */
   rate?: number
+  /** Of a tree of classes: where frames go that name no class. */
+  defaultMinor?: number
 }
 
 /** A queue that a list or an announcement tells of; undefined for other messages. */
@@ -216,7 +265,15 @@ export function decodeQueue(message: NetlinkMessage): Queue | undefined {
   const { index, handle, parent, kind, options } = decodeHead(message.body)
   const parameters = kind === 'tbf' ? options.get(tbfField.parameters) : undefined
   const rate = parameters && rateOf(options.get(tbfField.rate), parameters.readUInt32LE(8))
-  return { index, kind, handle, parent, ...(rate === undefined ? {} : { rate }) }
+  const defaultMinor = kind === 'htb' ? options.get(htbField.tree)?.readUInt32LE(8) : undefined
+  return {
+    index,
+    kind,
+    handle,
+    parent,
+    ...(rate === undefined ? {} : { rate }),
+    ...(defaultMinor === undefined ? {} : { defaultMinor }),
+  }
 }
 
 /** A class as the kernel has it; rates in bits per second. */

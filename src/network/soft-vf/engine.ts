@@ -9,6 +9,7 @@ import type {
   EngineProblem,
   ForeignUse,
   NetworkEngine,
+  UplinkLimits,
 } from '../engine.ts'
 import {
   addVeth,
@@ -50,8 +51,8 @@ import { UplinkShaper } from './uplink-shaper.ts'
 export interface SoftVfOptions {
   /** Device that endpoints send through. */
   uplink: string
-  /** Bits per second of the uplink. */
-  linkRate: number
+  /** What it gives at the start, and what of it is kept for other planes. */
+  limits: UplinkLimits
   /** Folder with the compiled programs. */
   objects: string
   /** Folder in a bpffs for pins; one for each node. */
@@ -96,20 +97,40 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async start(): Promise<void> {
-    const { uplink, linkRate } = this.#options
+    const { uplink, limits } = this.#options
     const state = (this.#uplink = inspectUplink(this.#socket, uplink))
     const programs = (this.#programs = await loadPrograms(this.#options))
     programs.configure(state.index)
-    const device = { name: uplink, index: state.index, linkRate }
-    const shaper = (this.#shaper = new UplinkShaper(this.#socket, device, (isShaped) =>
-      this.#programs?.configure(state.index, isShaped),
-    ))
     this.#recover(programs)
-    await shaper.start([...this.#slotOf].map(([endpointId, slot]) => [slot, this.#find(endpointId)!]))
-    await hookUplink(this.#socket, device, programs.fromWire, join(this.#options.pins, 'uplink'))
+    await this.#startShaper(limits)
+    await this.#hook(state)
     if (!programs.fresh) return
     await this.#socket.must([...this.#slotOf.values()].map((slot) => this.#filterOf(slot)))
     removeOldVersions(this.#options)
+  }
+
+  async #startShaper(limits: UplinkLimits): Promise<void> {
+    const { index } = this.#uplink!
+    const device = { name: this.#options.uplink, index }
+    const shaper = (this.#shaper = new UplinkShaper(this.#socket, device, limits, (isShaped) =>
+      this.#programs?.configure(index, isShaped),
+    ))
+    await shaper.start([...this.#slotOf].map(([endpointId, slot]) => [slot, this.#find(endpointId)!]))
+  }
+
+  async #hook({ index }: UplinkState): Promise<void> {
+    const { uplink, pins } = this.#options
+    await hookUplink(this.#socket, { name: uplink, index }, this.#programs!.fromWire, join(pins, 'uplink'))
+  }
+
+  async changeUplink(limits: UplinkLimits): Promise<void> {
+    const before = this.#uplink!.index
+    const state = (this.#uplink = inspectUplink(this.#socket, this.#options.uplink))
+    if (state.index === before) return this.#shaper!.changeLink(limits)
+    // The device was removed and made anew: tree and program went with the old one.
+    this.#programs!.configure(state.index, false)
+    await this.#startShaper(limits)
+    await this.#hook(state)
   }
 
   /** Reads who is attached from maps and interfaces; an interface or entry without its other half is removed. */

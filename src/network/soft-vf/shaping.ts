@@ -1,4 +1,6 @@
-import type { TokenBucket, TrafficClass } from '../netlink/index.ts'
+import { otherPlanes, type PlaneReserve } from '../../guarantee/index.ts'
+import type { BpfInstruction, ClassFilter, TokenBucket, TrafficClass } from '../netlink/index.ts'
+import type { LinkPlan } from './link-plan.ts'
 import { interfaceIndexBase } from './map-layout.ts'
 
 /** Rates in bits per second. */
@@ -18,6 +20,8 @@ const bestEffortRate = 64_000
 /** Minor of the class that frames without a class of their own are in: the node's. */
 export const hostMinor = 0xfffe
 const linkMinor = 0xffff
+/** Minors of the classes of planes with a tag. */
+const planeMinors = { management: 0xfffd, storage: 0xfffc } as const
 /** Bytes that a class may send before another gets its turn: one large GSO packet. */
 const quantum = 60_000
 
@@ -31,12 +35,52 @@ function trafficClass(minor: number, parent: number | undefined, rate: number, c
   return { minor, parent, rate, ceil, burst: burst(rate), ceilBurst: burst(ceil), priority, quantum }
 }
 
-/** The class of the link and that of the node's own traffic, on an uplink of `linkRate` bits per second. */
-export function uplinkClasses(linkRate: number): TrafficClass[] {
+/** The class of the link, that of the node's own traffic, and those of its planes with a tag. */
+export function uplinkClasses({ linkRate, host, planes }: LinkPlan): TrafficClass[] {
   const root = linkRate * linkShare
   return [
     trafficClass(linkMinor, undefined, root, root),
-    trafficClass(hostMinor, linkMinor, linkRate * hostShare, root),
+    trafficClass(hostMinor, linkMinor, Math.max(linkRate * hostShare, host), root),
+    ...planes.map(({ plane, rate }) =>
+      trafficClass(planeMinors[plane], linkMinor, Math.max(rate, bestEffortRate), root),
+    ),
+  ]
+}
+
+/** The filters that put what planes with a tag send into their classes. */
+export function planeFilters({ planes }: LinkPlan): ClassFilter[] {
+  return planes.map(({ plane, vlan }) => ({ ...planePlace(plane), program: isTagged(vlan) }))
+}
+
+/** Where planes with a tag would be that have nothing kept for them. */
+export function unusedPlanePlaces({ planes }: LinkPlan): Pick<ClassFilter, 'priority' | 'minor'>[] {
+  return otherPlanes.filter((plane) => !planes.some((kept) => kept.plane === plane)).map(planePlace)
+}
+
+function planePlace(plane: PlaneReserve['plane']): Pick<ClassFilter, 'priority' | 'minor'> {
+  const minor = planeMinors[plane]
+  return { priority: linkMinor - minor, minor }
+}
+
+/**
+ * A classic BPF program that says whether a frame has the tag of a VLAN. VLAN devices put it beside the frame, where
+ * only a program sees it; others write it into the frame.
+ */
+function isTagged(vlan: number): BpfInstruction[] {
+  const ancillary = 0x1_0000_0000 - 4096 // SKF_AD_OFF of linux/filter.h
+  const [tag, tagPresent] = [ancillary + 44, ancillary + 48] // SKF_AD_VLAN_TAG, SKF_AD_VLAN_TAG_PRESENT
+  return [
+    [48, 0, 0, tagPresent],
+    [21, 0, 2, 1], // beside the frame
+    [40, 0, 0, tag],
+    [5, 0, 0, 3],
+    [40, 0, 0, 12],
+    [21, 0, 4, 0x8100], // in the frame
+    [40, 0, 0, 14],
+    [84, 0, 0, 0xfff],
+    [21, 0, 1, vlan],
+    [6, 0, 0, 0xffff_ffff],
+    [6, 0, 0, 0],
   ]
 }
 

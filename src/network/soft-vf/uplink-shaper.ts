@@ -1,3 +1,4 @@
+import type { UplinkLimits } from '../engine.ts'
 import {
   decodeClass,
   decodeQueue,
@@ -6,26 +7,31 @@ import {
   NetlinkSocket,
   place,
   putClass,
+  putClassFilter,
   putTree,
   removeClass,
+  removeClassFilter,
   removeRootQueue,
+  treeHandle,
   type FoundClass,
   type NetlinkRequest,
 } from '../netlink/index.ts'
+import { enforcedRates, planLink, type LinkPlan } from './link-plan.ts'
 import { maximumSlots } from './map-layout.ts'
-import { endpointClass, hostMinor, uplinkClasses, type Rates } from './shaping.ts'
+import { endpointClass, hostMinor, planeFilters, unusedPlanePlaces, uplinkClasses, type Rates } from './shaping.ts'
 
 /** The uplink as traffic control names it. */
 export interface ShapedDevice {
   name: string
   index: number
-  /** Bits per second. */
-  linkRate: number
 }
 
 /**
- * The tree of classes on the uplink. It is there only while a floor is promised on the node: a node that has promised
- * nothing has nothing to keep, and frames pay 5 % of a round trip for it.
+ * The tree of classes on the uplink. It is there only while a floor is promised on the node or something is kept for
+ * another plane: a node that has promised nothing has nothing to keep, and frames pay 5 % of a round trip for it.
+ *
+ * A link may give less than was promised on it. Then every floor is kept in proportion, and all classes change together
+ * when the link or the sum of floors does.
  */
 export class UplinkShaper {
   readonly #socket: NetlinkSocket
@@ -33,12 +39,19 @@ export class UplinkShaper {
   readonly #onChange: (isShaped: boolean) => void
   /** Rates by slot, whether there are classes or not: decisions are made on it without waiting, requests run in order. */
   readonly #rates = new Map<number, Rates>()
+  #limits: UplinkLimits
   #isShaped = false
 
   /** `onChange` is told when classes keep the rates, and before they no longer do. */
-  constructor(socket: NetlinkSocket, device: ShapedDevice, onChange: (isShaped: boolean) => void) {
+  constructor(
+    socket: NetlinkSocket,
+    device: ShapedDevice,
+    limits: UplinkLimits,
+    onChange: (isShaped: boolean) => void,
+  ) {
     this.#socket = socket
     this.#device = device
+    this.#limits = limits
     this.#onChange = onChange
   }
 
@@ -50,37 +63,68 @@ export class UplinkShaper {
   /** Adopts what an earlier agent left: classes that are right are only set again, which touches no frame. */
   async start(endpoints: Iterable<[slot: number, rates: Rates]>): Promise<void> {
     for (const [slot, rates] of endpoints) this.#rates.set(slot, rates)
-    const isThere = hasTree(this.#socket, this.#device.index)
-    if (!this.#hasFloor()) return isThere ? this.#removeTree() : undefined
+    const { index } = this.#device
+    const shaped = devicesWithTree(this.#socket)
+    await this.#socket.change(shaped.filter((other) => other !== index).map((other) => removeRootQueue('', other)))
+    const isThere = shaped.includes(index)
+    if (!this.#isNeeded()) return isThere ? this.#removeTree() : undefined
     this.#isShaped = true
-    await this.#socket.must([...(isThere ? this.#uplinkClasses() : this.#tree()), ...this.#allClasses()])
+    const plan = this.#plan()
+    await this.#socket.must([...(isThere ? this.#uplinkClasses(plan) : this.#tree(plan)), ...this.#allClasses(plan)])
     this.#onChange(true)
-    const orphans = findClasses(this.#socket, this.#device.index).filter(({ minor }) => this.#isOrphan(minor))
+    const orphans = findClasses(this.#socket, index).filter(({ minor }) => this.#isOrphan(minor))
     await this.#socket.change(orphans.map(({ minor }) => this.#removal(minor)))
+    if (isThere) await this.#socket.change(this.#unusedPlanes(plan))
   }
 
   /** Keeps these rates for the endpoint in a slot from now on. */
   async shape(slot: number, rates: Rates): Promise<void> {
+    const before = this.#plan().floors
     this.#rates.set(slot, rates)
-    if (this.#isShaped) return this.#hasFloor() ? this.#socket.must([this.#classOf(slot, rates)]) : this.#removeTree()
+    if (this.#isShaped) return this.#isNeeded() ? this.#reshape(slot, rates, before) : this.#removeTree()
     if (rates.bandwidthFloor === 0) return
-    this.#isShaped = true
     try {
-      await this.#socket.must([...this.#tree(), ...this.#allClasses()])
+      await this.#makeTree()
     } catch (error) {
       this.#rates.delete(slot)
       await this.#removeTree()
       throw error
     }
-    if (this.#isShaped) this.#onChange(true)
   }
 
-  /** Forgets endpoints; with the last floor goes the whole tree. */
+  /** Forgets endpoints; with the last floor goes the whole tree, unless something is kept for another plane. */
   async remove(slots: number[]): Promise<void> {
+    const before = this.#plan().floors
     for (const slot of slots) this.#rates.delete(slot)
     if (!this.#isShaped) return
-    if (!this.#hasFloor()) return this.#removeTree()
+    if (!this.#isNeeded()) return this.#removeTree()
     await this.#socket.change(slots.map((slot) => this.#removal(slot)))
+    const plan = this.#plan()
+    if (plan.floors !== before) await this.#socket.must(this.#allClasses(plan))
+  }
+
+  /** Divides the link by these limits from now on. Without a rate (no carrier) the one that it had before stays. */
+  async changeLink(limits: UplinkLimits): Promise<void> {
+    this.#limits = { ...limits, linkRate: limits.linkRate || this.#limits.linkRate }
+    if (!this.#isNeeded()) return this.#isShaped ? this.#removeTree() : undefined
+    if (!this.#isShaped) return this.#makeTree()
+    const plan = this.#plan()
+    await this.#socket.must([...this.#uplinkClasses(plan), ...this.#allClasses(plan)])
+    await this.#socket.change(this.#unusedPlanes(plan))
+  }
+
+  /** Where the share of all floors changes, all classes do; otherwise only the one. */
+  async #reshape(slot: number, rates: Rates, before: number): Promise<void> {
+    const plan = this.#plan()
+    const classes = plan.floors === before ? [this.#classOf(slot, rates, plan)] : this.#allClasses(plan)
+    await this.#socket.must(classes)
+  }
+
+  async #makeTree(): Promise<void> {
+    this.#isShaped = true
+    const plan = this.#plan()
+    await this.#socket.must([...this.#tree(plan), ...this.#allClasses(plan)])
+    if (this.#isShaped) this.#onChange(true)
   }
 
   async #removeTree(): Promise<void> {
@@ -89,26 +133,42 @@ export class UplinkShaper {
     await this.#socket.change([removeRootQueue(this.#device.name, this.#device.index)])
   }
 
-  #hasFloor(): boolean {
-    return this.#rates.values().some((rates) => rates.bandwidthFloor > 0)
+  #isNeeded(): boolean {
+    return this.#limits.reserves.length > 0 || this.#rates.values().some((rates) => rates.bandwidthFloor > 0)
   }
 
-  #tree(): NetlinkRequest[] {
-    return [putTree(this.#device.name, this.#device.index, hostMinor), ...this.#uplinkClasses()]
+  #plan(): LinkPlan {
+    return planLink(this.#limits, this.#rates.values())
   }
 
-  #uplinkClasses(): NetlinkRequest[] {
-    const { name, index, linkRate } = this.#device
-    return uplinkClasses(linkRate).map((wanted) => putClass(name, index, wanted))
+  #tree(plan: LinkPlan): NetlinkRequest[] {
+    return [putTree(this.#device.name, this.#device.index, hostMinor), ...this.#uplinkClasses(plan)]
   }
 
-  #allClasses(): NetlinkRequest[] {
-    return [...this.#rates].map(([slot, rates]) => this.#classOf(slot, rates))
+  #uplinkClasses(plan: LinkPlan): NetlinkRequest[] {
+    const { name, index } = this.#device
+    return [
+      ...uplinkClasses(plan).map((wanted) => putClass(name, index, wanted)),
+      ...planeFilters(plan).map((filter) => putClassFilter(name, index, filter)),
+    ]
   }
 
-  #classOf(slot: number, rates: Rates): NetlinkRequest {
-    const { name, index, linkRate } = this.#device
-    return putClass(name, index, endpointClass(slot, rates, linkRate))
+  /** Requests that fail where there is nothing to remove. */
+  #unusedPlanes(plan: LinkPlan): NetlinkRequest[] {
+    const { name, index } = this.#device
+    return unusedPlanePlaces(plan).flatMap(({ priority, minor }) => [
+      removeClassFilter(name, index, priority),
+      this.#removal(minor),
+    ])
+  }
+
+  #allClasses(plan: LinkPlan): NetlinkRequest[] {
+    return [...this.#rates].map(([slot, rates]) => this.#classOf(slot, rates, plan))
+  }
+
+  #classOf(slot: number, rates: Rates, plan: LinkPlan): NetlinkRequest {
+    const { name, index } = this.#device
+    return putClass(name, index, endpointClass(slot, enforcedRates(rates, plan), plan.linkRate))
   }
 
   #removal(slot: number): NetlinkRequest {
@@ -128,10 +188,11 @@ export function findClasses(socket: NetlinkSocket, index: number): FoundClass[] 
     .filter((found) => found !== undefined)
 }
 
-function hasTree(socket: NetlinkSocket, index: number): boolean {
+/** Devices with a tree of classes of this engine: more than one when the node had another uplink before. */
+function devicesWithTree(socket: NetlinkSocket): number[] {
   const queues = socket.dump(listQueues()).map(decodeQueue)
-  return queues.some(
-    (queue) =>
-      queue?.index === index && queue.parent === place.root && queue.kind === 'htb' && queue.handle === 0x1_0000,
-  )
+  return queues.flatMap((queue) => {
+    const isTree = queue?.kind === 'htb' && queue.parent === place.root && queue.handle === treeHandle
+    return isTree && queue.defaultMinor === hostMinor ? [queue.index] : []
+  })
 }

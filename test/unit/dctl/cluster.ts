@@ -103,8 +103,8 @@ export class Cluster implements AsyncDisposable {
     await this.tellAgentAddress(name, address)
   }
 
-  /** What an agent tells about its node with each heartbeat. */
-  async tellAgentAddress(name: string, address: string): Promise<void> {
+  /** What an agent tells about its node with each heartbeat; `more` over what it tells otherwise. */
+  async tellAgentAddress(name: string, address: string, more: object = {}): Promise<void> {
     const agent = {
       heartbeat: new Date().toISOString(),
       address,
@@ -113,6 +113,8 @@ export class Cluster implements AsyncDisposable {
       mtu: 1500,
       carrier: true,
       problems: [],
+      uplinks: [{ plane: 'pods', interface: 'eth0', link: 'eth0', linkRate: 10e9, mtu: 1500, carrier: true }],
+      ...more,
     }
     await this.control.store.patch(Node, { name }, { status: { agent } }, { subresource: 'status' })
   }

@@ -276,6 +276,82 @@ describe('nodes', () => {
     await cluster.control.store.delete(Node, { name: 'n3' })
     expect(await dctl('node check nothing')).toMatchObject({ exitCode: 3 })
   })
+
+  it('shows a link that has become too slow for its floors, and every plane', async () => {
+    await cluster.done('network create slow -s 10.60.0.0/24 -v 60')
+    await cluster.done('perf-tier create half -b 5G')
+    await cluster.done('endpoint create ep6 -n slow')
+    await cluster.control.store.patch(
+      Endpoint,
+      { name: 'ep6', namespace: 'default' },
+      { spec: { perfTierName: 'half' } },
+    )
+    await attach('ep6', 'n1')
+    const pods = { plane: 'pods', interface: 'eth0', link: 'bond0', linkRate: 1e9, mtu: 1500, carrier: true }
+    const members = [
+      { name: 'eth1', up: true, active: true, rate: 1e9 },
+      { name: 'eth2', up: false, active: false },
+    ]
+    await cluster.tellAgentAddress('n1', cluster.agent.address(), {
+      linkRate: 1e9,
+      uplinks: [
+        { ...pods, members },
+        { ...pods, plane: 'management', interface: 'eth0.20', vlan: 20 },
+      ],
+    })
+    const management = { interface: 'eth0.20', rate: '100M' }
+    await cluster.control.store.patch(Node, { name: 'n1' }, { spec: { uplinks: { management } } })
+    await expect.poll(() => cluster.done('cluster status')).toMatch(/n1 +Ready,PromiseAtRisk +1\/63 +5G\/840M/)
+    expect(await cluster.done('cluster status')).toMatch(/Nodes: +1 of 1 ready/)
+    expect(await cluster.done('node list')).toMatch(/n1 +Ready,PromiseAtRisk +eth0 +1G/)
+    expect(await cluster.done('node health -o wide')).toMatch(/LinkTooSlow +.*: 16 % of each floor is kept\./)
+    const planes = await cluster.done('node network -o wide')
+    expect(planes).toMatch(/n1 +pods +eth0 +eth1,\(eth2\) +1G +1500 +up +- +bond0/)
+    expect(planes).toMatch(/n1 +management +eth0\.20 +- +1G +1500 +up +100M +bond0 +20/)
+    expect(await cluster.done('event list --severity warning')).toMatch(
+      /PromiseAtRisk .*endpoint\/ep6|endpoint\/ep6 .*PromiseAtRisk/,
+    )
+    await cluster.control.store.patch(Node, { name: 'n1' }, { spec: { uplinks: { management: null } } })
+    await cluster.tellAgentAddress('n1', cluster.agent.address())
+    await expect.poll(() => cluster.done('node list')).toMatch(/n1 +Ready +eth0/)
+  })
+
+  it('deletes a node that is off, and gives back what was on it only when that is stated', async () => {
+    const { store } = cluster.control
+    await store.create(Node, {
+      metadata: { name: 'n4' },
+      spec: { uplinks: { pods: { interface: 'eth0', rate: '10G' } }, maximumInterfaces: 63 },
+    })
+    await cluster.done('endpoint create ep7 -n slow')
+    await attach('ep7', 'n4')
+    await store.create(Endpoint, {
+      metadata: { name: 'web', namespace: 'default', finalizers: [attachmentFinalizer] },
+      spec: {
+        networkName: 'slow',
+        nodeName: 'n4',
+        isStatic: false,
+        holder: { containerId: 'c', interfaceName: 'eth0' },
+      },
+    })
+    const alive = await dctl('node delete n1 --node-is-off -y')
+    expect(alive).toMatchObject({ exitCode: 4 })
+    expect(alive.errors).toContain('the agent of node n1 reports, so the node is on')
+    const used = await dctl('node delete n4 -y')
+    expect(used).toMatchObject({ exitCode: 4 })
+    expect(used.errors).toMatch(/endpoints are still on node n4: default\/(ep7, default\/web|web, default\/ep7)/)
+    const before = (await store.get(Endpoint, { name: 'ep7', namespace: 'default' })).status!.allocation
+    expect(await cluster.done('node delete n4 --node-is-off -y')).toBe('node n4 deleted, 2 endpoints given back\n')
+    expect(await dctl('node get n4')).toMatchObject({ exitCode: 3 })
+    expect(await dctl('endpoint get web')).toMatchObject({ exitCode: 3 })
+    const free = await store.get(Endpoint, { name: 'ep7', namespace: 'default' })
+    expect(free.spec).toMatchObject({ isStatic: true })
+    expect(free.spec.holder ?? free.spec.nodeName ?? free.status!.attachment ?? undefined).toBeUndefined()
+    expect(free.metadata.finalizers ?? []).toEqual([])
+    expect(before).toMatchObject({ state: 'Allocated' })
+    await attach('ep7', 'n1') // usable elsewhere at once
+    const after = (await store.get(Endpoint, { name: 'ep7', namespace: 'default' })).status!.allocation
+    expect(after).toMatchObject({ addresses: (before as { addresses: object }).addresses })
+  })
 })
 
 describe('events', () => {
