@@ -4,7 +4,7 @@ import type { Logger } from '../base/index.ts'
 import { EmbeddedStore } from '../store/index.ts'
 import type { ControlConfig } from './config.ts'
 import { startEventRetention } from './event-retention.ts'
-import type { ControlFeature } from './feature.ts'
+import type { ControlFeature, FeatureControllers } from './feature.ts'
 import { makeHttpApp } from './http-app.ts'
 import { IssuedTokens } from './issued-tokens.ts'
 import { Listeners } from './listeners.ts'
@@ -49,9 +49,11 @@ export async function startControl(
   started.defer(() => store.close())
   const proxy = new NodeProxy(store, config)
   started.defer(() => proxy.close())
+  const controllers: FeatureControllers[] = []
   for (const feature of features) {
-    const controllers = await feature.start(store, { logger })
-    started.defer(() => controllers.stop())
+    const running = await feature.start(store, { logger })
+    started.defer(() => running.stop())
+    controllers.push(running)
   }
   const retention = startEventRetention(store, { hours: config.eventRetentionHours, logger })
   started.defer(() => retention.stop())
@@ -65,6 +67,7 @@ export async function startControl(
     fileTokens: () => fileTokens,
     issuedTokens,
     isReady: () => ready,
+    controllers,
     logger,
     bodyLimit: config.bodyLimit,
   }

@@ -9,6 +9,7 @@ import { allKinds, type KindDefinition } from '../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Internal, InvalidInput, NotFound, type Logger } from '../base/index.ts'
 import { statusOf, type EmbeddedStore } from '../store/index.ts'
 import { addDiscoveryRoutes } from './discovery-routes.ts'
+import type { FeatureControllers } from './feature.ts'
 import { addMetrics } from './metrics.ts'
 import { addIdentityRoutes } from './identity-routes.ts'
 import type { IssuedTokens } from './issued-tokens.ts'
@@ -35,6 +36,8 @@ export interface HttpAppParts {
   /** The tokens of the tokens file, by hash, as they are now. */
   fileTokens: () => Map<string, KnownToken>
   issuedTokens: IssuedTokens
+  /** Whose decisions answers to writes tell. */
+  controllers: Pick<FeatureControllers, 'settled'>[]
   /** Whether control can serve: its controllers have read the store. */
   isReady: () => boolean
   logger: Logger
@@ -78,7 +81,7 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
     fileTokens: () => parts.fileTokens().values(),
     logger: parts.logger,
   })
-  for (const kind of kinds) addKindRoutes(app, kind, parts.store, parts.watches)
+  for (const kind of kinds) addKindRoutes(app, kind, parts)
   parts.proxy.addRoutes(app)
   refuseOtherMethods()
   return app

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { apiVersionOf, type KindDefinition, type KubeObject } from '../api/index.ts'
 import { InvalidInput } from '../base/index.ts'
 import type { DeleteOptions, EmbeddedStore, ObjectReference } from '../store/index.ts'
+import type { FeatureControllers } from './feature.ts'
 import { listQueryOf, refuseDryRun } from './query.ts'
 import { bodyObject, demandContentType } from './request-body.ts'
 import { demand, guardOf, type Verb } from './roles.ts'
@@ -9,17 +10,19 @@ import type { WatchServer } from './watch-server.ts'
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
 
+/** What resources are served from. */
+export interface ResourceParts {
+  store: EmbeddedStore
+  watches: WatchServer
+  controllers: Pick<FeatureControllers, 'settled'>[]
+}
+
 /** Serves a kind by the conventions of the Kubernetes API; see the paths in `addKindRoutes`. */
-export function addKindRoutes(
-  app: FastifyInstance,
-  kind: KindDefinition,
-  store: EmbeddedStore,
-  watches: WatchServer,
-): void {
+export function addKindRoutes(app: FastifyInstance, kind: KindDefinition, parts: ResourceParts): void {
   const root = `/apis/${kind.group}/${kind.version}`
   const all = `${root}/${kind.plural}`
   const collection = kind.namespaced ? `${root}/namespaces/:namespace/${kind.plural}` : all
-  const handlers = new KindHandlers(kind, store, watches)
+  const handlers = new KindHandlers(kind, parts)
   const read = handlers.guard('read')
   app.get(collection, { onRequest: read }, handlers.list)
   if (kind.namespaced) app.get(all, { onRequest: read }, handlers.list)
@@ -39,10 +42,13 @@ class KindHandlers {
   readonly #store: EmbeddedStore
   readonly #watches: WatchServer
 
-  constructor(kind: KindDefinition, store: EmbeddedStore, watches: WatchServer) {
+  readonly #controllers: ResourceParts['controllers']
+
+  constructor(kind: KindDefinition, { store, watches, controllers }: ResourceParts) {
     this.#kind = kind
     this.#store = store
     this.#watches = watches
+    this.#controllers = controllers
   }
 
   guard(verb: Verb): (request: FastifyRequest) => Promise<void> {
@@ -63,13 +69,13 @@ class KindHandlers {
     refuseDryRun(request)
     const object = this.#objectOf(request)
     reply.code(201)
-    return this.#store.create(this.#kind, object, guardOf(request.caller!))
+    return this.#settled(await this.#store.create(this.#kind, object, guardOf(request.caller!)))
   }
 
   readonly update: Handler = async (request) => {
     demandContentType(request, 'application/json')
     refuseDryRun(request)
-    return this.#store.update(this.#kind, this.#objectOf(request), guardOf(request.caller!))
+    return this.#settled(await this.#store.update(this.#kind, this.#objectOf(request), guardOf(request.caller!)))
   }
 
   readonly updateStatus: Handler = async (request) => {
@@ -81,7 +87,8 @@ class KindHandlers {
   readonly patch: Handler = async (request) => {
     demandContentType(request, 'application/merge-patch+json')
     refuseDryRun(request)
-    return this.#store.patch(this.#kind, referenceOf(request), bodyObject(request), {}, guardOf(request.caller!))
+    const [reference, guard] = [referenceOf(request), guardOf(request.caller!)]
+    return this.#settled(await this.#store.patch(this.#kind, reference, bodyObject(request), {}, guard))
   }
 
   readonly patchStatus: Handler = async (request) => {
@@ -94,6 +101,17 @@ class KindHandlers {
   readonly delete: Handler = async (request) => {
     refuseDryRun(request)
     return this.#store.delete(this.#kind, referenceOf(request), deleteOptionsOf(request), guardOf(request.caller!))
+  }
+
+  /** What was written, with what has been decided about it. */
+  async #settled(written: KubeObject): Promise<KubeObject> {
+    const waits = this.#controllers
+      .map((each) => each.settled?.(this.#kind, written))
+      .filter((wait) => wait !== undefined)
+    if (waits.length === 0) return written
+    await Promise.all(waits)
+    const now = this.#store.reader.get(this.#kind, written.metadata)
+    return now && now.metadata.uid === written.metadata.uid ? now : written
   }
 
   /** The object in the body, which must not contradict the path. */

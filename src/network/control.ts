@@ -19,6 +19,7 @@ import { tierNameOf } from './admission/network-users.ts'
 import { promisedTo } from './controllers/allocation.ts'
 import {
   createDefaultTiers,
+  DecisionWait,
   EndpointController,
   EndpointEvents,
   networkProtection,
@@ -41,9 +42,14 @@ export interface NetworkControllersOptions {
 
 /** The running controllers. */
 export interface NetworkControllers {
+  /** Resolves when an endpoint that was just written is decided about, or takes longer than a moment. */
+  settled(kind: KindDefinition, object: KubeObject): Promise<void> | undefined
   /** Stops taking changes and waits for what is being done. */
   stop(): Promise<void>
 }
+
+/** Milliseconds for which an answer waits for a decision, which normally takes less than one. */
+const decisionPatience = 200
 
 /** Milliseconds for which counts (usage of networks, capacity of nodes) gather before they are written. */
 const countsDelay = 100
@@ -70,6 +76,7 @@ class Controllers implements NetworkControllers {
   readonly #endpoints: Informer<Endpoint>
   readonly #addresses: Informer<AddressClaim>
   readonly #macs: Informer<MacClaim>
+  readonly #decisions: DecisionWait
   readonly #book: ClaimBook
   readonly #ledger: CapacityLedger
   readonly #recorder: EventRecorder
@@ -83,6 +90,7 @@ class Controllers implements NetworkControllers {
     const tiers = (this.#tiers = informer(PerfTier))
     const nodes = (this.#nodes = informer(Node))
     const endpoints = (this.#endpoints = informer(Endpoint))
+    this.#decisions = new DecisionWait(endpoints)
     this.#addresses = informer(AddressClaim)
     this.#macs = informer(MacClaim)
     const book = (this.#book = new ClaimBook(store))
@@ -122,6 +130,10 @@ class Controllers implements NetworkControllers {
     for (const { metadata } of this.#tiers.items()) this.#queues.tier.add(metadata.name)
     for (const { metadata } of this.#endpoints.items()) this.#queues.endpoint.add(endpointKey(metadata))
     for (const claim of [...this.#addresses.items(), ...this.#macs.items()]) this.#checkOwner(claim)
+  }
+
+  settled(kind: KindDefinition, object: KubeObject): Promise<void> | undefined {
+    return kind.kind === Endpoint.kind ? this.#decisions.settled(object as Endpoint, decisionPatience) : undefined
   }
 
   async stop(): Promise<void> {

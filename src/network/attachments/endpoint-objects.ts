@@ -36,6 +36,8 @@ export interface BoundEndpoint {
   uid: string
   generation: number
   networkName: string
+  /** As it was answered: a server that decides at once has decided here. */
+  answered: Endpoint
 }
 
 /**
@@ -111,10 +113,11 @@ export class EndpointObjects {
   }
 
   /**
-   * Waits until control has decided about this generation of the endpoint. Throws what control refused with, Conflict
+   * Waits until control has decided about this generation of the endpoint: in its answer, or over the watch. Throws what control refused with, Conflict
    * when the endpoint is deleted meanwhile, Unavailable when no decision comes in time.
    */
   async waitForAllocation(bound: BoundEndpoint): Promise<Allocation> {
+    if (isDecided(bound.answered, bound)) return allocationOf(bound.answered)
     const { promise, resolve } = Promise.withResolvers<Endpoint>()
     const look = (endpoint: Endpoint | undefined): void => {
       if (endpoint && isDecided(endpoint, bound)) resolve(endpoint)
@@ -276,6 +279,7 @@ function boundFrom(endpoint: Endpoint): BoundEndpoint {
     uid: uid!,
     generation: generation!,
     networkName: endpoint.spec.networkName,
+    answered: endpoint,
   }
 }
 

@@ -19,6 +19,9 @@ export interface ReconcilerParts {
   logger: Logger
 }
 
+/** Milliseconds after which an attached endpoint that the informer still does not know counts as gone. */
+const newsPatience = 10_000
+
 /** Names one endpoint and one life of it. */
 interface EndpointKey {
   namespace: string
@@ -109,13 +112,37 @@ export class EndpointReconciler {
     try {
       return await work()
     } finally {
-      const left = this.#adding.get(key)! - 1
-      if (left > 0) this.#adding.set(key, left)
-      else this.#adding.delete(key)
       // what the ADD left behind, on success or failure, is the reconciler's again
-      const object = this.#parts.informer.get(reference)
-      if (object) this.#queue.add(encodeKey(keyOfObject(object)))
+      void this.#whenSeen(reference).then(() => this.#endAdding(key, reference))
     }
+  }
+
+  #endAdding(key: string, reference: ObjectReference): void {
+    const left = this.#adding.get(key)! - 1
+    if (left > 0) this.#adding.set(key, left)
+    else this.#adding.delete(key)
+    const object = this.#parts.informer.get(reference)
+    if (object) this.#queue.add(encodeKey(keyOfObject(object)))
+    const record = this.#parts.journal.all().find((each) => addingKey(each) === key)
+    if (record) this.requeue(record)
+  }
+
+  /**
+   * Waits until the informer knows what an ADD has attached: the store's answer may be here before the news. Until then
+   * the object would seem to be gone.
+   */
+  async #whenSeen({ namespace, name }: ObjectReference): Promise<void> {
+    const { journal, informer } = this.#parts
+    const record = journal.all().find((each) => each.namespace === namespace && each.name === name)
+    if (record?.state !== 'attached') return
+    const isSeen = (): boolean => this.#objectOf({ ...record, uid: record.endpointId }) !== undefined
+    if (isSeen()) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const unsubscribe = informer.onChange(() => isSeen() && resolve())
+    const timer = setTimeout(resolve, newsPatience).unref()
+    await promise
+    unsubscribe()
+    clearTimeout(timer)
   }
 
   /** Runs engine operations of one endpoint one after the other. */

@@ -1,3 +1,4 @@
+export { DecisionWait } from './decision-wait.ts'
 export * from './default-tiers.ts'
 export * from './endpoint-controller.ts'
 export * from './endpoint-events.ts'

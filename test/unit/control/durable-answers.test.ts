@@ -47,7 +47,7 @@ beforeEach(async () => {
   const proxy = new NodeProxy(store, checkConfig(files.config, 'of the test'))
   const tokens = readTokens(files.config.tokensFile)
   const app = makeHttpApp({
-    ...{ store, watches, proxy, fileTokens: () => tokens, isReady: () => true },
+    ...{ store, watches, proxy, fileTokens: () => tokens, isReady: () => true, controllers: [] },
     issuedTokens: new IssuedTokens(join(folder, 'tokens.json')),
     ...{ logger: silentLogger(), bodyLimit: 1_000_000 },
   })
