@@ -207,7 +207,6 @@ class SoftVfEngine implements NetworkEngine {
         addVeth({ name, index, mtu: this.#usualMtu, peer: { name: container.interfaceName, namespace } }),
         changeLink(name, index, { formsLinkLocal: false }),
         ...ingressFilter(name, index, this.#programs!.fromEndpoint),
-        changeLink(name, index, { isUp: true }),
       ])
       return slot
     } catch (error) {
@@ -233,7 +232,8 @@ class SoftVfEngine implements NetworkEngine {
     await Promise.all([
       this.#socket.must([
         changeLink(host, index, { alias: encodeAlias(request), ...(mtu === this.#usualMtu ? {} : { mtu }) }),
-        ...receiveCap(slot, request),
+        ...receiveCap(slot, request), // before it is up: to change the queue of a device in use takes longer
+        changeLink(host, index, { isUp: true }),
       ]),
       this.#shaper!.shape(slot, request),
     ])
