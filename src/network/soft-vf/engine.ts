@@ -238,9 +238,7 @@ class SoftVfEngine implements NetworkEngine {
       this.#shaper!.shape(slot, request),
     ])
     await configureContainer(request, mtu) // from here on it may send: filter and class are there
-    for (const frame of announcements(request.macAddress, entry.addresses)) {
-      this.#programs!.sendFrame(frame, request.vlan, true)
-    }
+    setImmediate(() => this.#announce(request.endpointId)) // whoever asked need not wait for it
     const { endpointId, endpointName, containerId, interfaceName, macAddress, vlan, bandwidthFloor, bandwidthCap } =
       request
     const { addresses } = entry
@@ -248,6 +246,14 @@ class SoftVfEngine implements NetworkEngine {
       endpointId, endpointName, containerId, interfaceName, hostInterface: host, macAddress, addresses, vlan, mtu,
       bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}),
     } // prettier-ignore
+  }
+
+  #announce(endpointId: string): void {
+    const endpoint = this.#find(endpointId)
+    if (!endpoint) return
+    for (const frame of announcements(endpoint.macAddress, endpoint.addresses)) {
+      this.#programs?.sendFrame(frame, endpoint.vlan, true)
+    }
   }
 
   #filterOf(slot: number): NetlinkRequest {
