@@ -16,7 +16,7 @@ beforeAll(async () => {
   client = new RestStore({ server: `unix://${files.folder}/control.sock`, token: testTokens.admin })
   await client.create(Node, {
     metadata: { name: 'n1' },
-    spec: { uplinks: { pods: { interface: 'eth0', rate: '1G' } }, maximumInterfaces: 100 },
+    spec: { uplinks: { pods: { interface: 'eth0', rate: '1G' } }, maximumInterfaces: 1000 },
   })
   await client.create(Network, {
     metadata: { name: 'blue' },
