@@ -110,13 +110,16 @@ static __always_inline int judge_nd_options(struct __sk_buff *skb, const struct 
 }
 
 static __always_inline int judge_nd(struct __sk_buff *skb, const struct endpoint *endpoint, __u32 offset,
-				    int unspecified)
+				    int unspecified, int is_fragment)
 {
 	struct nd_message message;
 
 	if (bpf_skb_load_bytes(skb, offset, &message, 1))
 		return DROP_MALFORMED;
 	if (message.type == ICMPV6_ROUTER_ADVERTISEMENT || message.type == ICMPV6_REDIRECT)
+		return DROP_SPOOFED_ND;
+	/* RFC 6980: what cannot be judged as a whole must not be believed by anybody. */
+	if (is_fragment && message.type >= ICMPV6_ROUTER_SOLICITATION && message.type <= ICMPV6_REDIRECT)
 		return DROP_SPOOFED_ND;
 	if (message.type == ICMPV6_ROUTER_SOLICITATION)
 		return judge_nd_options(skb, endpoint, offset + 8);
@@ -134,8 +137,8 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct endpoi
 {
 	__u32 offset = ETH_HLEN + sizeof(struct ipv6hdr);
 	struct ipv6hdr ip;
+	int unspecified, is_fragment = 0;
 	__u8 next, header[8];
-	int unspecified;
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.version != 6)
 		return DROP_MALFORMED;
@@ -146,13 +149,19 @@ static __always_inline int judge_ipv6(struct __sk_buff *skb, const struct endpoi
 	/* Without a walk, an extension header would hide a forged router advertisement (RFC 7113). */
 	for (int i = 0; i < EXTENSION_HEADERS; i++) {
 		if (next == IPPROTO_ICMPV6)
-			return judge_nd(skb, endpoint, offset, unspecified);
-		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS)
+			return judge_nd(skb, endpoint, offset, unspecified, is_fragment);
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_FRAGMENT)
 			return unspecified ? DROP_SPOOFED_IP : MAY_PASS;
 		if (bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
 			return DROP_MALFORMED;
+		if (next == IPPROTO_FRAGMENT) {
+			is_fragment = 1;
+			if (header[2] | (header[3] & 0xf8)) /* not the first: the headers were in another */
+				return unspecified ? DROP_SPOOFED_IP : MAY_PASS;
+		}
+		offset += next == IPPROTO_FRAGMENT ? 8 : (header[1] + 1) * 8;
 		next = header[0];
-		offset += (header[1] + 1) * 8;
 	}
 	return DROP_MALFORMED;
 }
