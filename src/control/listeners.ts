@@ -19,11 +19,11 @@ const handshakeTimeout = 10_000
 
 /** The sockets that control serves. */
 export class Listeners {
-  readonly #config: ControlConfig
+  readonly #config: Pick<ControlConfig, 'listen' | 'tls'>
   readonly #handle: RequestListener
   readonly #servers: { server: Server | TlsServer; address: Address }[] = []
 
-  constructor(config: ControlConfig, handle: RequestListener) {
+  constructor(config: Pick<ControlConfig, 'listen' | 'tls'>, handle: RequestListener) {
     this.#config = config
     this.#handle = handle
   }

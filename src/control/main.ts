@@ -1,9 +1,11 @@
 import { Command } from 'commander'
 import { asCarbonadoError, createLogger, errorLines, type Logger } from '../base/index.ts'
 import { backupStore, restoreStore } from '../store/index.ts'
-import { readConfig, type ControlConfig } from './config.ts'
+import { checkConfig, readConfig, readJsonFile, type ControlConfig } from './config.ts'
 import { startControl, storeFileOf } from './control.ts'
 import { features } from './features.ts'
+import { checkKubernetesConfig, isForKubernetes, type KubernetesControlConfig } from './kubernetes/config.ts'
+import { startKubernetesControl } from './kubernetes/control.ts'
 
 const logger = createLogger('control')
 
@@ -17,6 +19,28 @@ async function serve(config: ControlConfig): Promise<void> {
     })
   }
   process.on('SIGHUP', () => reload(control, logger))
+}
+
+/** On a cluster: a replica that has lost the lead ends, because what its controllers remember may no longer be true. */
+async function serveKubernetes(config: KubernetesControlConfig): Promise<void> {
+  const control = await startKubernetesControl(config, { logger, features })
+  logger.notice({ urls: control.urls }, 'control answers webhooks')
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      logger.notice({ signal }, 'control stops')
+      control.stop().then(() => process.exit(0), fail)
+    })
+  }
+  await control.lost
+  logger.error('control no longer leads and ends, to be started anew')
+  process.exit(1)
+}
+
+function serveBy(file: string): Promise<void> {
+  const config = readJsonFile(file, 'configuration')
+  return isForKubernetes(config)
+    ? serveKubernetes(checkKubernetesConfig(config, file))
+    : serve(checkConfig(config, file))
 }
 
 function reload(control: { reload(): void }, log: Logger): void {
@@ -52,7 +76,7 @@ function onStore(work: (storeFile: string) => string): void {
 const program = new Command('control')
   .description("Serves Carbonado's API and runs its controllers.")
   .requiredOption('--config <file>', 'configuration, a JSON file')
-  .action(async ({ config }: { config: string }) => serve(readConfig(config)))
+  .action(async ({ config }: { config: string }) => serveBy(config))
 program
   .command('backup <file>')
   .description('write a consistent copy of the store to a new file; control may be running')
