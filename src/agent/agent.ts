@@ -7,6 +7,7 @@ import { createCniHandler } from '../network/cni/index.ts'
 import { describeDuplicate, DuplicateWatch } from '../network/duplicate-watch.ts'
 import type { NetworkEngine, UplinkLimits } from '../network/engine.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
+import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
 import { createRateSampler } from '../network/rates.ts'
 import { createInformer, EventRecorder, RestStore, type ResourceStore } from '../store/index.ts'
 import { createAttainmentMemory } from './attainment-memory.ts'
@@ -80,6 +81,15 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     meter.sample()
   })
   const trunks = createTrunkProbe(config.nodeName, store, engine, logger)
+  const paths: PathSources = {
+    attached: () => attachments.attached(),
+    engine,
+    uplink() {
+      const { interface: device } = registration.spec.uplinks.pods
+      const { carrier, mtu } = readUplinkFacts(device)
+      return { interface: device, carrier, mtu }
+    },
+  }
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     node() {
       const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
@@ -87,6 +97,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised) }
     },
     metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
+    path: (question) => inspectPath(question, paths),
+    probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
   })
   const parts: Part[] = [

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { asCarbonadoError } from '../base/index.ts'
+import { asCarbonadoError, InvalidInput, type ErrorCode } from '../base/index.ts'
 import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
+import type { PathFacts, PathProbe, PathQuestion } from '../network/path/index.ts'
 import type { Authenticate } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
 import type { NodeProblem } from './node-check.ts'
@@ -15,10 +16,19 @@ export interface LiveView {
   node(): LiveNode
   metrics: MetricsText
   check(): Promise<NodeProblem[]>
+  /** What is on the way of a packet from or to an endpoint. */
+  path(question: PathQuestion): Promise<PathFacts>
+  /** Sends real frames from an endpoint to an address. */
+  probe(question: Required<Pick<PathQuestion, 'endpointId' | 'to'>>): Promise<PathProbe>
 }
 
-/** Answers one path. */
-type Route = () => Promise<{ contentType: string; text: string }>
+/** Answers one path with one method; GET unless told. */
+interface Route {
+  method?: 'POST'
+  answer(request: { query: URLSearchParams; body: string }): Promise<{ contentType: string; text: string }>
+}
+
+const largestBody = 4096
 
 /** The agent's HTTPS server: endpoints and metrics of this node as they are now. Everything but /healthz wants a token. */
 export function createLiveApi(
@@ -56,10 +66,15 @@ function makeRoutes(view: LiveView): Map<string, Route> {
     text: JSON.stringify(value),
   })
   return new Map<string, Route>([
-    ['/healthz', async () => ({ contentType: 'text/plain; charset=utf-8', text: 'ok\n' })],
-    ['/v1/endpoints', async () => json(view.node())],
-    ['/v1/check', async () => json({ problems: await view.check() })],
-    ['/metrics', async () => ({ contentType: view.metrics.contentType, text: await view.metrics.metrics() })],
+    ['/healthz', { answer: async () => ({ contentType: 'text/plain; charset=utf-8', text: 'ok\n' }) }],
+    ['/v1/endpoints', { answer: async () => json(view.node()) }],
+    ['/v1/check', { answer: async () => json({ problems: await view.check() }) }],
+    ['/v1/path', { answer: async ({ query }) => json(await view.path(pathQuestion(query))) }],
+    ['/v1/probe', { method: 'POST', answer: async ({ body }) => json(await view.probe(probeQuestion(body))) }],
+    [
+      '/metrics',
+      { answer: async () => ({ contentType: view.metrics.contentType, text: await view.metrics.metrics() }) },
+    ],
   ])
 }
 
@@ -69,22 +84,66 @@ async function answer(
   routes: Map<string, Route>,
   authenticate: Authenticate,
 ): Promise<void> {
-  const path = (request.url ?? '').split('?')[0]!
+  const [path, query] = (request.url ?? '').split('?', 2)
   const refuse = (status: number, message: string, headers: Record<string, string> = {}): void => {
     response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
-    response.end(JSON.stringify({ message }))
+    response.end(JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', message, code: status }))
   }
   if (path !== '/healthz' && !authenticate(request.headers.authorization)) {
     return refuse(401, 'a valid bearer token is needed', { 'www-authenticate': 'Bearer' })
   }
-  const route = routes.get(path)
+  const route = routes.get(path!)
   if (!route) return refuse(404, `there is no ${path}; there are ${[...routes.keys()].join(', ')}`)
-  if (request.method !== 'GET') return refuse(405, 'only GET is served', { allow: 'GET' })
+  const { method = 'GET' } = route
+  if (request.method !== method) return refuse(405, `only ${method} is served at ${path}`, { allow: method })
   try {
-    const { contentType, text } = await route()
+    const body = method === 'GET' ? '' : await readBody(request)
+    const { contentType, text } = await route.answer({ query: new URLSearchParams(query), body })
     response.writeHead(200, { 'content-type': contentType })
     response.end(text)
-  } catch (error) {
-    refuse(500, asCarbonadoError(error).message)
+  } catch (thrown) {
+    const error = asCarbonadoError(thrown)
+    refuse(
+      statusCodes[error.code] ?? 500,
+      error.remedy === undefined ? error.message : `${error.message}. ${error.remedy}`,
+    )
   }
+}
+
+const statusCodes: Partial<Record<ErrorCode, number>> = { InvalidInput: 400, NotFound: 404 }
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = []
+  let length = 0
+  for await (const part of request as AsyncIterable<Buffer>) {
+    length += part.length
+    if (length > largestBody) throw malformed(`is longer than ${largestBody} bytes`)
+    parts.push(part)
+  }
+  return Buffer.concat(parts).toString()
+}
+
+/** `?endpoint=UID&to=ADDRESS&peer=NODE`. Throws InvalidInput. */
+function pathQuestion(query: URLSearchParams): PathQuestion {
+  const endpointId = query.get('endpoint')
+  if (!endpointId) throw malformed('names no endpoint')
+  const [to, peer] = [query.get('to') ?? undefined, query.get('peer') ?? undefined]
+  return { endpointId, ...(to === undefined ? {} : { to }), ...(peer === undefined ? {} : { peer }) }
+}
+
+/** `{"endpoint": UID, "to": ADDRESS}`. Throws InvalidInput. */
+function probeQuestion(body: string): Required<Pick<PathQuestion, 'endpointId' | 'to'>> {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(body)
+  } catch {
+    throw malformed('is not JSON')
+  }
+  const { endpoint: endpointId, to } = (parsed ?? {}) as Record<string, unknown>
+  if (typeof endpointId === 'string' && typeof to === 'string') return { endpointId, to }
+  throw malformed('is not {"endpoint": UID, "to": ADDRESS}')
+}
+
+function malformed(problem: string): InvalidInput {
+  return new InvalidInput(`the request ${problem}`, { remedy: 'See docs/agent.md.' })
 }

@@ -63,8 +63,8 @@ function makeContext(world: World, client: LazyClient, options: GlobalOptions): 
       (await client.get()).request<T>('POST', agentPath(nodeName, path), body),
     request: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) =>
       method === 'GET' ? (await client.get()).getJson<T>(path) : (await client.get()).request<T>(method, path, body),
-    print: (text) => world.write(`${text}\n`),
-    note: (text) => world.writeError(`${text}\n`),
+    print: (text) => void world.write(`${text}\n`),
+    note: (text) => void world.writeError(`${text}\n`),
     confirm: (question, assumeYes) => confirm(world, question, assumeYes),
     now: () => world.now(),
   }

@@ -31,8 +31,8 @@ export function processWorld(): World {
   const isTerminal = Boolean(process.stdin.isTTY && process.stderr.isTTY)
   return {
     environment: process.env,
-    write: (text) => process.stdout.write(text),
-    writeError: (text) => process.stderr.write(text),
+    write: (text) => void process.stdout.write(text),
+    writeError: (text) => void process.stderr.write(text),
     ask: isTerminal ? askAtTerminal : undefined,
     readInput: readStandardInput,
     now: () => new Date(),

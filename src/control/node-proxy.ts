@@ -1,18 +1,19 @@
 import type { IncomingMessage } from 'node:http'
-import { Agent, get } from 'node:https'
+import { Agent, request as httpsRequest } from 'node:https'
 import { urlToHttpOptions } from 'node:url'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Node } from '../api/index.ts'
 import { InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
 import type { EmbeddedStore } from '../store/index.ts'
 import type { ControlConfig } from './config.ts'
+import { demandOperator } from './roles.ts'
 
 /** Milliseconds without a byte from an agent until it is given up. */
 const agentTimeout = 10_000
 /** Milliseconds that an unused connection to an agent is kept, unless the agent closes it earlier. */
 const unusedTimeout = 60_000
 
-/** Passes GETs on to the agent of a node, so that clients need no way to the nodes and no token of theirs. */
+/** Passes GETs, and probes, on to the agent of a node, so that clients need no way to the nodes and no token of theirs. */
 export class NodeProxy {
   readonly #store: EmbeddedStore
   readonly #agents: Agent | undefined
@@ -31,21 +32,25 @@ export class NodeProxy {
   addRoutes(app: FastifyInstance): void {
     const node = `/apis/${Node.group}/${Node.version}/${Node.plural}/:name/proxy`
     app.get(`${node}/*`, (request, reply) => this.#pass(request, reply))
+    // frames in the name of an endpoint are more than a look
+    const operator = async (request: FastifyRequest): Promise<void> => demandOperator(request.caller!, 'send probes')
+    app.post(`${node}/v1/probe`, { onRequest: operator }, (request, reply) => this.#pass(request, reply, 'v1/probe'))
   }
 
   async close(): Promise<void> {
     this.#agents?.destroy()
   }
 
-  async #pass(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    const { name, '*': rest } = request.params as { name: string; '*': string }
+  async #pass(request: FastifyRequest, reply: FastifyReply, fixed?: string): Promise<FastifyReply> {
+    const { name, '*': rest = fixed! } = request.params as { name: string; '*'?: string }
     const path = agentPath(rest, request.raw.url!)
     const address = await this.#addressOf(name)
     if (!this.#agents) {
       throw new Unavailable('Control has no authority to check agents against', { remedy: 'Set agentCaFile.' })
     }
     try {
-      const answer = await this.#get(this.#agents, address, path)
+      const body = request.method === 'POST' ? JSON.stringify(request.body ?? null) : undefined
+      const answer = await this.#ask(this.#agents, address, path, body)
       const contentType = answer.headers['content-type'] ?? 'application/octet-stream'
       return await reply.code(answer.statusCode!).header('content-type', contentType).send(answer)
     } catch (error) {
@@ -56,16 +61,19 @@ export class NodeProxy {
     }
   }
 
-  #get(agent: Agent, address: string, path: string): Promise<IncomingMessage> {
+  /** A GET, or with a body a POST. */
+  #ask(agent: Agent, address: string, path: string, body?: string): Promise<IncomingMessage> {
     const { hostname, port } = urlToHttpOptions(new URL(`https://${address}`))
-    const options = { agent, hostname, port, path, headers: this.#headers(), timeout: agentTimeout }
+    const method = body === undefined ? 'GET' : 'POST'
+    const options = { agent, hostname, port, path, method, headers: this.#headers(), timeout: agentTimeout }
     return new Promise((resolve, reject) => {
       let answer: IncomingMessage | undefined
-      const request = get(options, (response) => resolve((answer = response)))
+      const request = httpsRequest(options, (response) => resolve((answer = response)))
       request.on('error', reject)
       request.once('timeout', () =>
         (answer ?? request).destroy(new Error(`nothing was heard for ${agentTimeout / 1000} s`)),
       )
+      request.end(body)
     })
   }
 

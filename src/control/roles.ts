@@ -26,6 +26,12 @@ export function guardOf({ role, nodeName, user }: Caller): WriteGuard | undefine
   return role === 'agent' ? (write) => holdToOwnNode(nodeName ?? '', user, write) : undefined
 }
 
+/** Throws Forbidden unless the caller is an operator or an administrator. */
+export function demandOperator({ role, user }: Caller, what: string): void {
+  if (role === 'admin' || role === 'operator') return
+  throw new Forbidden(`User "${user}" (${role}) may not ${what}`, { remedy: 'Use the token of an operator.' })
+}
+
 /** Throws Forbidden unless the caller is an administrator. */
 export function demandAdministrator({ role, user }: Caller, what: string): void {
   if (role === 'admin') return

@@ -16,6 +16,7 @@ import {
 } from '../../verb/index.ts'
 import { networkColumns } from './network-columns.ts'
 import { extendedSubnets, networkOf, type NetworkCreateFlags } from './network-flags.ts'
+import { addTraceVerb } from './trace-verb.ts'
 
 interface NetworkUpdateFlags {
   setDefault?: boolean
@@ -31,7 +32,7 @@ const changeFlags = ['setDefault', 'clearDefault', 'networkGroup', 'perfTier', '
 const laterSelectors =
   '--selectors is understood and has no effect: networks are not yet limited to nodes by label. Use the VLAN trunks of the nodes.'
 
-/** Adds `network create|get|list|update|delete`. */
+/** Adds `network create|get|list|update|trace|delete`. */
 export function addNetworkVerbs(program: Command, host: VerbHost): void {
   const network = program.command('network').alias('net').description('L2 networks: subnets, ranges and VLANs')
   addCreate(network, host)
@@ -49,6 +50,7 @@ export function addNetworkVerbs(program: Command, host: VerbHost): void {
     .action(host.run(listNetworks))
     .addHelpText('after', '\nExample:\n  $ dctl network list -o wide\n')
   addUpdate(network, host)
+  addTraceVerb(network, host)
   network
     .command('delete')
     .description('delete networks that no endpoint uses')

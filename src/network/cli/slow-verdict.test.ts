@@ -85,6 +85,13 @@ describe('the verdict', () => {
     })
   })
 
+  it('the receiver is limited', () => {
+    expect(verdict(live({}, { sent: 5e7, delivered: 5e7, drops: { 'receiver-limit': 40 } }))).toMatchObject({
+      code: 'ReceiverLimited',
+      sentence: 'the receiver is limited: 40 frames a second are held back for the floors of others on its node',
+    })
+  })
+
   it('the floor is missed with demand', () => {
     const lastSeconds = { withDemand: 9, attained: 4 }
     expect(verdict(live({ lastSeconds }, { sent: 1e8, delivered: 1e8 }))).toMatchObject({

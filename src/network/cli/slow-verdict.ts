@@ -26,6 +26,7 @@ export interface SlowVerdict {
     | 'Spoofed'
     | 'Refused'
     | 'OwnCap'
+    | 'ReceiverLimited'
     | 'FloorMissed'
     | 'UplinkFullWithFloor'
     | 'UplinkFullBestEffort'
@@ -54,6 +55,7 @@ export function explainSlowness(facts: SlowFacts): SlowVerdict {
     brokenLink(live, uplink) ??
     droppedFrames(live) ??
     ownCap(live) ??
+    limitedReceiver(live) ??
     missedFloor(live, uplink) ??
     fullUplink(live, uplink) ??
     lowDemand(live) ??
@@ -109,7 +111,9 @@ function brokenLink(live: LiveEndpoint, uplink: LiveUplink | undefined): SlowVer
 
 function droppedFrames({ rates }: LiveEndpoint): SlowVerdict | undefined {
   const isSpoof = (reason: DropReason): boolean => spoofReasons.includes(reason)
-  const rising = dropReasons.filter((reason) => reason !== 'cap' && (rates.drops[reason] ?? 0) > 0)
+  const rising = dropReasons.filter(
+    (reason) => reason !== 'cap' && reason !== 'receiver-limit' && (rates.drops[reason] ?? 0) > 0,
+  )
   if (rising.length === 0) return undefined
   const list = rising.map((reason) => `${reason} ${rates.drops[reason]} a second`).join(', ')
   if (rising.some(isSpoof)) {
@@ -136,6 +140,17 @@ function ownCap({ bandwidthCap, rates }: LiveEndpoint): SlowVerdict | undefined 
     sentence: `held by its own cap of ${formatRate(bandwidthCap)}`,
     advice:
       'Give it a tier with a higher cap, or raise that of the tier: dctl perf-tier update TIER -B RATE (0 for none).',
+  }
+}
+
+/** The node of a receiver has asked this one to hold back, because floors there would be missed. */
+function limitedReceiver({ rates }: LiveEndpoint): SlowVerdict | undefined {
+  const held = rates.drops['receiver-limit'] ?? 0
+  if (held === 0) return undefined
+  return {
+    code: 'ReceiverLimited',
+    sentence: `the receiver is limited: ${held} frames a second are held back for the floors of others on its node`,
+    advice: 'Describe the endpoint that receives: a tier with a higher floor for it, or another node, gives it more.',
   }
 }
 

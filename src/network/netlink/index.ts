@@ -1,6 +1,7 @@
 export * from './address.ts'
 export * from './link.ts'
 export * from './message.ts'
+export * from './namespace.ts'
 export * from './route.ts'
 export * from './rule.ts'
 export * from './socket.ts'

@@ -1,7 +1,7 @@
 import koffi from 'koffi'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
-import { Internal, NotFound } from '../../base/index.ts'
+import { Internal } from '../../base/index.ts'
 import {
   decodeAnswers,
   encodeRequests,
@@ -11,6 +11,7 @@ import {
   type NetlinkRefusal,
   type NetlinkRequest,
 } from './message.ts'
+import { inNetworkNamespace } from './namespace.ts'
 
 const library = koffi.load(null)
 const call = {
@@ -19,7 +20,6 @@ const call = {
   setOption: library.func('int setsockopt(int descriptor, int level, int name, void *value, uint32_t length)'),
   send: library.func('long send(int descriptor, void *data, long length, int flags)'),
   receive: library.func('long recv(int descriptor, void *data, long length, int flags)'),
-  enterNamespace: library.func('int setns(int descriptor, int type)'),
 }
 
 const netlinkFamily = 16 // AF_NETLINK
@@ -30,7 +30,6 @@ const options = { cappedAnswers: 10, errorsInWords: 11, strictDumps: 12 } as con
 const addMembership = 1 // NETLINK_ADD_MEMBERSHIP
 const socketLevel = 1 // SOL_SOCKET
 const receiveBufferForced = 33 // SO_RCVBUFFORCE
-const networkNamespace = 0x40000000 // CLONE_NEWNET
 const doNotWait = 0x40 // MSG_DONTWAIT
 /** Requests in one datagram: few enough that the answers fit into the socket's buffer. */
 const requestsAtOnce = 64
@@ -98,20 +97,7 @@ export class NetlinkSocket {
    * of the process ever sees it. Throws NotFound when nothing is at the path, Internal when it is no network namespace.
    */
   static openIn(netns: string): NetlinkSocket {
-    const namespace = openNamespace(netns)
-    const ownNamespace = openSync('/proc/thread-self/ns/net', 'r')
-    try {
-      if (call.enterNamespace(namespace, networkNamespace) !== 0) throw failure(`enter the network namespace ${netns}`)
-      try {
-        return new NetlinkSocket()
-      } finally {
-        // To go on in the wrong namespace would do the container's work to the node; nothing can be saved then.
-        if (call.enterNamespace(ownNamespace, networkNamespace) !== 0) process.abort()
-      }
-    } finally {
-      closeSync(ownNamespace)
-      closeSync(namespace)
-    }
+    return inNetworkNamespace(netns, () => new NetlinkSocket())
   }
 
   /** Carries requests out in order; one that is refused does not stop the others. */
@@ -254,17 +240,6 @@ export class NetlinkSocket {
 
 const datagram = Buffer.alloc(largestDatagram)
 const notThere = [2, 19] // ENOENT, ENODEV
-
-function openNamespace(path: string): number {
-  try {
-    return openSync(path, 'r')
-  } catch (error) {
-    throw new NotFound(`network namespace ${path} does not exist`, {
-      remedy: 'The container has probably gone; start it again.',
-      cause: error,
-    })
-  }
-}
 
 function failure(what: string): Internal {
   return new Internal(`cannot ${what}: ${getSystemErrorName(-koffi.errno())}`)

@@ -23,6 +23,8 @@ beforeAll(async () => {
   control = await startControl(config, { logger: silentLogger(), features: [] })
   agent = await startAgentServer(files.certificateFile, files.keyFile, (request, response) => {
     asked.push({ url: request.url!, authorization: request.headers.authorization })
+    if (request.method === 'POST')
+      return void request.pipe(response.writeHead(200, { 'content-type': 'application/json' }))
     const code = request.url === '/v1/missing' ? 404 : 200
     response.writeHead(code, { 'content-type': 'application/json' }).end('{"endpoints":[]}')
   })
@@ -90,4 +92,19 @@ test('an agent whose certificate nobody vouches for never sees the token', async
   await expect(ask('impostor', 'v1/check')).rejects.toThrow(expect.objectContaining({ code: 'Unavailable' }))
   expect(reached).toBe(false)
   impostor.close()
+})
+
+test('probes pass for operators, with their body, and nothing else is posted', async () => {
+  const operator = new RestStore({ server: `unix://${files.folder}/control.sock`, token: testTokens.operator })
+  const path = '/apis/carbonado.io/v1alpha1/nodes/n1/proxy/v1'
+  const body = { endpoint: 'u1', to: '10.0.0.1' }
+  expect(await operator.request('POST', `${path}/probe`, body)).toEqual(body)
+  const before = asked.length
+  await expect(viewer.request('POST', `${path}/probe`, body)).rejects.toThrow(
+    expect.objectContaining({ code: 'Forbidden' }),
+  )
+  await expect(operator.request('POST', `${path}/endpoints`, body)).rejects.toThrow()
+  await expect(operator.request('DELETE', `${path}/probe`)).rejects.toThrow()
+  expect(asked).toHaveLength(before)
+  await operator.close()
 })

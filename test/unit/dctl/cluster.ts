@@ -4,7 +4,7 @@ import { Registry } from '@prometheus-io/client'
 import { createLiveApi } from '../../../src/agent/live-api.ts'
 import type { LiveEndpoint, LiveUplink } from '../../../src/network/live-endpoint.ts'
 import type { NodeProblem } from '../../../src/agent/node-check.ts'
-import { silentLogger } from '../../../src/base/index.ts'
+import { NotFound, silentLogger } from '../../../src/base/index.ts'
 import { connectToControl } from '../../../src/cli/control-client.ts'
 import { runDctl } from '../../../src/cli/program.ts'
 import { processWorld } from '../../../src/cli/world.ts'
@@ -55,7 +55,13 @@ export class Cluster implements AsyncDisposable {
         tls: { certificateFile: files.certificateFile, keyFile: files.keyFile },
       },
       (authorization) => (authorization === `Bearer ${agentToken}` ? 'control' : undefined),
-      { node: () => live, check: () => Promise.resolve(live.problems), metrics: new Registry() },
+      {
+        node: () => live,
+        check: () => Promise.resolve(live.problems),
+        metrics: new Registry(),
+        path: () => Promise.reject(new NotFound('not attached')),
+        probe: () => Promise.reject(new NotFound('not attached')),
+      },
     )
     await agent.start()
     const cluster = new Cluster(files, control, agent, live)

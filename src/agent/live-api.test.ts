@@ -1,0 +1,102 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { request } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Registry } from '@prometheus-io/client'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { makeCertificate } from '../../test/support/control-files.ts'
+import { InvalidInput, NotFound } from '../base/index.ts'
+import type { PathQuestion } from '../network/path/index.ts'
+import { createLiveApi } from './live-api.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'carbonado-live-'))
+const tls = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') }
+const asked: PathQuestion[] = []
+let api: ReturnType<typeof createLiveApi>
+
+beforeAll(async () => {
+  await makeCertificate(tls.certificateFile, tls.keyFile)
+  const uplink = { interface: 'eth0', carrier: true, rate: 1e9, promised: 0, sent: 0, received: 0 }
+  api = createLiveApi(
+    { listen: { host: '127.0.0.1', port: 0 }, tls },
+    (authorization) => (authorization === 'Bearer known' ? 'control' : undefined),
+    {
+      node: () => ({ endpoints: [], uplink }),
+      check: () => Promise.resolve([]),
+      metrics: new Registry(),
+      path(question) {
+        asked.push(question)
+        return Promise.reject(new NotFound('endpoint u1 is not attached on this node', { remedy: 'Look elsewhere' }))
+      },
+      probe(question) {
+        asked.push(question)
+        if (question.to === 'nowhere') return Promise.reject(new InvalidInput('"nowhere" is not an IP address'))
+        return Promise.resolve({ dropped: {}, echoAfter: 1 })
+      },
+    },
+  )
+  await api.start()
+})
+afterAll(async () => {
+  await api.stop()
+  rmSync(folder, { recursive: true })
+})
+
+function ask(method: string, path: string, body?: string, token = 'known'): Promise<{ code: number; text: string }> {
+  const url = new URL(`https://${api.address()}`)
+  const options = { host: url.hostname, port: url.port, method, path, rejectUnauthorized: false }
+  return new Promise((resolve, reject) => {
+    const question = request({ ...options, headers: { authorization: `Bearer ${token}` } }, (response) => {
+      let text = ''
+      response.on('data', (part: Buffer) => (text += part.toString()))
+      response.on('end', () => resolve({ code: response.statusCode!, text }))
+    })
+    question.on('error', reject)
+    question.end(body)
+  })
+}
+
+test('a way is asked for by its ends, and the answer of what is not there is one', async () => {
+  expect(await ask('GET', '/v1/path?endpoint=u1&to=10.0.0.1&peer=n2')).toMatchObject({ code: 404 })
+  expect(asked.at(-1)).toEqual({ endpointId: 'u1', to: '10.0.0.1', peer: 'n2' })
+  const { text } = await ask('GET', '/v1/path?endpoint=u1')
+  expect(JSON.parse(text)).toMatchObject({
+    kind: 'Status',
+    message: 'endpoint u1 is not attached on this node. Look elsewhere',
+  })
+  expect(asked.at(-1)).toEqual({ endpointId: 'u1' })
+})
+
+test('a probe is a POST', async () => {
+  expect(await ask('GET', '/v1/probe')).toMatchObject({ code: 405 })
+  expect(await ask('POST', '/v1/path?endpoint=u1')).toMatchObject({ code: 405 })
+  const answer = await ask('POST', '/v1/probe', '{"endpoint": "u1", "to": "10.0.0.1"}')
+  expect(answer).toEqual({ code: 200, text: '{"dropped":{},"echoAfter":1}' })
+  expect(await ask('POST', '/v1/probe', '{"endpoint": "u1", "to": "nowhere"}')).toMatchObject({ code: 400 })
+})
+
+test.each([
+  ['GET', '/v1/path', undefined],
+  ['GET', '/v1/path?endpoint=', undefined],
+  ['GET', '/v1/path?%00=%zz', undefined],
+  ['POST', '/v1/probe', undefined],
+  ['POST', '/v1/probe', ''],
+  ['POST', '/v1/probe', 'null'],
+  ['POST', '/v1/probe', '[]'],
+  ['POST', '/v1/probe', '{'],
+  ['POST', '/v1/probe', '{"endpoint": "u1"}'],
+  ['POST', '/v1/probe', '{"endpoint": 7, "to": "10.0.0.1"}'],
+  ['POST', '/v1/probe', '{"endpoint": ["u1"], "to": {"a": 1}}'],
+  ['POST', '/v1/probe', `{"endpoint": "${'x'.repeat(5000)}", "to": "10.0.0.1"}`],
+])('%s %s with %s is refused', async (method, path, body) => {
+  const before = asked.length
+  expect(await ask(method, path, body)).toMatchObject({ code: 400 })
+  expect(asked).toHaveLength(before)
+})
+
+test('nobody looks or probes without a token', async () => {
+  const before = asked.length
+  expect(await ask('GET', '/v1/path?endpoint=u1', undefined, 'other')).toMatchObject({ code: 401 })
+  expect(await ask('POST', '/v1/probe', '{"endpoint": "u1", "to": "10.0.0.1"}', 'other')).toMatchObject({ code: 401 })
+  expect(asked).toHaveLength(before)
+})

@@ -1,0 +1,2 @@
+export * from './path-facts.ts'
+export * from './path-inspection.ts'

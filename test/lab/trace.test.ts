@@ -1,0 +1,173 @@
+import './own-lab.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Lab, takeLabDown, type Container } from '../../lab/index.ts'
+import type { ExecError } from '../../src/base/index.ts'
+import { allowVlans, forbidVlan } from '../support/switch-faults.ts'
+
+let lab: Lab
+let web: Container
+let db: Container
+
+beforeAll(async () => {
+  await takeLabDown()
+  lab = await Lab.up({ nodes: 2 })
+  await lab.dctl(['network', 'create', 'blue', '-s', '10.30.0.0/24,fd00:30::/64', '--end', '10.30.0.99', '-v', '100'])
+  await lab.dctl(['network', 'create', 'green', '-s', '10.30.0.0/24', '--start', '10.30.0.100', '-v', '200'])
+  await lab.dctl(['perf-tier', 'create', 'gold', '-b', '50M', '-B', '100M'])
+  web = await lab.startContainer({ node: 'n1', name: 'web', network: 'blue', perfTier: 'gold' })
+  db = await lab.startContainer({ node: 'n2', name: 'db', network: 'blue' })
+  await lab.startContainer({ node: 'n1', name: 'near', network: 'blue' })
+  await lab.startContainer({ node: 'n2', name: 'other', network: 'green' })
+})
+afterAll(() => lab.down())
+
+interface Trace {
+  exitCode: number | null
+  /** Outcome of each hop by its name. */
+  hops: Record<string, string>
+  sentence: string
+}
+
+async function trace(...args: string[]): Promise<Trace> {
+  const parse = (exitCode: number | null, text: string): Trace => {
+    const { hops, verdict } = JSON.parse(text) as {
+      hops: { hop: string; outcome: string }[]
+      verdict: { sentence: string }
+    }
+    return {
+      exitCode,
+      hops: Object.fromEntries(hops.map(({ hop, outcome }) => [hop, outcome])),
+      sentence: verdict.sentence,
+    }
+  }
+  return lab.dctl(['network', 'trace', ...args, '-o', 'json']).then(
+    ({ stdout }) => parse(0, stdout),
+    (error: ExecError) =>
+      parse(error.exitCode, error.stdout || '{"hops":[],"verdict":{"sentence":"nothing was said"}}'),
+  )
+}
+
+/** What a link that was down, and other damage, took away. */
+async function repair(container: Container): Promise<void> {
+  const inContainer = (...words: string[]): Promise<unknown> => container.execInNetns(['ip', ...words])
+  await inContainer('link', 'set', 'eth0', 'address', container.mac, 'up')
+  await inContainer('address', 'flush', 'dev', 'eth0', 'scope', 'global')
+  for (const address of container.addresses) {
+    const isSix = address.includes(':')
+    await inContainer('address', 'add', `${address}/${isSix ? 64 : 24}`, 'dev', 'eth0', ...(isSix ? ['nodad'] : []))
+  }
+}
+
+describe('dctl network trace sends real frames and says that they', () => {
+  it.each([
+    ['arrive on another node', 'db'],
+    ['arrive on the same node', 'near'],
+    ['arrive by IPv6', 'fd00:30::'],
+  ])('%s', async (_what, name) => {
+    const to = name.includes(':') ? db.addresses.find((address) => address.includes(':'))! : name
+    const found = await trace('web', to)
+    expect(found).toMatchObject({ exitCode: 0, hops: { 'real frames': 'passes' } })
+    expect(found.sentence).toBe(`packets from web arrive at ${to}`)
+  })
+
+  it('are lost where a switch port does not carry the VLAN', async () => {
+    await forbidVlan('n2', 100)
+    const broken = await trace('web', 'db')
+    await allowVlans('n2')
+    expect(broken.exitCode).toBe(1)
+    expect(broken.sentence).toMatch(/none arrived at n2: lost between the nodes|VLAN 100 of n[12] was/)
+    expect((await trace('web', 'db')).exitCode).toBe(0)
+  })
+
+  it("end at the receiver's interface that is down", async () => {
+    await db.execInNetns(['ip', 'link', 'set', 'eth0', 'down'])
+    expect(await trace('web', 'db')).toMatchObject({
+      exitCode: 1,
+      sentence: 'packets from web to db are dropped: db interface: eth0 is down',
+      hops: { 'db interface': 'drops', 'real frames': 'drops' },
+    })
+    await repair(db)
+    await expect.poll(async () => (await trace('web', 'db')).exitCode, { timeout: 10_000 }).toBe(0)
+  })
+
+  it('do not leave an interface that is down', async () => {
+    await db.execInNetns(['ip', 'link', 'set', 'eth0', 'down'])
+    expect(await trace('db', 'web')).toMatchObject({ exitCode: 1, hops: { 'db interface': 'drops' } })
+    await repair(db)
+    await expect.poll(async () => (await trace('db', 'web')).exitCode, { timeout: 10_000 }).toBe(0)
+  })
+
+  it('never reach another VLAN', async () => {
+    expect(await trace('web', 'other')).toMatchObject({
+      exitCode: 1,
+      hops: { network: 'drops', 'real frames': 'drops' },
+      sentence: expect.stringContaining('other is on VLAN 200, the frame goes out on VLAN 100') as string,
+    })
+  })
+
+  it('are dropped as spoofed, and by which rule', async () => {
+    const inDb = (...words: string[]): Promise<unknown> => db.execInNetns(['ip', ...words])
+    await inDb('link', 'set', 'eth0', 'address', '02:00:00:00:66:66')
+    expect(await trace('db', 'web')).toMatchObject({
+      exitCode: 1,
+      hops: { 'anti-spoofing': 'drops', 'real frames': 'drops' },
+      sentence: expect.stringContaining('(spoofed-mac)') as string,
+    })
+    await repair(db)
+    const [own] = db.addresses
+    await inDb('address', 'del', `${own}/24`, 'dev', 'eth0')
+    await inDb('address', 'add', '10.30.0.66/24', 'dev', 'eth0')
+    expect(await trace('db', 'web')).toMatchObject({
+      exitCode: 1,
+      hops: { 'db interface': 'drops', 'anti-spoofing': 'drops', 'real frames': 'drops' },
+    })
+    await repair(db)
+    await expect.poll(async () => (await trace('db', 'web')).exitCode, { timeout: 10_000 }).toBe(0)
+  })
+
+  it('arrive although the agent of the receiver is dead, and cannot be sent by a dead one', async () => {
+    await lab.killAgent('n2')
+    expect(await trace('web', 'db')).toMatchObject({
+      exitCode: 0,
+      hops: { 'db attached': 'unknown', 'real frames': 'passes' },
+    })
+    expect(await trace('web', 'db', '--no-probe')).toMatchObject({
+      exitCode: 7,
+      sentence: expect.stringContaining('the agent of node n2 does not answer') as string,
+    })
+    expect(await trace('db', 'web')).toMatchObject({ exitCode: 7 })
+    await lab.startAgent('n2')
+    await expect.poll(async () => (await trace('db', 'web')).exitCode, { timeout: 15_000 }).toBe(0)
+  })
+})
+
+describe('dctl endpoint describe', () => {
+  interface Description {
+    live: { lastHour: { withDemand: number }; rates: { sent: number } }
+    uplink: { sent: number; promised: number }
+    verdict: { code: string }
+  }
+  const describeWeb = async (): Promise<Description> =>
+    JSON.parse((await lab.dctl(['endpoint', 'describe', 'web', '-o', 'json'])).stdout) as Description
+
+  it('says what holds an endpoint, and its last hour outlives the agent', async () => {
+    await db.exec(['iperf3', '--server', '--daemon'])
+    const sending = web.exec(['iperf3', '--client', db.addresses[0]!, '--time', '7', '--udp', '--bitrate', '90M'])
+    sending.catch(() => {}) // awaited below
+    await expect
+      .poll(async () => (await describeWeb()).live.lastHour.withDemand, { timeout: 15_000 })
+      .toBeGreaterThan(2)
+    const busy = await describeWeb()
+    expect(busy.uplink.promised).toBe(50e6)
+    expect(busy.uplink.sent).toBeGreaterThan(50e6)
+    await sending
+    const before = (await describeWeb()).live.lastHour.withDemand
+    await lab.stopAgent('n1')
+    await lab.startAgent('n1')
+    await expect.poll(async () => (await describeWeb()).live.lastHour?.withDemand, { timeout: 15_000 }).toBe(before)
+    const capped = web.exec(['iperf3', '--client', db.addresses[0]!, '--time', '6'])
+    await expect.poll(async () => (await describeWeb()).verdict.code, { timeout: 10_000 }).toBe('OwnCap')
+    await capped
+    await expect.poll(async () => (await describeWeb()).verdict.code, { timeout: 10_000 }).toBe('DemandBelowFloor')
+  })
+})
