@@ -85,9 +85,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     attached: () => attachments.attached(),
     engine,
     uplink() {
-      const { interface: device } = registration.spec.uplinks.pods
-      const { carrier, mtu } = readUplinkFacts(device)
-      return { interface: device, carrier, mtu }
+      const { carrier, mtu } = podsUplink(uplinks.found)
+      return { interface: uplink, carrier, mtu }
     },
   }
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {

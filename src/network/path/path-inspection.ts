@@ -82,9 +82,9 @@ function countersOf(endpointId: string, { engine }: PathSources): EndpointCounte
   return engine.counters().find((reading) => reading.endpointId === endpointId) ?? zeroCounters(endpointId)
 }
 
-function stateOf({ netns, interfaceName }: AttachRequest): ContainerState | undefined {
+function stateOf(request: AttachRequest): ContainerState | undefined {
   try {
-    return inspectContainer(netns, interfaceName)
+    return inspectContainer(request)
   } catch {
     return undefined // the namespace has gone
   }
