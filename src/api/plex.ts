@@ -31,12 +31,15 @@ export const Plex = defineKind({
         /** Operations per second; floor 0 is best effort, no cap when absent. */
         iopsFloor: Type.Integer({ minimum: 0 }),
         iopsCap: Type.Optional(Type.Integer({ minimum: 1 })),
-        /** What it starts as: a plex or a snapshot by their uid; with the node when it is another one's to be copied. */
+        /** What it starts as: a plex or a snapshot by their uid; copied when it lies on another drive. */
         source: Type.Optional(
           Type.Object({
             uid: Type.String(),
             kind: Type.Union([Type.Literal('Plex'), Type.Literal('Snapshot')]),
             nodeName: Type.String(),
+            driveName: Type.String(),
+            /** Bytes to be copied. */
+            size: Type.Integer({ minimum: 1 }),
           }),
         ),
         /** Snapshots that are to exist of it. Members of a group are taken at one instant. */
@@ -63,6 +66,8 @@ export const Plex = defineKind({
         /** Why it is not Up. */
         message: Type.Optional(Type.String()),
         size: Type.Optional(Type.Integer()),
+        /** When it came to be in the pool. */
+        madeAt: Type.Optional(Type.String()),
         /** Bytes on the drive that only this plex holds, and that it shares with snapshots and clones. */
         usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
         /** Share done of a copy from another node, 0 to 1. */
@@ -71,8 +76,10 @@ export const Plex = defineKind({
         snapshots: Type.Array(
           Type.Object({
             uid: Type.String(),
-            /** RFC 3339, with milliseconds; absent when it failed. */
+            /** RFC 3339, with milliseconds; absent before it is taken and when it failed. */
             takenAt: Type.Optional(Type.String()),
+            /** Bytes of the plex when it was taken. */
+            size: Type.Optional(Type.Integer()),
             failure: Type.Optional(Type.String()),
             usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
           }),

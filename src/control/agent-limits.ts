@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { Endpoint, Node, type KubeObject } from '../api/index.ts'
+import { Drive, Endpoint, Node, Plex, VolumeAttachment, type KubeObject } from '../api/index.ts'
 import { Forbidden } from '../base/index.ts'
 import type { GuardedWrite } from '../store/index.ts'
 
@@ -18,7 +18,25 @@ export function holdToOwnNode(nodeName: string, user: string, write: GuardedWrit
 function problemOf(nodeName: string, write: GuardedWrite): string | undefined {
   if (write.kind.kind === Endpoint.kind) return endpointProblem(nodeName, write as GuardedWrite<Endpoint>)
   if (write.kind.kind === Node.kind) return nodeProblem(nodeName, write as GuardedWrite<Node>)
+  if ([Drive.kind, Plex.kind, VolumeAttachment.kind].includes(write.kind.kind)) {
+    return storageProblem(nodeName, write as GuardedWrite<Drive | Plex | VolumeAttachment>)
+  }
   return undefined
+}
+
+/** Drives, plexes and attachments of its own node; of what control or people decide about them an agent changes nothing. */
+function storageProblem(
+  nodeName: string,
+  { kind, verb, object, existing }: GuardedWrite<Drive | Plex | VolumeAttachment>,
+): string | undefined {
+  const what = `${kind.kind} ${object.metadata.name}`
+  const other = [object, existing].find((each) => each && each.spec.nodeName !== nodeName)
+  if (other) return `may not write ${what}: it is on node ${other.spec.nodeName}`
+  if (verb === 'update' && !isDeepStrictEqual(object.spec, existing!.spec)) return `may not change the spec of ${what}`
+  if (kind.kind !== Drive.kind || verb !== 'status') return undefined
+  const capacity = (drive: KubeObject | undefined): unknown => (drive as Drive | undefined)?.status?.capacity
+  if (isDeepStrictEqual(capacity(object), capacity(existing))) return undefined
+  return `may not change status.capacity of ${what}: control writes it`
 }
 
 function endpointProblem(nodeName: string, write: GuardedWrite<Endpoint>): string | undefined {

@@ -1,4 +1,4 @@
-import { Endpoint, Event, Node, type KindDefinition } from '../api/index.ts'
+import { Drive, Endpoint, Event, Node, Plex, VolumeAttachment, type KindDefinition } from '../api/index.ts'
 import { Forbidden } from '../base/index.ts'
 import type { WriteGuard } from '../store/index.ts'
 import { holdToOwnNode } from './agent-limits.ts'
@@ -11,12 +11,15 @@ const agentWrites: { kind: KindDefinition; verbs: Verb[] }[] = [
   { kind: Endpoint, verbs: ['create', 'update', 'status', 'delete'] },
   { kind: Node, verbs: ['create', 'status'] },
   { kind: Event, verbs: ['create', 'update'] },
+  { kind: Drive, verbs: ['create', 'status'] },
+  { kind: Plex, verbs: ['update', 'status'] },
+  { kind: VolumeAttachment, verbs: ['create', 'update', 'status', 'delete'] },
 ]
 
-/** Whether a role may do this: everybody reads; viewers nothing else; only admins take nodes away. */
+/** Whether a role may do this: everybody reads; viewers nothing else; only admins take nodes away or touch plexes. */
 export function mayDo({ role }: Caller, verb: Verb, kind: KindDefinition): boolean {
   if (verb === 'read' || role === 'admin') return true
-  if (role === 'operator') return !(kind.kind === Node.kind && verb === 'delete')
+  if (role === 'operator') return kind.kind !== Plex.kind && !(kind.kind === Node.kind && verb === 'delete')
   if (role !== 'agent') return false
   return agentWrites.some((entry) => entry.kind.kind === kind.kind && entry.verbs.includes(verb))
 }

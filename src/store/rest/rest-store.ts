@@ -36,6 +36,11 @@ export class RestStore implements ResourceStore {
     return this.#client.json<T>({ method: 'GET', path })
   }
 
+  /** GETs any path of the server and returns the body as it comes. Throws what the server's Status says. */
+  getStream(path: string, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return this.#client.stream(path, signal)
+  }
+
   /** Sends a request that is not about a kind, such as a review, and returns the JSON that is answered. */
   request<T>(method: 'POST' | 'DELETE', path: string, body?: object): Promise<T> {
     return this.#client.json<T>({ method, path, body })

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { open } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { Unavailable } from '../../base/index.ts'
+
+/** Bytes of a block of the stream, the unit of what is left out when it is all zeros. */
+export const copyBlock = 2 ** 20
+/** Bytes that one request asks for, the unit of resuming. */
+export const copySegment = 64 * copyBlock
+
+const headerLength = 8 + 4 + 32
+const zeros = Buffer.alloc(copyBlock)
+
+/**
+ * Blocks of a device from `offset` for `length` bytes, as they go over the wire: for each block that is not all zeros its
+ * offset (8 bytes), length (4 bytes), SHA-256 and content; at the end a header of length 0 with the offset reached.
+ */
+export async function* encodeBlocks(devicePath: string, offset: number, length: number): AsyncGenerator<Buffer> {
+  const file = await open(devicePath, 'r')
+  try {
+    for (let at = offset; at < offset + length; at += copyBlock) {
+      const wanted = Math.min(copyBlock, offset + length - at)
+      const block = Buffer.allocUnsafe(wanted)
+      const { bytesRead } = await file.read(block, 0, wanted, at)
+      if (bytesRead < wanted) throw new Unavailable(`${devicePath} ends at ${at + bytesRead}, before ${at + wanted}`)
+      if (block.equals(zeros.subarray(0, wanted))) continue
+      yield header(at, block)
+      yield block
+    }
+    yield header(offset + length, Buffer.alloc(0))
+  } finally {
+    await file.close()
+  }
+}
+
+function header(offset: number, block: Buffer): Buffer {
+  const bytes = Buffer.alloc(headerLength)
+  bytes.writeBigUInt64BE(BigInt(offset))
+  bytes.writeUInt32BE(block.length, 8)
+  createHash('sha256').update(block).digest().copy(bytes, 12)
+  return bytes
+}
+
+/**
+ * Writes what `encodeBlocks` made to a device that holds nothing but zeros and earlier writes of the same, and flushes
+ * it. Throws Unavailable when the stream ends early or a checksum is wrong.
+ */
+export async function writeBlocks(
+  stream: Readable | AsyncIterable<Buffer>,
+  devicePath: string,
+  range: { offset: number; length: number },
+): Promise<void> {
+  const file = await open(devicePath, 'r+')
+  try {
+    let reached = range.offset
+    for await (const { offset, block } of decode(stream)) {
+      if (block.length > 0) await file.write(block, 0, block.length, offset)
+      reached = offset + block.length
+    }
+    if (reached !== range.offset + range.length) {
+      throw new Unavailable(`the copy ended at ${reached}, before ${range.offset + range.length}`)
+    }
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function* decode(stream: AsyncIterable<Buffer>): AsyncGenerator<{ offset: number; block: Buffer }> {
+  let buffered: Buffer[] = []
+  let have = 0
+  for await (const part of stream) {
+    buffered.push(part)
+    have += part.length
+    for (;;) {
+      const needed =
+        have < headerLength ? headerLength : headerLength + lengthIn((buffered = [Buffer.concat(buffered)])[0]!)
+      if (have < needed) break
+      const [bytes] = (buffered = [Buffer.concat(buffered)])
+      yield checked(bytes!.subarray(0, needed))
+      buffered = [bytes!.subarray(needed)]
+      have -= needed
+    }
+  }
+  if (have > 0) throw new Unavailable('the copy ended within a block')
+}
+
+function lengthIn(bytes: Buffer): number {
+  const length = bytes.readUInt32BE(8)
+  if (length > copyBlock) throw new Unavailable(`the copy has a block of ${length} bytes, more than ${copyBlock}`)
+  return length
+}
+
+function checked(bytes: Buffer): { offset: number; block: Buffer } {
+  const block = bytes.subarray(headerLength)
+  if (!createHash('sha256').update(block).digest().equals(bytes.subarray(12, headerLength))) {
+    throw new Unavailable(`the checksum of a block of the copy is wrong`)
+  }
+  return { offset: Number(bytes.readBigUInt64BE()), block }
+}

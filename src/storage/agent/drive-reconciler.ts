@@ -1,0 +1,314 @@
+import { Drive, apiVersionOf } from '../../api/index.ts'
+import { asCarbonadoError, CarbonadoError, Conflict, type Logger, type ReconcileResult } from '../../base/index.ts'
+import type { EventRecorder, Informer, ResourceStore } from '../../store/index.ts'
+import { driveName } from '../plex-names.ts'
+import type { EntryUsage, Pool, PoolFormat } from '../pool-format.ts'
+import type { BlockDevice } from './block-device.ts'
+import type { Calibrate } from './calibration.ts'
+import { derivedId } from './derived-id.ts'
+import type { OpenPools } from './open-pools.ts'
+
+type DriveReport = NonNullable<NonNullable<Drive['status']>['agent']>
+type FormatRequest = NonNullable<Drive['spec']['format']>
+
+/** What the drive reconciler works with. */
+export interface DriveReconcilerParts {
+  nodeName: string
+  store: ResourceStore
+  drives: Informer<Drive>
+  pools: OpenPools
+  inspect: (device: string) => Promise<BlockDevice>
+  calibrate: Calibrate
+  recorder: EventRecorder
+  logger: Logger
+  /** Told when a pool was opened, closed or measured. */
+  onChange: (driveName: string) => void
+}
+
+/** Milliseconds between measurements of a pool that nothing changes. */
+const measureInterval = 30_000
+/** Milliseconds until a drive that is missing or cannot be opened is looked at again. */
+const missingInterval = 10_000
+
+const optionalFields = ['model', 'serial', 'requestId', 'message', 'pool', 'calibration'] as const
+
+/**
+ * Brings the drives of this node in line with their objects: opens pools, formats drives that are to be formatted, and
+ * says what is there.
+ *
+ * **Why nothing is overwritten by mistake.** A format request has an id, and the pool that it makes has an id that
+ * follows from it: when that pool is there, the request is done. `Formatting` is written before the first byte, so that
+ * after a crash only a drive that was found fit before is formatted on without looking again. Everything else on a drive
+ * needs `force` in that very request, and what is mounted or held by another part of the system is never touched.
+ */
+export class DriveReconciler {
+  readonly #parts: DriveReconcilerParts
+  readonly #usage = new Map<string, EntryUsage>()
+
+  constructor(parts: DriveReconcilerParts) {
+    this.#parts = parts
+  }
+
+  /** What an entry of a pool took when it was measured last. */
+  usageOf(entryId: string): EntryUsage | undefined {
+    return this.#usage.get(entryId)
+  }
+
+  /** Makes the object of a drive that has none. */
+  async register(device: string): Promise<void> {
+    const { store, nodeName } = this.#parts
+    const name = driveName(nodeName, device)
+    if (this.#parts.drives.get({ name })) return
+    const object: Drive = {
+      apiVersion: apiVersionOf(Drive),
+      kind: Drive.kind,
+      metadata: { name },
+      spec: { nodeName, device },
+    }
+    await store.create(Drive, object).catch((error: unknown) => {
+      if (!(error instanceof CarbonadoError) || error.code !== 'Conflict') throw error
+    })
+  }
+
+  /** Looks at one drive. */
+  async reconcile(name: string): Promise<ReconcileResult> {
+    const drive = await this.#parts.store.get(Drive, { name }).catch(gone)
+    if (!drive || drive.metadata.deletionTimestamp) {
+      await this.#parts.pools.close(name)
+      return { done: true }
+    }
+    const { format: request } = drive.spec
+    const isAnswered =
+      request?.requestId === drive.status?.agent?.requestId && drive.status?.agent?.state !== 'Formatting'
+    if (request && !isAnswered) return this.#format(drive, request)
+    return this.#present(drive)
+  }
+
+  /** Opens the pool of a drive that has one, and reports. */
+  async #present(drive: Drive): Promise<ReconcileResult> {
+    const { pools, inspect } = this.#parts
+    const { name } = drive.metadata
+    if (pools.get(name)) return this.#reportReady(drive, {})
+    const device = await inspect(drive.spec.device).catch(missing)
+    if ('problem' in device) return this.#reportMissing(drive, device.problem)
+    const probed = await pools.probe(name, device.node)
+    const isFailedFormat = drive.status?.agent?.state === 'Failed' && drive.spec.format !== undefined
+    if (!probed) {
+      const found = device.found.length > 0 || device.inUse !== undefined
+      const failure = isFailedFormat ? { state: 'Failed', message: drive.status?.agent?.message } : undefined
+      await this.#report(drive, {
+        ...factsOf(device),
+        ...(failure ?? { state: found ? 'Foreign' : 'Blank' }),
+      } as DriveReport)
+      return { done: true }
+    }
+    return this.#openPool(drive, device, probed.format, probed.id)
+  }
+
+  async #openPool(drive: Drive, device: BlockDevice, format: PoolFormat, id: string): Promise<ReconcileResult> {
+    const { pools } = this.#parts
+    const { name } = drive.metadata
+    const twin = pools.twinOf(name, id)
+    if (twin !== undefined) {
+      const text = `it has a pool with the same id as drive ${twin}: one is a copy of the other, and neither can be told to be the right one`
+      return this.#reportFailed(drive, device, 'PoolTwice', `${text}; unplug the copy and restart the agent`)
+    }
+    try {
+      await pools.open(name, format, device.node)
+    } catch (error) {
+      return this.#reportFailed(
+        drive,
+        device,
+        'PoolNotOpened',
+        `its pool cannot be opened: ${asCarbonadoError(error).message}`,
+      )
+    }
+    this.#parts.onChange(name)
+    return this.#reportReady(drive, factsOf(device))
+  }
+
+  async #format(drive: Drive, request: FormatRequest): Promise<ReconcileResult> {
+    const { pools, inspect } = this.#parts
+    const { name, uid } = drive.metadata
+    const id = derivedId('pool', uid!, request.requestId)
+    const device = await inspect(drive.spec.device).catch(missing)
+    if ('problem' in device) return this.#reportMissing(drive, device.problem)
+    const { agent } = drive.status ?? {}
+    const isBegun = agent?.state === 'Formatting' && agent.requestId === request.requestId
+    const open = pools.get(name) ?? (await this.#openIfMade(drive, device, id))
+    if (open?.id !== id) {
+      const refusal = isBegun ? undefined : await this.#refusalOf(drive, device, request, open)
+      if (refusal) return this.#answer(drive, device, request, refusal.message)
+      const format = await this.#formatFor(request)
+      if (format instanceof CarbonadoError) return this.#answer(drive, device, request, format.message)
+      if (!isBegun) await this.#reportStep(drive, device, request, 'making the pool')
+      await pools.close(name)
+      await format.format(device.node, { id })
+      await pools.open(name, format, device.node)
+    }
+    return this.#finish(drive, device, request, pools.get(name)!)
+  }
+
+  /** Opens the pool of this very request when it was made before a crash. */
+  async #openIfMade(drive: Drive, device: BlockDevice, id: string): Promise<Pool | undefined> {
+    const { pools } = this.#parts
+    const { name } = drive.metadata
+    const probed = await pools.probe(name, device.node)
+    return probed?.id === id ? pools.open(name, probed.format, device.node) : undefined
+  }
+
+  /** Why a drive is not formatted; undefined when it may be. */
+  async #refusalOf(
+    drive: Drive,
+    device: BlockDevice,
+    request: FormatRequest,
+    open: Pool | undefined,
+  ): Promise<CarbonadoError | undefined> {
+    const { name } = drive.metadata
+    if (!open && device.inUse !== undefined) {
+      return new Conflict(`${device.inUse}; a drive that is in use is never formatted, --force or not`)
+    }
+    if ((await open?.active())?.length) return new Conflict(`volumes of the pool on drive ${name} are in use`)
+    const entries = (await open?.list()) ?? []
+    const pool = open ? [`the pool ${open.id} with ${entries.length} volumes and snapshots`] : []
+    const found = [...pool, ...device.found]
+    if (found.length === 0 || request.force) return undefined
+    return new Conflict(`there is data on it: ${found.join('; ')}. Formatting destroys all of it; --force does so`)
+  }
+
+  async #formatFor({ poolFormat }: FormatRequest): Promise<PoolFormat | CarbonadoError> {
+    const reasons: string[] = []
+    for (const format of this.#parts.pools.formats) {
+      if (poolFormat !== undefined && format.name !== poolFormat) continue
+      const reason = await format.unsupportedReason()
+      if (reason === undefined) return format
+      reasons.push(`${format.name}: ${reason}`)
+    }
+    return new Conflict(reasons.length > 0 ? reasons.join('; ') : `this node does not know the format ${poolFormat}`)
+  }
+
+  /** Calibrates the new pool and reports. A drive that cannot be measured promises no IOPS. */
+  async #finish(drive: Drive, device: BlockDevice, request: FormatRequest, pool: Pool): Promise<ReconcileResult> {
+    await this.#reportStep(drive, device, request, 'measuring what the drive can give')
+    const facts = { ...factsOf(device), found: [], requestId: request.requestId }
+    this.#parts.onChange(drive.metadata.name)
+    try {
+      return await this.#reportReady(drive, {
+        ...facts,
+        calibration: await this.#parts.calibrate(pool),
+        message: undefined,
+      })
+    } catch (error) {
+      const why = `it could not be measured, so no IOPS can be promised on it: ${asCarbonadoError(error).message}`
+      this.#parts.logger.warn({ err: error, drive: drive.metadata.name }, 'the drive could not be measured')
+      return this.#reportReady(drive, { ...facts, calibration: undefined, message: why })
+    }
+  }
+
+  /** The pool measured now, with what was known of the drive before and `news` over it. */
+  async #reportReady(drive: Drive, news: Partial<DriveReport>): Promise<ReconcileResult> {
+    const pool = this.#parts.pools.get(drive.metadata.name)!
+    const before = drive.status?.agent
+    const kept: Partial<DriveReport> =
+      before?.state === 'Ready' || before?.state === 'Missing' || before?.state === 'Failed'
+        ? { ...before, message: before.state === 'Ready' ? before.message : undefined }
+        : (before ?? {})
+    const report = { size: 0, ...kept, ...news, found: [], state: 'Ready', pool: await this.#measure(pool) }
+    await this.#report(drive, report as DriveReport)
+    this.#parts.onChange(drive.metadata.name)
+    return { requeueAfter: measureInterval }
+  }
+
+  /** What volumes own alone is read before the sum, so that writes meanwhile only make `held` larger than it is. */
+  async #measure(pool: Pool): Promise<NonNullable<DriveReport['pool']>> {
+    const measuredAt = new Date().toISOString()
+    let own = 0
+    for (const { id, kind } of await pool.list()) {
+      const usage = await pool.usage(id).catch(() => undefined) // deleted meanwhile
+      if (!usage) continue
+      this.#usage.set(id, usage)
+      if (kind === 'volume') own += usage.own
+    }
+    const { capacity, used, metadataUsed } = await pool.space()
+    const held = Math.max(0, used - own)
+    return {
+      id: pool.id,
+      format: pool.format,
+      capacity,
+      used,
+      held,
+      measuredAt,
+      ...(metadataUsed === undefined ? {} : { metadataUsed }),
+    }
+  }
+
+  async #reportMissing(drive: Drive, problem: string): Promise<ReconcileResult> {
+    const before = drive.status?.agent
+    await this.#report(drive, { size: 0, ...before, state: 'Missing', found: [], message: problem })
+    if (before?.state !== 'Missing' && before?.pool) this.#warn(drive, 'DriveMissing', problem)
+    this.#parts.onChange(drive.metadata.name)
+    return { requeueAfter: missingInterval }
+  }
+
+  async #reportFailed(drive: Drive, device: BlockDevice, reason: string, message: string): Promise<ReconcileResult> {
+    const before = drive.status?.agent
+    await this.#report(drive, { ...before, ...factsOf(device), state: 'Failed', message })
+    if (before?.message !== message) this.#warn(drive, reason, message)
+    this.#parts.onChange(drive.metadata.name)
+    return { requeueAfter: missingInterval }
+  }
+
+  /** Answers a request that is refused; the state goes on saying what is on the drive. */
+  async #answer(
+    drive: Drive,
+    device: BlockDevice,
+    { requestId }: FormatRequest,
+    message: string,
+  ): Promise<ReconcileResult> {
+    this.#warn(drive, 'FormatRefused', `drive ${drive.metadata.name} was not formatted: ${message}`)
+    const open = this.#parts.pools.get(drive.metadata.name)
+    if (open) return this.#reportReady(drive, { requestId, message })
+    await this.#report(drive, { ...factsOf(device), state: 'Failed', requestId, message })
+    return { done: true }
+  }
+
+  #reportStep(drive: Drive, device: BlockDevice, { requestId }: FormatRequest, message: string): Promise<void> {
+    return this.#report(drive, { ...factsOf(device), state: 'Formatting', requestId, message })
+  }
+
+  async #report({ metadata, status }: Drive, report: DriveReport): Promise<void> {
+    const cleared = Object.fromEntries(optionalFields.map((field) => [field, null]))
+    const agent = { requestId: status?.agent?.requestId, ...withoutUndefined(report) }
+    const patch = { metadata: { uid: metadata.uid }, status: { agent: { ...cleared, ...withoutUndefined(agent) } } }
+    await this.#parts.store.patch(Drive, { name: metadata.name }, patch, { subresource: 'status' })
+  }
+
+  #warn({ metadata: { name, uid } }: Drive, reason: string, note: string): void {
+    const regarding = { apiVersion: apiVersionOf(Drive), kind: Drive.kind, name, ...(uid === undefined ? {} : { uid }) }
+    this.#parts.recorder.record({ regarding, type: 'Warning', reason, action: 'OpenDrive', note })
+  }
+}
+
+function factsOf({
+  size,
+  model,
+  serial,
+  found,
+}: BlockDevice): Pick<DriveReport, 'size' | 'model' | 'serial' | 'found'> {
+  return { size, found, ...(model === undefined ? {} : { model }), ...(serial === undefined ? {} : { serial }) }
+}
+
+/** The view in memory may be older than this agent's own last word about the drive. */
+function gone(error: unknown): undefined {
+  if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
+  throw error
+}
+
+function missing(error: unknown): { problem: string } {
+  if (error instanceof CarbonadoError && error.code === 'NotFound') return { problem: error.message }
+  throw error
+}
+
+function withoutUndefined<T extends object>(object: T): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T
+}

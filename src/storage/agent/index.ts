@@ -1,0 +1,3 @@
+export * from './block-device.ts'
+export * from './storage-agent.ts'
+export * from './volume-attacher.ts'

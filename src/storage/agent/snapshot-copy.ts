@@ -1,0 +1,122 @@
+import { Readable } from 'node:stream'
+import type { Plex } from '../../api/index.ts'
+import { InvalidInput, KeyedLock, NotFound } from '../../base/index.ts'
+import type { Pool } from '../pool-format.ts'
+import { copySegment, encodeBlocks, writeBlocks } from './copy-stream.ts'
+import type { OpenPools } from './open-pools.ts'
+
+/** Fetches a range of a snapshot from the node that has it. */
+export type FetchBlocks = (
+  nodeName: string,
+  snapshotUid: string,
+  range: { offset: number; length: number },
+) => Promise<AsyncIterable<Buffer>>
+
+/** Milliseconds for which the device of a snapshot stays after it was read last. */
+const idleTime = 5_000
+
+/** Lets other nodes read the snapshots of this one. Their devices are read-only and go when nobody reads them. */
+export class SnapshotReader {
+  readonly #pools: OpenPools
+  readonly #locks = new KeyedLock()
+  readonly #readers = new Map<string, { count: number; timer?: NodeJS.Timeout }>()
+
+  constructor(pools: OpenPools) {
+    this.#pools = pools
+  }
+
+  /** The blocks of a range, encoded. Throws NotFound and InvalidInput. */
+  async read(uid: string, offset: number, length: number): Promise<Readable> {
+    const { pool, size } = await this.#find(uid)
+    if (!(offset >= 0 && length > 0 && length <= copySegment && offset + length <= size)) {
+      throw new InvalidInput(`snapshot ${uid} of ${size} bytes has no range of ${length} at ${offset}`)
+    }
+    const devicePath = await this.#acquire(uid, pool)
+    const stream = Readable.from(encodeBlocks(devicePath, offset, length), { objectMode: false })
+    stream.once('close', () => this.#release(uid, pool))
+    return stream
+  }
+
+  /** Lets go of all devices. */
+  async stop(): Promise<void> {
+    for (const [uid, { timer }] of this.#readers) {
+      clearTimeout(timer)
+      const found = await this.#find(uid).catch(() => undefined)
+      await found?.pool.deactivate(uid).catch(() => {})
+    }
+    this.#readers.clear()
+  }
+
+  async #find(uid: string): Promise<{ pool: Pool; size: number }> {
+    for (const driveName of this.#pools.driveNames()) {
+      const pool = this.#pools.get(driveName)!
+      const entry = (await pool.list()).find(({ id, kind }) => id === uid && kind === 'snapshot')
+      if (entry) return { pool, size: entry.size }
+    }
+    throw new NotFound(`this node has no snapshot ${uid}`)
+  }
+
+  #acquire(uid: string, pool: Pool): Promise<string> {
+    return this.#locks.run(uid, async () => {
+      const { devicePath } = await pool.activate(uid, { readOnly: true })
+      const reader = this.#readers.get(uid) ?? { count: 0 }
+      clearTimeout(reader.timer)
+      this.#readers.set(uid, { count: reader.count + 1 })
+      return devicePath
+    })
+  }
+
+  #release(uid: string, pool: Pool): void {
+    const reader = this.#readers.get(uid)
+    if (!reader) return
+    const count = reader.count - 1
+    const timer = count > 0 ? undefined : setTimeout(() => void this.#deactivate(uid, pool), idleTime)
+    timer?.unref()
+    this.#readers.set(uid, { count, ...(timer ? { timer } : {}) })
+  }
+
+  #deactivate(uid: string, pool: Pool): Promise<void> {
+    return this.#locks.run(uid, async () => {
+      if (this.#readers.get(uid)?.count) return
+      this.#readers.delete(uid)
+      await pool.deactivate(uid).catch(() => {}) // gone, or still open: looked at again at the next start
+    })
+  }
+}
+
+/** What a copy works with beside its plex. */
+export interface CopyParts {
+  fetch: FetchBlocks
+  /** Whether the plex is to go meanwhile. */
+  isReleased: (plex: Plex) => boolean
+}
+
+/**
+ * Fills a plex with a snapshot that lies on another drive, segment by segment. `progress` is reported after the segment
+ * is on the drive, so that a copy goes on where it was cut off; a snapshot does not change, so that what was written of a
+ * segment before is written again as it was. Returns false when the plex is to go meanwhile.
+ */
+export async function copySnapshot(
+  plex: Plex,
+  pool: Pool,
+  report: (progress: number) => Promise<void>,
+  { fetch, isReleased }: CopyParts,
+): Promise<boolean> {
+  const { spec, status, metadata } = plex
+  const { uid: snapshotUid, nodeName, size } = spec.source!
+  const id = metadata.uid!
+  await pool.create({ id, size: Math.max(spec.size, size), sectorSize: 512 })
+  const { devicePath } = await pool.activate(id, { readOnly: false })
+  const resumed = Math.floor(((status?.progress ?? 0) * size) / copySegment) * copySegment
+  try {
+    for (let offset = resumed; offset < size; offset += copySegment) {
+      if (isReleased(plex)) return false
+      const range = { offset, length: Math.min(copySegment, size - offset) }
+      await writeBlocks(await fetch(nodeName, snapshotUid, range), devicePath, range)
+      await report(Math.min(0.999, (offset + range.length) / size))
+    }
+  } finally {
+    await pool.deactivate(id)
+  }
+  return true
+}

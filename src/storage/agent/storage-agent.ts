@@ -1,0 +1,227 @@
+import { hostname } from 'node:os'
+import type { Readable } from 'node:stream'
+import { Drive, Plex, VolumeAttachment, type KindDefinition, type KubeObject } from '../../api/index.ts'
+import { WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
+import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
+import type { PoolFormat } from '../pool-format.ts'
+import { AttachmentReconciler } from './attachment-reconciler.ts'
+import { inspectDevice, type BlockDevice } from './block-device.ts'
+import { calibrate, type Calibrate } from './calibration.ts'
+import { DriveReconciler } from './drive-reconciler.ts'
+import { growFilesystem } from './filesystem-growth.ts'
+import { OpenPools } from './open-pools.ts'
+import { PlexReconciler } from './plex-reconciler.ts'
+import { copySnapshot, SnapshotReader, type FetchBlocks } from './snapshot-copy.ts'
+import { VolumeAttacher } from './volume-attacher.ts'
+
+/** What the storage of a node is made of. */
+export interface StorageAgentOptions {
+  nodeName: string
+  store: ResourceStore
+  /** Formats of pools, the preferred one first. */
+  formats: PoolFormat[]
+  /** Paths of the whole drives that this node offers. */
+  devices: () => Promise<string[]>
+  fetchBlocks: FetchBlocks
+  logger: Logger
+  inspect?: (device: string) => Promise<BlockDevice>
+  calibrate?: Calibrate
+  growFilesystem?: (devicePath: string) => Promise<void>
+}
+
+/** Milliseconds for which changes of a pool gather before it is measured. */
+const measureDelay = 100
+/** Milliseconds between two looks for new drives. */
+const discoveryInterval = 30_000
+
+/**
+ * The storage of one node: its drives and the pools on them, its plexes, and the devices of volumes that it uses. It
+ * follows the store in the background; while control is away what is attached goes on working.
+ */
+export class StorageAgent {
+  readonly name = 'storage'
+  readonly attacher: VolumeAttacher
+  readonly #options: StorageAgentOptions
+  readonly #pools: OpenPools
+  readonly #reader: SnapshotReader
+  readonly #recorder: EventRecorder
+  readonly #drives: Informer<Drive>
+  readonly #plexes: Informer<Plex>
+  readonly #attachments: Informer<VolumeAttachment>
+  readonly #drive: DriveReconciler
+  readonly #queues: Record<'drive' | 'plex' | 'attachment', WorkQueue>
+  readonly #tidied = new Set<string>()
+  #timer: NodeJS.Timeout | undefined
+  #isSynced = false
+
+  constructor(options: StorageAgentOptions) {
+    const { nodeName, store, formats, logger } = (this.#options = options)
+    const own = <T extends KubeObject>(kind: KindDefinition<T>): Informer<T> =>
+      createInformer(store, kind, { selection: { fieldSelector: `spec.nodeName=${nodeName}` }, logger })
+    this.#drives = own(Drive)
+    this.#plexes = own(Plex)
+    this.#attachments = own(VolumeAttachment)
+    this.#pools = new OpenPools(formats)
+    this.#reader = new SnapshotReader(this.#pools)
+    this.#recorder = new EventRecorder(
+      store,
+      { controller: 'carbonado.io/storage-agent', instance: hostname() },
+      logger,
+    )
+    this.attacher = new VolumeAttacher({ store, nodeName })
+    this.#drive = new DriveReconciler({
+      nodeName,
+      store,
+      drives: this.#drives,
+      pools: this.#pools,
+      inspect: options.inspect ?? inspectDevice,
+      calibrate: options.calibrate ?? calibrate,
+      recorder: this.#recorder,
+      logger,
+      onChange: (driveName) => this.#driveChanged(driveName),
+    })
+    const plex = this.#plexReconciler()
+    const attachment = new AttachmentReconciler({
+      store,
+      plexes: this.#plexes,
+      pools: this.#pools,
+      withPlex: (uid, work) => plex.withPlex(uid, work),
+      logger,
+    })
+    const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
+      new WorkQueue(reconcile, {
+        maximumRetryDelay: 5_000,
+        onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`),
+      })
+    this.#queues = {
+      drive: queue('drive', (key) => this.#drive.reconcile(key)),
+      plex: queue('plex', (key) => plex.reconcile(key)),
+      attachment: queue('attachment', (key) => attachment.reconcile(key)),
+    }
+  }
+
+  /** Begins to follow the store; returns without waiting for control. */
+  start(): void {
+    this.#drives.onChange(({ object, previous }) => {
+      if (isNewsForAgent(object, previous)) this.#queues.drive.add(object.metadata.name)
+    })
+    this.#plexes.onChange(({ object, previous }) => {
+      if (isNewsForAgent(object, previous)) this.#addPlex(object)
+    })
+    this.#attachments.onChange(({ object, previous }) => {
+      if (isNewsForAgent(object, previous)) this.#queues.attachment.add(object.metadata.name)
+    })
+    const synced = Promise.all([this.#plexes, this.#attachments, this.#drives].map((informer) => informer.start()))
+    synced.then(
+      () => this.#onSynced(),
+      (error: unknown) => this.#options.logger.error({ err: error }, 'the storage of this node cannot be followed'),
+    )
+  }
+
+  /** Stops; devices stay as they are. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    await Promise.all([this.#drives, this.#plexes, this.#attachments].map((informer) => informer.stop()))
+    await Promise.all(Object.values(this.#queues).map((queue) => queue.stop()))
+    await this.#reader.stop()
+    await this.#recorder.flush()
+    await this.#pools.closeAll()
+  }
+
+  /** Blocks of a snapshot on this node, for a node that copies it. */
+  snapshotBlocks(uid: string, offset: number, length: number): Promise<Readable> {
+    return this.#reader.read(uid, offset, length)
+  }
+
+  #plexReconciler(): PlexReconciler {
+    const { store, logger, fetchBlocks } = this.#options
+    return new PlexReconciler({
+      store,
+      plexes: this.#plexes,
+      pools: this.#pools,
+      usageOf: (entryId) => this.#drive.usageOf(entryId),
+      copy: (plex, pool, report) =>
+        copySnapshot(plex, pool, report, {
+          fetch: fetchBlocks,
+          isReleased: ({ metadata }) => {
+            const current = this.#plexes.get(metadata)
+            return current?.metadata.uid !== metadata.uid || current?.metadata.deletionTimestamp !== undefined
+          },
+        }),
+      growFilesystem: this.#options.growFilesystem ?? growFilesystem,
+      driveProblem: (driveName) => this.#driveProblem(driveName),
+      onPoolChanged: (driveName) => this.#queues.drive.addAfter(driveName, measureDelay),
+      requeue: (name) => this.#queues.plex.add(name),
+      logger,
+    })
+  }
+
+  #onSynced(): void {
+    this.#isSynced = true
+    const discover = (): void => {
+      void this.#discover().catch((error: unknown) =>
+        this.#options.logger.warn({ err: error }, 'drives could not be looked for'),
+      )
+    }
+    discover()
+    this.#timer = setInterval(discover, discoveryInterval)
+    for (const { metadata } of this.#drives.items()) this.#queues.drive.add(metadata.name)
+  }
+
+  async #discover(): Promise<void> {
+    for (const device of await this.#options.devices()) await this.#drive.register(device)
+  }
+
+  #driveProblem(driveName: string): string {
+    const { state = 'not there', message } = this.#drives.get({ name: driveName })?.status?.agent ?? {}
+    return `drive ${driveName} is ${state}${message === undefined ? '' : `: ${message}`}`
+  }
+
+  /** A pool was opened, closed or measured: what lies on it has news. */
+  #driveChanged(driveName: string): void {
+    const pool = this.#pools.get(driveName)
+    if (pool && !this.#tidied.has(pool.id)) {
+      this.#tidied.add(pool.id)
+      void this.#tidy(driveName).catch((err: unknown) =>
+        this.#options.logger.warn({ err }, 'devices could not be tidied'),
+      )
+    }
+    for (const plex of this.#plexes.items()) if (plex.spec.driveName === driveName) this.#addPlex(plex)
+  }
+
+  /** Removes devices that a crash left and that nobody has a right to any more; those in use stay. */
+  async #tidy(driveName: string): Promise<void> {
+    const pool = this.#pools.get(driveName)
+    const used = new Set(this.#attachments.items().map(({ spec }) => spec.volumeUid))
+    const wanted = new Set(
+      this.#plexes.items().flatMap(({ metadata, spec, status }) => {
+        const isUsed = used.has(spec.volumeUid) || status?.madeAt === undefined
+        return isUsed ? [metadata.uid] : []
+      }),
+    )
+    for (const { id } of (await pool?.active()) ?? []) {
+      if (wanted.has(id)) continue
+      this.#options.logger.notice({ drive: driveName, entry: id }, 'removing a device that was left')
+      await pool!
+        .deactivate(id)
+        .catch((err: unknown) => this.#options.logger.warn({ err }, 'a device that was left is in use'))
+    }
+  }
+
+  /** A plex with what uses it. */
+  #addPlex({ metadata, spec }: Plex): void {
+    if (!this.#isSynced) return
+    this.#queues.plex.add(metadata.name)
+    const attachment = this.#attachments.get({ name: spec.volumeName })
+    if (attachment && !attachment.status?.attached) this.#queues.attachment.add(attachment.metadata.name)
+  }
+}
+
+/** Whether somebody else than the agent itself has changed an object: status is its own word. */
+function isNewsForAgent({ metadata }: KubeObject, previous: KubeObject | undefined): boolean {
+  return (
+    previous === undefined ||
+    previous.metadata.generation !== metadata.generation ||
+    previous.metadata.deletionTimestamp !== metadata.deletionTimestamp
+  )
+}

@@ -1,0 +1,504 @@
+import { isDeepStrictEqual } from 'node:util'
+import {
+  Plex,
+  plexFinalizer,
+  Snapshot,
+  snapshotFinalizer,
+  Volume,
+  VolumeAttachment,
+  volumeFinalizer,
+} from '../../api/index.ts'
+import { CarbonadoError, Conflict, Exhausted, NotFound, type ReconcileResult } from '../../base/index.ts'
+import {
+  describeShortfall,
+  iopsRates,
+  remedyFor,
+  type CapacityLedger,
+  type Fit,
+  type IopsRates,
+} from '../../guarantee/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
+import { plexName } from '../plex-names.ts'
+import { amountsOf, driveTotals, type PlexShare } from './drive-space.ts'
+import { choosePlace, driveProblem } from './placement.ts'
+import {
+  promiseOwner,
+  promiseOwnerOf,
+  specPatch,
+  wantedShape,
+  withoutReleased,
+  withSnapshot,
+  type PlexSpec,
+} from './plex-spec.ts'
+import type { StorageEvents } from './storage-events.ts'
+import { isStale, liveObject, type StorageView } from './storage-view.ts'
+import { snapshotStatus, snapshotStatusPatch, volumeStatus, volumeStatusPatch } from './volume-status.ts'
+
+/** On a volume that is being deleted: do not wait for nodes that are not Ready; what lies there is left over. */
+export const forceAnnotation = 'carbonado.io/force-delete'
+
+/** What the volume controller works with. */
+export interface VolumeControllerParts {
+  store: ResourceStore
+  view: StorageView
+  ledger: CapacityLedger
+  events: StorageEvents
+  /** Snapshots of a volume that are known. */
+  snapshotsOf: (volumeName: string) => Snapshot[]
+  /** Told of a volume that waits for room, so that it is looked at again when there is some. */
+  onWaiting: (volumeName: string) => void
+}
+
+/** A tier by its name and what it gives. */
+interface Tier {
+  name: string | undefined
+  rates: IopsRates
+}
+
+type PlexSource = NonNullable<PlexSpec['source']>
+
+/** Milliseconds until a decision is tried again whose object was changed meanwhile; its change usually comes first. */
+const staleRetry = 20
+/** Milliseconds until a release is looked at again that waits for something no event tells of. */
+const releaseRetry = 500
+
+/**
+ * Gives volumes their plexes, and plexes their size, rates and snapshots. One call per volume at a time.
+ *
+ * **Why a drive is never promised twice over.** Everything that takes space or IOPS of a drive stands in the spec of a
+ * plex, and only this controller writes it. Before it writes, the ledger checks and records the whole of what the plex
+ * will take in one step; the ledger is filled from the plexes before the first decision, and gives back only what a
+ * plex, read from the store, no longer says, or when the plex is gone.
+ *
+ * **Why nothing is leaked by a crash.** A volume has this controller's finalizer before its first plex is made, a plex
+ * its agent's from the first moment. Each of them goes when what it stands for is gone, and every step is found again
+ * from the objects: a plex without its volume is deleted, a snapshot is released when its plex says that it has none.
+ */
+export class VolumeController {
+  readonly #parts: VolumeControllerParts
+
+  constructor(parts: VolumeControllerParts) {
+    this.#parts = parts
+  }
+
+  /** Brings plexes and snapshots of a volume in line with its object. */
+  async reconcile(name: string): Promise<ReconcileResult> {
+    try {
+      const volume = await liveObject(this.#parts.store, Volume, name)
+      const plex = await this.#ownPlex(name, volume)
+      if (plex === 'of another') return { done: true }
+      if (!volume) return await this.#releaseSnapshots(name, plex)
+      if (volume.metadata.deletionTimestamp) return await this.#release(volume, plex)
+      return await this.#bringUp(volume, plex)
+    } catch (error) {
+      if (isStale(error)) return { requeueAfter: staleRetry }
+      throw error
+    }
+  }
+
+  /** The volume's plex as it is now. One that was left by an earlier volume of that name is deleted. */
+  async #ownPlex(name: string, volume: Volume | undefined): Promise<Plex | undefined | 'of another'> {
+    const { store } = this.#parts
+    const plex = await liveObject(store, Plex, plexName(name, 0))
+    if (!plex || plex.spec.volumeUid === volume?.metadata.uid) return plex
+    if (!plex.metadata.deletionTimestamp) await store.delete(Plex, plex.metadata, { uid: plex.metadata.uid })
+    if (volume) {
+      const earlier = new Conflict(`an earlier volume ${name} is still being removed from node ${plex.spec.nodeName}`)
+      await this.#writeStatus(volume, volumeStatus(volume, undefined, undefined, earlier))
+    }
+    return 'of another'
+  }
+
+  async #bringUp(volume: Volume, plex: Plex | undefined): Promise<ReconcileResult> {
+    if (!(await this.#hasFinalizer(volume))) return { done: true }
+    const tier = this.#tierOf(volume)
+    if (tier instanceof CarbonadoError) {
+      await this.#writeStatus(volume, volumeStatus(volume, plex, volume.status?.perfTierName, tier))
+      return { done: true }
+    }
+    if (plex?.metadata.deletionTimestamp) return { done: true }
+    if (!plex) return this.#place(volume, tier)
+    return this.#shape(volume, plex, tier)
+  }
+
+  /** Sets the finalizer; that change leads here again. */
+  async #hasFinalizer({ metadata }: Volume): Promise<boolean> {
+    const { finalizers = [], name, resourceVersion } = metadata
+    if (finalizers.includes(volumeFinalizer)) return true
+    const patch = { metadata: { finalizers: [...finalizers, volumeFinalizer] } }
+    await this.#parts.store.patch(Volume, { name }, patch, { resourceVersion })
+    return false
+  }
+
+  #tierOf({ spec: { perfTierName: name } }: Volume): Tier | CarbonadoError {
+    if (name === undefined) return { name, rates: iopsRates(undefined) }
+    const tier = this.#parts.view.tiers.get({ name })
+    if (tier) return { name, rates: iopsRates(tier) }
+    return new NotFound(`perf-tier ${name} does not exist`, { remedy: 'Choose one from `dctl perf-tier list`.' })
+  }
+
+  async #place(volume: Volume, tier: Tier): Promise<ReconcileResult> {
+    const { store, view, ledger } = this.#parts
+    const { metadata, spec } = volume
+    const source = await this.#sourceOf(volume)
+    const owner = promiseOwner(metadata.uid!, 0)
+    const placement =
+      source instanceof CarbonadoError
+        ? { refused: source }
+        : this.#choose(volume, owner, { ...wantedShape(volume, tier.rates), source, snapshots: [] })
+    if ('refused' in placement) return this.#refuse(volume, placement.refused)
+    const drive = view.drives.get({ name: placement.driveName })!
+    const plexSpec: PlexSpec = {
+      volumeName: metadata.name,
+      volumeUid: metadata.uid!,
+      nodeName: drive.spec.nodeName,
+      driveName: placement.driveName,
+      poolId: drive.status!.agent!.pool!.id,
+      ...wantedShape(volume, tier.rates),
+      ...(source instanceof CarbonadoError || !source ? {} : { source }),
+      snapshots: [],
+    }
+    const promised = ledger.promise(
+      owner,
+      plexSpec.driveName,
+      amountsOf(plexSpec, undefined, drive),
+      driveTotals(drive),
+    )
+    if (!promised.fits) return { requeueAfter: staleRetry }
+    const plex = await store.create(Plex, {
+      metadata: { name: plexName(metadata.name, 0), finalizers: [plexFinalizer], labels: metadata.labels },
+      spec: plexSpec,
+    })
+    await this.#writeStatus(volume, volumeStatus(volume, plex, spec.perfTierName, undefined))
+    return { done: true }
+  }
+
+  /** Chooses a drive; its promise is made by the caller in the same turn. */
+  #choose(
+    volume: Volume,
+    owner: string,
+    share: Omit<PlexShare, 'driveName'>,
+  ): { driveName: string } | { refused: CarbonadoError } {
+    const { view, ledger } = this.#parts
+    const { spec, metadata } = volume
+    const own = ledger.of(owner)
+    const ask = amountsOf({ ...share, driveName: share.source?.driveName ?? '' }, undefined, undefined)
+    const candidates = view.drives.items().map((drive) => {
+      const promised = ledger.promisedOn(drive.metadata.name)
+      if (own?.nodeName === drive.metadata.name)
+        for (const key of ['iops', 'space'] as const) promised[key] -= own.amounts[key]
+      return { drive, promised }
+    })
+    return choosePlace(
+      {
+        who: `volume ${metadata.name}`,
+        ask,
+        nodeNames: spec.nodeNames,
+        selector: spec.selector,
+        ...(share.source?.kind === 'Plex' ? { onlyDrive: share.source.driveName } : {}),
+        preferredDrive: share.source?.driveName,
+      },
+      candidates,
+      view.nodes.items(),
+    )
+  }
+
+  /** Where the content of a new volume comes from; an error when that is gone. */
+  async #sourceOf({ spec: { source } }: Volume): Promise<PlexSource | undefined | CarbonadoError> {
+    if (!source) return undefined
+    const { store } = this.#parts
+    const remedy = { remedy: 'Delete the volume and create it from another source.' }
+    if ('volumeName' in source) {
+      const plex = await liveObject(store, Plex, plexName(source.volumeName, 0))
+      if (!plex) return new NotFound(`volume ${source.volumeName}, the source, does not exist any more`, remedy)
+      const { nodeName, driveName } = plex.spec
+      return { uid: plex.metadata.uid!, kind: 'Plex', nodeName, driveName, size: plex.status?.size ?? plex.spec.size }
+    }
+    const snapshot = await liveObject(store, Snapshot, source.snapshotName)
+    const plex = snapshot && (await liveObject(store, Plex, plexName(snapshot.spec.volumeName, 0)))
+    if (!plex || snapshot.status?.phase !== 'Ready') {
+      return new NotFound(`snapshot ${source.snapshotName}, the source, does not exist any more`, remedy)
+    }
+    const { nodeName, driveName } = plex.spec
+    return {
+      uid: snapshot.metadata.uid!,
+      kind: 'Snapshot',
+      nodeName,
+      driveName,
+      size: snapshot.status.size ?? plex.spec.size,
+    }
+  }
+
+  async #refuse(volume: Volume, problem: CarbonadoError): Promise<ReconcileResult> {
+    this.#parts.ledger.release(promiseOwner(volume.metadata.uid!, 0))
+    this.#parts.onWaiting(volume.metadata.name)
+    if (volume.status?.message !== problem.message) this.#parts.events.refused(Volume, volume, 'VolumeRefused', problem)
+    await this.#writeStatus(volume, volumeStatus(volume, undefined, undefined, problem))
+    return { done: true }
+  }
+
+  /** Brings size, rates, snapshots and restore of a plex in line, as far as there is room. */
+  async #shape(volume: Volume, plex: Plex, tier: Tier): Promise<ReconcileResult> {
+    const { store, snapshotsOf } = this.#parts
+    const snapshots = snapshotsOf(volume.metadata.name)
+    const restore = this.#restoreOf(volume, snapshots)
+    let spec = withoutReleased(plex.spec, await this.#withPinned(snapshots, plex), restore)
+    this.#record(plex, spec)
+    const shaped = this.#tryShape(volume, plex, spec, tier)
+    spec = shaped.spec
+    const failed = new Map<string, CarbonadoError>()
+    for (const snapshot of this.#wantedSnapshots(snapshots, spec)) {
+      if (!(await this.#hasSnapshotFinalizer(snapshot))) continue
+      const added = this.#trySnapshot(plex, spec, snapshot)
+      if ('refused' in added) failed.set(snapshot.metadata.uid!, added.refused)
+      else spec = added.spec
+    }
+    const patch = specPatch(plex.spec, spec)
+    const { name, resourceVersion } = plex.metadata
+    const current = patch ? await store.patch(Plex, { name }, patch, { resourceVersion }) : plex
+    await this.#writeStatus(volume, volumeStatus(volume, current, shaped.tierName, shaped.problem))
+    return this.#reportSnapshots(snapshots, volume, current, failed)
+  }
+
+  #restoreOf({ spec: { restore }, status }: Volume, snapshots: Snapshot[]): PlexSpec['restore'] {
+    if (!restore) return undefined
+    const snapshot = snapshots.find(({ metadata }) => metadata.name === restore.snapshotName)
+    if (!snapshot || restore.requestId === status?.restoredRequestId) return undefined
+    return { snapshotUid: snapshot.metadata.uid!, requestId: restore.requestId }
+  }
+
+  /** Snapshots with those that are to go but are still read by an unfinished clone made to look as if they stayed. */
+  async #withPinned(snapshots: Snapshot[], plex: Plex): Promise<Snapshot[]> {
+    const pinned = new Set(
+      this.#parts.view.plexes
+        .items()
+        .filter(
+          ({ spec, status, metadata }) =>
+            spec.source?.kind === 'Snapshot' &&
+            status?.madeAt === undefined &&
+            metadata.deletionTimestamp === undefined,
+        )
+        .map(({ spec }) => spec.source!.uid),
+    )
+    return snapshots.map((snapshot) => {
+      const { uid, deletionTimestamp } = snapshot.metadata
+      const isThere = plex.spec.snapshots.some((entry) => entry.uid === uid)
+      if (!deletionTimestamp || !isThere || !pinned.has(uid!)) return snapshot
+      const { deletionTimestamp: _, ...metadata } = snapshot.metadata
+      return { ...snapshot, metadata }
+    })
+  }
+
+  #record(plex: Plex, spec: PlexSpec): void {
+    const { ledger, view } = this.#parts
+    const drive = view.drives.get({ name: spec.driveName })
+    ledger.record(promiseOwnerOf(plex), spec.driveName, amountsOf(spec, plex.status, drive))
+  }
+
+  #promise(plex: Plex, spec: PlexSpec): Fit {
+    const { ledger, view } = this.#parts
+    const drive = view.drives.get({ name: spec.driveName })
+    const total = drive ? driveTotals(drive) : { bandwidth: 0, interfaces: 0, iops: 0, space: 0 }
+    return ledger.promise(promiseOwnerOf(plex), spec.driveName, amountsOf(spec, plex.status, drive), total)
+  }
+
+  /** Size and tier that the volume asks for; of those that do not fit the earlier ones stay. */
+  #tryShape(
+    volume: Volume,
+    plex: Plex,
+    spec: PlexSpec,
+    tier: Tier,
+  ): { spec: PlexSpec; tierName: string | undefined; problem?: CarbonadoError } {
+    const { size, ...rates } = wantedShape(volume, tier.rates)
+    const { iopsCap: _cap, ...rest } = spec
+    const newSize = Math.max(size, spec.size)
+    const earlierName = volume.status?.perfTierName
+    const attempts: { spec: PlexSpec; tierName: string | undefined }[] = [
+      { spec: { ...rest, ...rates, size: newSize }, tierName: tier.name },
+      { spec: { ...rest, ...rates }, tierName: tier.name },
+      { spec: { ...spec, size: newSize }, tierName: earlierName },
+    ]
+    let problem: CarbonadoError | undefined
+    for (const attempt of attempts) {
+      const isSame = isDeepStrictEqual(attempt.spec, spec)
+      const result = isSame ? { fits: true as const } : this.#promise(plex, attempt.spec)
+      if (result.fits) return this.#shaped(volume, attempt, problem)
+      problem ??= this.#doesNotFit(volume, spec.driveName, result)
+    }
+    return this.#shaped(volume, { spec, tierName: earlierName }, problem)
+  }
+
+  #shaped<T extends object>(
+    volume: Volume,
+    attempt: T,
+    problem: CarbonadoError | undefined,
+  ): T & { problem?: CarbonadoError } {
+    if (!problem) return attempt
+    this.#parts.onWaiting(volume.metadata.name)
+    if (volume.status?.message !== problem.message) this.#parts.events.refused(Volume, volume, 'ChangeRefused', problem)
+    return { ...attempt, problem }
+  }
+
+  #doesNotFit(volume: Volume, driveName: string, result: Fit & { fits: false }): CarbonadoError {
+    const texts = result.shortfalls.map((each) => describeShortfall(each, `drive ${driveName}`))
+    return new Exhausted(`volume ${volume.metadata.name} stays as it was: it ${texts.join('; ')}`, {
+      remedy: remedyFor(result.shortfalls),
+      details: { drive: driveName, shortfalls: result.shortfalls },
+    })
+  }
+
+  #wantedSnapshots(snapshots: Snapshot[], spec: PlexSpec): Snapshot[] {
+    const known = new Set(spec.snapshots.map(({ uid }) => uid))
+    return snapshots
+      .filter(({ metadata, status }) => {
+        const isNew = status === undefined || status.phase === 'Pending'
+        return isNew && !metadata.deletionTimestamp && !known.has(metadata.uid!)
+      })
+      .sort((one, other) => (one.metadata.creationTimestamp! < other.metadata.creationTimestamp! ? -1 : 1))
+  }
+
+  async #hasSnapshotFinalizer({ metadata }: Snapshot): Promise<boolean> {
+    const { finalizers = [], name, resourceVersion } = metadata
+    if (finalizers.includes(snapshotFinalizer)) return true
+    const patch = { metadata: { finalizers: [...finalizers, snapshotFinalizer] } }
+    await this.#parts.store.patch(Snapshot, { name }, patch, { resourceVersion })
+    return false
+  }
+
+  #trySnapshot(plex: Plex, spec: PlexSpec, snapshot: Snapshot): { spec: PlexSpec } | { refused: CarbonadoError } {
+    const { view } = this.#parts
+    const { groupName } = snapshot.spec
+    const group = groupName === undefined ? undefined : view.groups.get({ name: groupName })
+    const drive = view.drives.get({ name: spec.driveName })
+    const what = `snapshot ${snapshot.metadata.name}`
+    if (groupName !== undefined && !group) {
+      return { refused: new NotFound(`${what}: snapshot group ${groupName} does not exist`) }
+    }
+    const problem = drive ? driveProblem(drive) : `drive ${spec.driveName} is not known`
+    if (problem !== undefined) {
+      return { refused: new Exhausted(`${what} cannot be taken: ${problem}`, { remedy: 'See `dctl drive get`.' }) }
+    }
+    const wanted = withSnapshot(spec, snapshot, group)
+    const result = this.#promise(plex, wanted)
+    if (result.fits) return { spec: wanted }
+    const texts = result.shortfalls.map((each) => describeShortfall(each, `drive ${spec.driveName}`))
+    return {
+      refused: new Exhausted(
+        `${what} cannot be taken: with what volume ${spec.volumeName} may then write anew it ${texts.join('; ')}`,
+        { remedy: remedyFor(result.shortfalls) },
+      ),
+    }
+  }
+
+  async #reportSnapshots(
+    snapshots: Snapshot[],
+    volume: Volume | undefined,
+    plex: Plex | undefined,
+    failed: Map<string, CarbonadoError>,
+  ): Promise<ReconcileResult> {
+    let isWaiting = false
+    for (const snapshot of snapshots) {
+      const { name, uid, resourceVersion } = snapshot.metadata
+      if (this.#isReleased(snapshot, plex)) {
+        const finalizers = (snapshot.metadata.finalizers ?? []).filter((each) => each !== snapshotFinalizer)
+        await this.#parts.store.patch(Snapshot, { name }, { metadata: { finalizers } }, { resourceVersion })
+        continue
+      }
+      isWaiting ||= snapshot.metadata.deletionTimestamp !== undefined
+      const refused = failed.get(uid!)
+      const status = snapshotStatus(snapshot, volume, plex, refused)
+      if (refused) this.#parts.events.refused(Snapshot, snapshot, 'SnapshotRefused', refused)
+      if (isDeepStrictEqual(status, snapshot.status)) continue
+      const options = { subresource: 'status', resourceVersion } as const
+      await this.#parts.store.patch(Snapshot, { name }, snapshotStatusPatch(status), options)
+    }
+    return isWaiting ? { requeueAfter: releaseRetry } : { done: true }
+  }
+
+  /** Whether nothing of a snapshot that is to go is on a drive any more, as its agent says about this very spec. */
+  #isReleased({ metadata }: Snapshot, plex: Plex | undefined): boolean {
+    if (!metadata.deletionTimestamp || !metadata.finalizers?.includes(snapshotFinalizer)) return false
+    if (!plex) return true
+    const { spec, status } = plex
+    if (spec.snapshots.some(({ uid }) => uid === metadata.uid)) return false
+    if (status?.snapshots.some(({ uid }) => uid === metadata.uid)) return false
+    return status !== undefined && status.generation >= (plex.metadata.generation ?? 0)
+  }
+
+  /** Snapshots of a volume that is gone; admission lets no volume go before them, so this repairs. */
+  async #releaseSnapshots(name: string, plex: Plex | undefined): Promise<ReconcileResult> {
+    return this.#reportSnapshots(this.#parts.snapshotsOf(name), undefined, plex, new Map())
+  }
+
+  /** Detach first, then snapshots, then the plex, then the volume. */
+  async #release(volume: Volume, plex: Plex | undefined): Promise<ReconcileResult> {
+    const { store, ledger } = this.#parts
+    const { name, uid } = volume.metadata
+    if (!volume.metadata.finalizers?.includes(volumeFinalizer)) return { done: true }
+    const waitsFor = await this.#whatHolds(volume, plex)
+    if (waitsFor !== undefined) {
+      if (plex) await this.#shapeWhileReleasing(volume, plex)
+      const holding = new Conflict(waitsFor)
+      await this.#writeStatus(volume, {
+        ...volumeStatus(volume, plex, volume.status?.perfTierName, holding),
+        phase: 'Releasing',
+      })
+      return { requeueAfter: releaseRetry }
+    }
+    if (plex) return this.#releasePlex(volume, plex)
+    ledger.release(promiseOwner(uid!, 0))
+    const finalizers = volume.metadata.finalizers.filter((each) => each !== volumeFinalizer)
+    const { resourceVersion } = volume.metadata
+    await store.patch(Volume, { name }, { metadata: { finalizers } }, { resourceVersion })
+    return { done: true }
+  }
+
+  /** What a volume that is to go still waits for; undefined when its plex may go. */
+  async #whatHolds({ metadata: { name, uid } }: Volume, plex: Plex | undefined): Promise<string | undefined> {
+    const { store, view } = this.#parts
+    const attachment = await liveObject(store, VolumeAttachment, name)
+    if (attachment?.spec.volumeUid === uid) return `waiting for node ${attachment!.spec.nodeName} to detach it`
+    const snapshots = await store.list(Snapshot, { fieldSelector: `spec.volumeName=${name}` })
+    if (snapshots.items.length > 0) {
+      return `waiting for its snapshots to go: ${snapshots.items.map(({ metadata }) => metadata.name).join(', ')}`
+    }
+    const clone = view.plexes
+      .items()
+      .find(({ spec, status }) => spec.source?.uid === plex?.metadata.uid && status?.madeAt === undefined)
+    return plex && clone ? `waiting for ${clone.spec.volumeName} to be cloned from it` : undefined
+  }
+
+  /** Snapshots of a volume that is to go are released as ever, and none is begun. */
+  async #shapeWhileReleasing(volume: Volume, plex: Plex): Promise<void> {
+    const { store, snapshotsOf } = this.#parts
+    const snapshots = snapshotsOf(volume.metadata.name)
+    const patch = specPatch(plex.spec, withoutReleased(plex.spec, await this.#withPinned(snapshots, plex), undefined))
+    const { name, resourceVersion } = plex.metadata
+    const current = patch ? await store.patch(Plex, { name }, patch, { resourceVersion }) : plex
+    await this.#reportSnapshots(snapshots, volume, current, new Map())
+  }
+
+  async #releasePlex(volume: Volume, plex: Plex): Promise<ReconcileResult> {
+    const { store, view } = this.#parts
+    const { name, uid, deletionTimestamp, resourceVersion } = plex.metadata
+    if (!deletionTimestamp) await store.delete(Plex, { name }, { uid })
+    const isForced = volume.metadata.annotations?.[forceAnnotation] === 'true'
+    const isReachable = view.nodes.get({ name: plex.spec.nodeName })?.status?.ready?.state ?? false
+    if (deletionTimestamp && isForced && !isReachable) {
+      await store.patch(Plex, { name }, { metadata: { finalizers: null } }, { resourceVersion })
+    }
+    const waiting = new Conflict(`waiting for the agent of node ${plex.spec.nodeName} to delete its data`)
+    await this.#writeStatus(volume, {
+      ...volumeStatus(volume, plex, volume.status?.perfTierName, waiting),
+      phase: 'Releasing',
+    })
+    return { requeueAfter: releaseRetry }
+  }
+
+  async #writeStatus({ metadata, status: written }: Volume, status: NonNullable<Volume['status']>): Promise<void> {
+    if (isDeepStrictEqual(written, status)) return
+    const { name, uid } = metadata
+    const patch = { metadata: { uid }, ...volumeStatusPatch(status) }
+    await this.#parts.store.patch(Volume, { name }, patch, { subresource: 'status' })
+  }
+}
