@@ -21,9 +21,10 @@ multiarch   := $(shell gcc -dumpmachine 2>/dev/null)
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-## setup: install the Debian packages that are missing (asks apt for nothing when all are there)
+## setup: install the Debian packages that are missing and fetch the kernel of the tests' guest (asks apt for nothing when all are there)
 setup:
 	@scripts/setup.sh
+	@scripts/guest-kernel.sh
 
 ## build: bundles in dist/, eBPF objects and the CNI plugin in build/; only what changed
 build: $(bundles) $(bpf_objects) $(cni_plugin)

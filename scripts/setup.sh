@@ -34,6 +34,19 @@ command_of mount mount
 command_of nft nftables
 command_of qperf qperf
 command_of npm npm
+command_of fio fio
+command_of lvm lvm2
+command_of thin_ls thin-provisioning-tools
+command_of mdadm mdadm
+command_of mkfs.ext4 e2fsprogs
+command_of mkfs.xfs xfsprogs
+command_of modprobe kmod
+command_of xz xz-utils
+# The guest of the tests (test/guest) is of this architecture.
+if [ "$(uname -m)" = x86_64 ]; then
+  command_of qemu-system-x86_64 qemu-system-x86
+  need busybox-static any_file /bin/busybox
+fi
 need libc6-dev any_file /usr/lib/*/libc.a /usr/lib/libc.a
 need linux-libc-dev any_file /usr/include/linux/bpf.h
 need libbpf-dev any_file /usr/include/bpf/bpf_helpers.h
