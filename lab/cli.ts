@@ -40,22 +40,33 @@ Examples:
   $ dctl lab down
 `
 
+interface UpOptions {
+  nodes: string
+  rate: string
+  driveSize: string
+  bare?: boolean
+  kubernetes?: boolean
+  keep?: boolean
+}
+
 function addUp(lab: Command): void {
   lab
     .command('up')
     .description('start a lab; the same one that is up already is left as it is')
     .option('--nodes <number>', 'number of nodes', '3')
     .option('--rate <rate>', 'link rate of each node such as 1G, or "none" for no limit', '1G')
+    .option('--drive-size <size>', 'size of the drive for volumes of each node; the files are sparse', '4Gi')
     .option('--bare', 'only switch and nodes, without control and agents')
     .option('--kubernetes', 'with Kubernetes on the nodes')
     .option('--keep', 'leave what was built when something fails, to look at its logs')
-    .action(async (options: { nodes: string; rate: string; bare?: boolean; kubernetes?: boolean; keep?: boolean }) => {
+    .action(async (options: UpOptions) => {
       const started = Date.now()
       const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(1)} s`
       const interruption = interruptible()
       const { state, alreadyUp } = await bringLabUp({
         nodes: Number(options.nodes),
         rate: options.rate === 'none' ? null : parseQuantity(options.rate, 'link rate'),
+        driveSize: parseQuantity(options.driveSize, 'drive size'),
         bare: options.bare ?? false,
         kubernetes: options.kubernetes ?? false,
         keepOnFailure: options.keep ?? false,

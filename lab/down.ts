@@ -3,9 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { exec, Internal } from '../src/base/index.ts'
 import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
 import { restoreSysctls } from './kubernetes/sysctls.ts'
+import { labDriveDevices } from './drives.ts'
 import { describeLeftovers, findLeftovers, labLoopDevices, labMounts, labProcesses } from './leftovers.ts'
 import { labNetnsFiles, releaseNetns } from './netns.ts'
-import { labDirectory, places } from './places.ts'
+import { driveDirectory, labDirectory, places } from './places.ts'
 import { signalProcess } from './processes.ts'
 import { readLabState } from './state.ts'
 
@@ -21,10 +22,12 @@ export async function takeLabDown(): Promise<boolean> {
   killStragglers()
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
-  for (const device of labLoopDevices()) await exec(['losetup', '--detach', device]).catch(() => {})
+  const loops = [...labLoopDevices(), ...(await labDriveDevices())]
+  for (const device of loops) await exec(['losetup', '--detach', device]).catch(() => {})
   restoreSysctls()
   await removeLabCgroups()
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
+  rmSync(driveDirectory, { recursive: true, force: true })
   await verifyGone()
   return true
 }

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { execJson } from '../src/base/index.ts'
 import { hasOtherLabs, labCgroups, processesIn } from './cgroups.ts'
 import { labNetnsFiles } from './netns.ts'
-import { commonPrefix, labDirectory, labPrefix } from './places.ts'
+import { labDriveDevices } from './drives.ts'
+import { commonPrefix, driveDirectory, labDirectory, labPrefix } from './places.ts'
 
 /** Everything on the machine that belongs to a lab, as names that a person can look up; all empty when none is left. */
 export interface Leftovers {
@@ -30,8 +31,8 @@ export async function findLeftovers(): Promise<Leftovers> {
     devices: readdirSync('/sys/class/net').filter((device) => device.startsWith(`${labPrefix}-`)),
     cgroups: labCgroups(),
     programs: [...(await labPrograms()), ...labPins()],
-    loopDevices: labLoopDevices(),
-    directories: existsSync(labDirectory) ? [labDirectory] : [],
+    loopDevices: [...labLoopDevices(), ...(await labDriveDevices())],
+    directories: [labDirectory, driveDirectory].filter((folder) => existsSync(folder)),
   }
 }
 

@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec, Unavailable } from '../src/base/index.ts'
 import { killCgroup, labCgroups, makeLabCgroup, removeLabCgroups } from './cgroups.ts'
+import { dropVolumeDevices, plugDrive } from './drives.ts'
 import { artefacts, places } from './places.ts'
 import {
   childrenOf,
@@ -29,6 +30,8 @@ export interface MachineSettings {
   hasDisk: boolean
   /** Whether its disk has room of its own for kubelet and containerd. */
   forKubelet?: boolean
+  /** Bytes of its drive for volumes; absent: it has none. */
+  driveSize?: number
 }
 
 const namespaces = ['--net', '--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--mount-proc']
@@ -38,6 +41,7 @@ export async function startMachine(settings: MachineSettings): Promise<void> {
   await removeLabCgroups(settings.name) // a power failure leaves those of the containers, a boot does not
   const identity = await boot(settings)
   machineStates.set(settings.name, identity)
+  if (settings.driveSize !== undefined) await plugDrive(settings.name, identity.pid, settings.driveSize)
   await connectPort({ ...settings, netns: String(identity.pid), vlan: 0 })
   const lines = [`address add ${settings.address} dev ${cableInterface}`, `link set ${cableInterface} up`]
   await exec(insideMachine(identity.pid, ['ip', '-batch', '-']), { input: `${lines.join('\n')}\n` })
@@ -48,6 +52,7 @@ export async function killMachine(name: string): Promise<void> {
   for (const cgroup of labCgroups(name)) await killCgroup(cgroup)
   machineStates.delete(name)
   await disconnectPort(name)
+  await dropVolumeDevices(name)
   await removeLabCgroups(name)
 }
 

@@ -15,6 +15,9 @@ const labName = checkedLabName(process.env.CARBONADO_LAB ?? '')
 /** Everything the lab keeps, readable by root only. */
 export const labDirectory = `/run/carbonado-lab${labName}`
 
+/** The drives of the nodes: on a disk, because the lab's directory may be in memory. */
+export const driveDirectory = `/var/tmp/carbonado-lab${labName}`
+
 /** Prefix of every name of the lab that other tools on the host can see: namespaces, cgroups. */
 export const labPrefix = `${commonPrefix}${labName}`
 
@@ -33,6 +36,9 @@ export const places = {
   machines: join(labDirectory, 'machines'),
   /** What stands for the disk of a node: its /etc, /opt and /var/lib; survives a power failure. */
   disk: (node: string) => join(labDirectory, 'disks', node),
+  drives: driveDirectory,
+  /** Sparse file that is the drive of a node. */
+  driveImage: (node: string) => join(driveDirectory, `${node}.img`),
   /** Network namespace of the top-of-rack switch. */
   switchNetns: join(netnsFolder, `${labPrefix}-switch`),
   /** Network namespace of a host outside the cluster. */
@@ -47,6 +53,7 @@ export const nodePlaces = {
   cniConfiguration: '/etc/cni/net.d/10-carbonado.conflist',
   cniPlugins: '/opt/cni/bin',
   bpffs: '/sys/fs/bpf/carbonado',
+  drive: '/run/carbonado/drives/drive0',
   netns: '/run/netns',
   bundles: '/run/containers',
   containerRoot: '/run/container-root',

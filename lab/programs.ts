@@ -124,6 +124,7 @@ export function agentConfiguration(node: string, rate: number | null): object {
     cniSocket: nodePlaces.cniSocket,
     bpffs: nodePlaces.bpffs,
     programs: artefacts.programs,
+    drives: [nodePlaces.drive],
     listen: { host: nodeAddress(node), port: agentPort },
     tls: { certificateFile: at('agent.crt'), keyFile: at('agent.key') },
     tokensFile: at('tokens.json'),

@@ -20,6 +20,8 @@ export interface LabState {
   nodes: string[]
   /** Link rate of the nodes' ports in bits per second; null is no limit. */
   rate: number | null
+  /** Bytes of the drive of each node. */
+  driveSize: number
   /** Without control and agents: switch and nodes only. */
   bare: boolean
   /** With Kubernetes on the nodes. */

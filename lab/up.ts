@@ -32,6 +32,8 @@ export interface LabOptions {
   nodes?: number
   /** Link rate of each node in bits per second; null is no limit; 1 Gbit/s unless told. */
   rate?: number | null
+  /** Bytes of the drive for volumes that each node has; 4 GiB unless told. */
+  driveSize?: number
   /** Only switch and nodes, without control and agents. */
   bare?: boolean
   /** With Kubernetes on the nodes; control and agents are then what is installed into it. */
@@ -45,6 +47,8 @@ export interface LabOptions {
 }
 
 const mostNodes = 50
+const defaultDriveSize = 4 * 2 ** 30
+const smallestDrive = 2 ** 29
 
 /**
  * Builds a lab, or finds that the very same one is up already (`alreadyUp`). What an earlier start or stop left half
@@ -70,13 +74,15 @@ export async function bringLabUp(options: LabOptions = {}): Promise<{ state: Lab
 /** Settings for booting a node of a lab. */
 export function nodeMachine(
   name: string,
-  { rate, kubernetes }: Pick<LabState, 'rate' | 'kubernetes'>,
+  { rate, driveSize, bare, kubernetes }: Pick<LabState, 'rate' | 'driveSize' | 'bare' | 'kubernetes'>,
 ): Parameters<typeof startMachine>[0] {
   const address = `${nodeAddress(name)}/${managementPrefixLength}`
-  return { name, address, macAddress: nodeMac(name), rate, hasDisk: true, forKubelet: kubernetes }
+  const drive = bare ? {} : { driveSize }
+  return { name, address, macAddress: nodeMac(name), rate, hasDisk: true, forKubelet: kubernetes, ...drive }
 }
 
-function wantedState({ nodes = 3, rate = 1e9, bare = false, kubernetes = false }: LabOptions): LabState {
+function wantedState(options: LabOptions): LabState {
+  const { nodes = 3, rate = 1e9, driveSize = defaultDriveSize, bare = false, kubernetes = false } = options
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > mostNodes) {
     throw new InvalidInput(`a lab has 1 to ${mostNodes} nodes, not ${nodes}`, { remedy: 'Choose another number.' })
   }
@@ -85,20 +91,28 @@ function wantedState({ nodes = 3, rate = 1e9, bare = false, kubernetes = false }
       remedy: 'Choose another rate, such as 1G.',
     })
   }
+  if (!Number.isInteger(driveSize) || driveSize < smallestDrive) {
+    throw new InvalidInput(`the drives of a lab have at least ${formatQuantity(smallestDrive)}, not ${driveSize}`, {
+      remedy: 'Choose a larger size, such as 4G. The files are sparse.',
+    })
+  }
   const names = Array.from({ length: nodes }, (_, index) => `n${index + 1}`)
-  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, rate, bare, kubernetes }
+  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, rate, driveSize, bare, kubernetes }
 }
 
 function agreeWith(existing: LabState, wanted: LabState): LabState {
   const isSame =
     existing.nodes.length === wanted.nodes.length &&
-    existing.rate === wanted.rate &&
-    existing.bare === wanted.bare &&
-    existing.kubernetes === wanted.kubernetes
+    (['rate', 'driveSize', 'bare', 'kubernetes'] as const).every((key) => existing[key] === wanted[key])
   if (isSame) return existing
   const rate = existing.rate === null ? 'unlimited links' : `links of ${formatQuantity(existing.rate)}bit/s`
+  const more = [
+    `drives of ${formatQuantity(existing.driveSize)}`,
+    existing.bare && 'bare',
+    existing.kubernetes && 'with Kubernetes',
+  ]
   throw new Conflict(
-    `another lab is up already: ${existing.nodes.length} nodes, ${rate}${existing.bare ? ', bare' : ''}${existing.kubernetes ? ', with Kubernetes' : ''}`,
+    `another lab is up already: ${existing.nodes.length} nodes, ${rate}, ${more.filter(Boolean).join(', ')}`,
     {
       remedy: 'Use it as it is, or remove it first with: dctl lab down',
     },

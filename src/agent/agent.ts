@@ -9,6 +9,8 @@ import type { NetworkEngine, UplinkLimits } from '../network/engine.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
 import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
 import { createRateSampler } from '../network/rates.ts'
+import type { PoolFormat } from '../storage/pool-format.ts'
+import { createStorage } from './storage.ts'
 import { createInformer, EventRecorder, RestStore, type ResourceStore } from '../store/index.ts'
 import { createAttainmentMemory } from './attainment-memory.ts'
 import { loadBearerTokens } from './bearer-tokens.ts'
@@ -32,6 +34,8 @@ export type EngineFactory = (uplink: string, limits: UplinkLimits) => NetworkEng
 export interface AgentOptions {
   config: Readonly<AgentConfig>
   createEngine: EngineFactory
+  /** Formats that pools on drives can have, the preferred one first. */
+  poolFormats?: PoolFormat[]
   logger: Logger
 }
 
@@ -89,6 +93,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return { interface: uplink, carrier, mtu }
     },
   }
+  const storage = createStorage(options, store)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     node() {
       const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
@@ -99,6 +104,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     path: (question) => inspectPath(question, paths),
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
+    snapshotBlocks: (uid, offset, length) => storage.snapshotBlocks(uid, offset, length),
   })
   const parts: Part[] = [
     { name: 'store', start: () => {}, stop: () => store.close() },
@@ -109,6 +115,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
     trunks,
     { name: 'duplicate watch', start: () => duplicates.start(), stop: () => duplicates.stop() },
+    storage,
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,

@@ -32,6 +32,8 @@ export const AgentConfig = Type.Object(
     bpffs: Type.String({ pattern: '^/', default: '/sys/fs/bpf/carbonado' }),
     /** Folder with the compiled eBPF programs. */
     programs: Type.String({ pattern: '^/', default: '/usr/lib/carbonado/bpf' }),
+    /** Whole drives that may be given away, by paths that stay; absent: all that nothing uses. */
+    drives: Type.Optional(Type.Array(path)),
     /** Where the live API listens. */
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65535 }) }, options),
     /** host:port under which control reaches the live API, where it is not `listen`. */

@@ -24,6 +24,7 @@ beforeAll(async () => {
       node: () => ({ endpoints: [], uplink }),
       check: () => Promise.resolve([]),
       metrics: new Registry(),
+      snapshotBlocks: () => Promise.reject(new NotFound('this node has no snapshots')),
       path(question) {
         asked.push(question)
         return Promise.reject(new NotFound('endpoint u1 is not attached on this node', { remedy: 'Look elsewhere' }))

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { asCarbonadoError, InvalidInput, type ErrorCode } from '../base/index.ts'
 import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
@@ -16,6 +18,8 @@ export interface LiveView {
   node(): LiveNode
   metrics: MetricsText
   check(): Promise<NodeProblem[]>
+  /** Blocks of a snapshot on this node, encoded for the node that copies it. */
+  snapshotBlocks(uid: string, offset: number, length: number): Promise<Readable>
   /** What is on the way of a packet from or to an endpoint. */
   path(question: PathQuestion): Promise<PathFacts>
   /** Sends real frames from an endpoint to an address. */
@@ -25,7 +29,7 @@ export interface LiveView {
 /** Answers one path with one method; GET unless told. */
 interface Route {
   method?: 'POST'
-  answer(request: { query: URLSearchParams; body: string }): Promise<{ contentType: string; text: string }>
+  answer(request: { query: URLSearchParams; body: string }): Promise<{ contentType: string; body: string | Readable }>
 }
 
 const largestBody = 4096
@@ -61,21 +65,31 @@ export function createLiveApi(
 }
 
 function makeRoutes(view: LiveView): Map<string, Route> {
-  const json = (value: object): { contentType: string; text: string } => ({
+  const json = (value: object): { contentType: string; body: string } => ({
     contentType: 'application/json; charset=utf-8',
-    text: JSON.stringify(value),
+    body: JSON.stringify(value),
   })
   return new Map<string, Route>([
-    ['/healthz', { answer: async () => ({ contentType: 'text/plain; charset=utf-8', text: 'ok\n' }) }],
+    ['/healthz', { answer: async () => ({ contentType: 'text/plain; charset=utf-8', body: 'ok\n' }) }],
     ['/v1/endpoints', { answer: async () => json(view.node()) }],
     ['/v1/check', { answer: async () => json({ problems: await view.check() }) }],
     ['/v1/path', { answer: async ({ query }) => json(await view.path(pathQuestion(query))) }],
     ['/v1/probe', { method: 'POST', answer: async ({ body }) => json(await view.probe(probeQuestion(body))) }],
+    ['/v1/snapshot-blocks', { answer: ({ query }) => snapshotBlocks(view, query) }],
     [
       '/metrics',
-      { answer: async () => ({ contentType: view.metrics.contentType, text: await view.metrics.metrics() }) },
+      { answer: async () => ({ contentType: view.metrics.contentType, body: await view.metrics.metrics() }) },
     ],
   ])
+}
+
+async function snapshotBlocks(
+  view: LiveView,
+  query: URLSearchParams,
+): Promise<{ contentType: string; body: Readable }> {
+  const [offset, length] = [Number(query.get('offset')), Number(query.get('length'))]
+  const body = await view.snapshotBlocks(query.get('uid') ?? '', offset, length)
+  return { contentType: 'application/octet-stream', body }
 }
 
 async function answer(
@@ -97,11 +111,13 @@ async function answer(
   const { method = 'GET' } = route
   if (request.method !== method) return refuse(405, `only ${method} is served at ${path}`, { allow: method })
   try {
-    const body = method === 'GET' ? '' : await readBody(request)
-    const { contentType, text } = await route.answer({ query: new URLSearchParams(query), body })
+    const sent = method === 'GET' ? '' : await readBody(request)
+    const { contentType, body } = await route.answer({ query: new URLSearchParams(query), body: sent })
     response.writeHead(200, { 'content-type': contentType })
-    response.end(text)
+    if (typeof body === 'string') response.end(body)
+    else await pipeline(body, response)
   } catch (thrown) {
+    if (response.headersSent) return void response.destroy()
     const error = asCarbonadoError(thrown)
     refuse(
       statusCodes[error.code] ?? 500,

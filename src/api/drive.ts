@@ -90,6 +90,8 @@ export const Drive = defineKind({
             found: Type.Array(Type.String()),
             /** Which format request the state is of. */
             requestId: Type.Optional(Type.String()),
+            /** The request that was refused, and why; nothing on the drive was changed. */
+            refused: Type.Optional(Type.Object({ requestId: Type.String(), message: Type.String() })),
             message: Type.Optional(Type.String()),
             pool: Type.Optional(PoolStatus),
             calibration: Type.Optional(Calibration),

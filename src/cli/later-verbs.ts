@@ -4,11 +4,7 @@ import type { VerbHost } from '../verb/index.ts'
 
 /** Commands of the published reference that this version does not have, with the part that brings them. */
 const later: Record<string, string> = {
-  volume: 'storage',
-  'volume-group': 'storage',
-  snapshot: 'storage',
-  'snapshot-group': 'storage',
-  drive: 'storage',
+  'volume-group': 'volume groups',
   zone: 'zones',
   user: 'users and roles',
   feature: 'feature switches',

@@ -1,4 +1,5 @@
 import { formatQuantity, type Node } from '../api/index.ts'
+import { formatSpace } from '../guarantee/index.ts'
 import { formatAge, formatLabels, type Column } from '../verb/index.ts'
 
 /**
@@ -8,6 +9,11 @@ import { formatAge, formatLabels, type Column } from '../verb/index.ts'
 export function nodeState({ status }: Node): string {
   const ready = status?.ready === undefined ? 'Unknown' : status.ready.state ? 'Ready' : 'NotReady'
   return status?.promises?.state === false ? `${ready},PromiseAtRisk` : ready
+}
+
+/** A size as one word, so that a column stays one. */
+function compactSpace(bytes: number): string {
+  return formatSpace(bytes).replace(' ', '')
 }
 
 type Promised = { promised: number; total: number } | undefined
@@ -23,6 +29,8 @@ export const clusterColumns: Column<Node>[] = [
   { header: 'NODE-STATUS', value: nodeState },
   { header: 'VNICS', value: ({ status }) => promisedOf(status?.capacity?.interfaces, String) },
   { header: 'BANDWIDTH', value: ({ status }) => promisedOf(status?.capacity?.bandwidth) },
+  { header: 'IOPS', value: ({ status }) => promisedOf(status?.capacity?.iops) },
+  { header: 'STORAGE', value: ({ status }) => promisedOf(status?.capacity?.space, compactSpace) },
   { header: 'LABELS', value: ({ metadata }) => formatLabels(metadata.labels) },
   { header: 'ZONE', value: ({ spec }) => spec.zone, wide: true },
   { header: 'AGENT-VERSION', value: ({ status }) => status?.agent?.version, wide: true },

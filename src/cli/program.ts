@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { addEndpointVerbs, addNetworkVerbs, addPerfTierVerbs } from '../network/cli/index.ts'
+import { addDriveVerbs, addSnapshotGroupVerbs, addSnapshotVerbs, addVolumeVerbs } from '../storage/cli/index.ts'
 import { addClusterVerbs } from './cluster-verbs.ts'
 import { errorText } from './error-text.ts'
 import { addEventVerbs } from './event-verbs.ts'
@@ -47,6 +48,10 @@ export function buildProgram(session: VerbSession, world: World, addMore?: AddVe
   addNetworkVerbs(program, session)
   addEndpointVerbs(program, session)
   addPerfTierVerbs(program, session)
+  addDriveVerbs(program, session)
+  addVolumeVerbs(program, session)
+  addSnapshotVerbs(program, session)
+  addSnapshotGroupVerbs(program, session)
   addEventVerbs(program, session)
   addLoginVerbs(program, session, world)
   addTokenVerbs(program, session)

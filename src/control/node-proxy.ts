@@ -3,10 +3,11 @@ import { Agent, request as httpsRequest } from 'node:https'
 import { urlToHttpOptions } from 'node:url'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Node } from '../api/index.ts'
-import { InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
+import { Forbidden, InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
 import type { EmbeddedStore } from '../store/index.ts'
 import type { ControlConfig } from './config.ts'
 import { demandOperator } from './roles.ts'
+import type { Caller } from './tokens.ts'
 
 /** Milliseconds without a byte from an agent until it is given up. */
 const agentTimeout = 10_000
@@ -44,6 +45,7 @@ export class NodeProxy {
   async #pass(request: FastifyRequest, reply: FastifyReply, fixed?: string): Promise<FastifyReply> {
     const { name, '*': rest = fixed! } = request.params as { name: string; '*'?: string }
     const path = agentPath(rest, request.raw.url!)
+    if (isContent(rest)) demandReaderOfContent(request.caller!)
     const address = await this.#addressOf(name)
     if (!this.#agents) {
       throw new Unavailable('Control has no authority to check agents against', { remedy: 'Set agentCaFile.' })
@@ -90,6 +92,19 @@ export class NodeProxy {
     if (!this.#tokenFile) return {}
     return { authorization: `Bearer ${readTextFile(this.#tokenFile, 'agent token').trim()}` }
   }
+}
+
+/** Whether a path of the agent gives what users have stored, not what is known about it. */
+function isContent(rest: string): boolean {
+  return rest.replaceAll(/\/+/g, '/') === 'v1/snapshot-blocks'
+}
+
+/** What users have stored is for nodes that copy it and for administrators. */
+function demandReaderOfContent({ user, role }: Caller): void {
+  if (role === 'agent' || role === 'admin') return
+  throw new Forbidden(`User "${user}" (${role}) may not read the content of snapshots`, {
+    remedy: 'Use the token of an administrator.',
+  })
 }
 
 /** The path for the agent, with the query. Refuses anything that could be read as another path. */

@@ -30,7 +30,7 @@ const measureInterval = 30_000
 /** Milliseconds until a drive that is missing or cannot be opened is looked at again. */
 const missingInterval = 10_000
 
-const optionalFields = ['model', 'serial', 'requestId', 'message', 'pool', 'calibration'] as const
+const optionalFields = ['model', 'serial', 'requestId', 'refused', 'message', 'pool', 'calibration'] as const
 
 /**
  * Brings the drives of this node in line with their objects: opens pools, formats drives that are to be formatted, and
@@ -78,8 +78,9 @@ export class DriveReconciler {
       return { done: true }
     }
     const { format: request } = drive.spec
-    const isAnswered =
-      request?.requestId === drive.status?.agent?.requestId && drive.status?.agent?.state !== 'Formatting'
+    const { agent } = drive.status ?? {}
+    const isMade = agent?.requestId === request?.requestId && agent?.state !== 'Formatting'
+    const isAnswered = isMade || agent?.refused?.requestId === request?.requestId
     if (request && !isAnswered) return this.#format(drive, request)
     return this.#present(drive)
   }
@@ -92,14 +93,10 @@ export class DriveReconciler {
     const device = await inspect(drive.spec.device).catch(missing)
     if ('problem' in device) return this.#reportMissing(drive, device.problem)
     const probed = await pools.probe(name, device.node)
-    const isFailedFormat = drive.status?.agent?.state === 'Failed' && drive.spec.format !== undefined
     if (!probed) {
-      const found = device.found.length > 0 || device.inUse !== undefined
-      const failure = isFailedFormat ? { state: 'Failed', message: drive.status?.agent?.message } : undefined
-      await this.#report(drive, {
-        ...factsOf(device),
-        ...(failure ?? { state: found ? 'Foreign' : 'Blank' }),
-      } as DriveReport)
+      this.#parts.onChange(name)
+      const state = device.found.length > 0 || device.inUse !== undefined ? 'Foreign' : 'Blank'
+      await this.#report(drive, { ...factsOf(device), state, ...keptRefusal(drive) })
       return { done: true }
     }
     return this.#openPool(drive, device, probed.format, probed.id)
@@ -266,9 +263,10 @@ export class DriveReconciler {
     message: string,
   ): Promise<ReconcileResult> {
     this.#warn(drive, 'FormatRefused', `drive ${drive.metadata.name} was not formatted: ${message}`)
-    const open = this.#parts.pools.get(drive.metadata.name)
-    if (open) return this.#reportReady(drive, { requestId, message })
-    await this.#report(drive, { ...factsOf(device), state: 'Failed', requestId, message })
+    const refused = { requestId, message }
+    if (this.#parts.pools.get(drive.metadata.name)) return this.#reportReady(drive, { refused })
+    const state = device.found.length > 0 || device.inUse !== undefined ? 'Foreign' : 'Blank'
+    await this.#report(drive, { ...factsOf(device), state, refused })
     return { done: true }
   }
 
@@ -302,6 +300,11 @@ function factsOf({
 function gone(error: unknown): undefined {
   if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
   throw error
+}
+
+function keptRefusal({ status }: Drive): Pick<DriveReport, 'refused'> {
+  const refused = status?.agent?.refused
+  return refused ? { refused } : {}
 }
 
 function missing(error: unknown): { problem: string } {

@@ -50,7 +50,11 @@ export class StorageAgent {
   readonly #attachments: Informer<VolumeAttachment>
   readonly #drive: DriveReconciler
   readonly #queues: Record<'drive' | 'plex' | 'attachment', WorkQueue>
+  /** Pools whose left devices were removed. */
   readonly #tidied = new Set<string>()
+  /** Drives that were looked at since the start; before, nothing is said of what lies on them. */
+  readonly #seen = new Set<string>()
+  readonly #measuring = new Map<string, NodeJS.Timeout>()
   #timer: NodeJS.Timeout | undefined
   #isSynced = false
 
@@ -109,7 +113,7 @@ export class StorageAgent {
       if (isNewsForAgent(object, previous)) this.#addPlex(object)
     })
     this.#attachments.onChange(({ object, previous }) => {
-      if (isNewsForAgent(object, previous)) this.#queues.attachment.add(object.metadata.name)
+      if (isNewsForAgent(object, previous)) this.#addAttachment(object)
     })
     const synced = Promise.all([this.#plexes, this.#attachments, this.#drives].map((informer) => informer.start()))
     synced.then(
@@ -121,6 +125,7 @@ export class StorageAgent {
   /** Stops; devices stay as they are. */
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    for (const timer of this.#measuring.values()) clearTimeout(timer)
     await Promise.all([this.#drives, this.#plexes, this.#attachments].map((informer) => informer.stop()))
     await Promise.all(Object.values(this.#queues).map((queue) => queue.stop()))
     await this.#reader.stop()
@@ -150,7 +155,7 @@ export class StorageAgent {
         }),
       growFilesystem: this.#options.growFilesystem ?? growFilesystem,
       driveProblem: (driveName) => this.#driveProblem(driveName),
-      onPoolChanged: (driveName) => this.#queues.drive.addAfter(driveName, measureDelay),
+      onPoolChanged: (driveName) => this.#measureSoon(driveName),
       requeue: (name) => this.#queues.plex.add(name),
       logger,
     })
@@ -166,6 +171,8 @@ export class StorageAgent {
     discover()
     this.#timer = setInterval(discover, discoveryInterval)
     for (const { metadata } of this.#drives.items()) this.#queues.drive.add(metadata.name)
+    for (const plex of this.#plexes.items()) this.#addPlex(plex)
+    for (const attachment of this.#attachments.items()) this.#addAttachment(attachment)
   }
 
   async #discover(): Promise<void> {
@@ -179,14 +186,31 @@ export class StorageAgent {
 
   /** A pool was opened, closed or measured: what lies on it has news. */
   #driveChanged(driveName: string): void {
+    this.#seen.add(driveName)
     const pool = this.#pools.get(driveName)
-    if (pool && !this.#tidied.has(pool.id)) {
+    const isNew = pool !== undefined && !this.#tidied.has(pool.id)
+    if (isNew) {
       this.#tidied.add(pool.id)
       void this.#tidy(driveName).catch((err: unknown) =>
         this.#options.logger.warn({ err }, 'devices could not be tidied'),
       )
     }
-    for (const plex of this.#plexes.items()) if (plex.spec.driveName === driveName) this.#addPlex(plex)
+    for (const plex of this.#plexes.items()) {
+      if (plex.spec.driveName !== driveName) continue
+      this.#addPlex(plex)
+      const attachment = this.#attachments.get({ name: plex.spec.volumeName })
+      if (attachment && (isNew || !attachment.status?.attached)) this.#addAttachment(attachment)
+    }
+  }
+
+  /** A timer of its own: the queue keeps only the first of several delays, and that may be the one to the next round. */
+  #measureSoon(driveName: string): void {
+    if (this.#measuring.has(driveName)) return
+    const measure = (): void => {
+      this.#measuring.delete(driveName)
+      this.#queues.drive.add(driveName)
+    }
+    this.#measuring.set(driveName, setTimeout(measure, measureDelay))
   }
 
   /** Removes devices that a crash left and that nobody has a right to any more; those in use stay. */
@@ -210,10 +234,20 @@ export class StorageAgent {
 
   /** A plex with what uses it. */
   #addPlex({ metadata, spec }: Plex): void {
-    if (!this.#isSynced) return
+    if (!this.#isSynced || !this.#isSeen(spec.driveName)) return
     this.#queues.plex.add(metadata.name)
     const attachment = this.#attachments.get({ name: spec.volumeName })
-    if (attachment && !attachment.status?.attached) this.#queues.attachment.add(attachment.metadata.name)
+    if (attachment && !attachment.status?.attached) this.#addAttachment(attachment)
+  }
+
+  #addAttachment({ metadata, spec }: VolumeAttachment): void {
+    if (!this.#isSynced) return
+    const plex = this.#plexes.items().find((each) => each.spec.volumeUid === spec.volumeUid)
+    if (!plex || this.#isSeen(plex.spec.driveName)) this.#queues.attachment.add(metadata.name)
+  }
+
+  #isSeen(driveName: string): boolean {
+    return this.#seen.has(driveName) || !this.#drives.get({ name: driveName })
   }
 }
 

@@ -18,6 +18,7 @@ import {
   type IopsRates,
 } from '../../guarantee/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
+import { forceAnnotation } from '../force-annotation.ts'
 import { plexName } from '../plex-names.ts'
 import { amountsOf, driveTotals, type PlexShare } from './drive-space.ts'
 import { choosePlace, driveProblem } from './placement.ts'
@@ -33,9 +34,6 @@ import {
 import type { StorageEvents } from './storage-events.ts'
 import { isStale, liveObject, type StorageView } from './storage-view.ts'
 import { snapshotStatus, snapshotStatusPatch, volumeStatus, volumeStatusPatch } from './volume-status.ts'
-
-/** On a volume that is being deleted: do not wait for nodes that are not Ready; what lies there is left over. */
-export const forceAnnotation = 'carbonado.io/force-delete'
 
 /** What the volume controller works with. */
 export interface VolumeControllerParts {

@@ -61,6 +61,7 @@ export class Cluster implements AsyncDisposable {
         metrics: new Registry(),
         path: () => Promise.reject(new NotFound('not attached')),
         probe: () => Promise.reject(new NotFound('not attached')),
+        snapshotBlocks: () => Promise.reject(new NotFound('this agent has no snapshots')),
       },
     )
     await agent.start()

@@ -1,0 +1,83 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { exec, execJson } from '../src/base/index.ts'
+import { nodePlaces, places } from './places.ts'
+
+interface LoopDevice {
+  name: string
+  'back-file': string | null
+  'maj:min': string
+  'back-maj:min': string
+}
+
+/** Plugs the drive of a node in: a loop device on a sparse file, which the node finds under a path of its own. */
+export async function plugDrive(node: string, machinePid: number, bytes: number): Promise<void> {
+  const image = places.driveImage(node)
+  mkdirSync(dirname(image), { recursive: true, mode: 0o700 })
+  if (!existsSync(image)) {
+    writeFileSync(image, '', { mode: 0o600 })
+    truncateSync(image, bytes)
+  }
+  const path = join('/proc', String(machinePid), 'root', nodePlaces.drive)
+  mkdirSync(dirname(path), { recursive: true })
+  rmSync(path, { force: true })
+  symlinkSync((await deviceOf(image)) ?? (await attach(image)), path)
+}
+
+/** Removes the devices of volumes that a node had when its power was cut: they would keep its drive in use. */
+export async function dropVolumeDevices(node: string): Promise<void> {
+  const image = places.driveImage(node)
+  const devices = await loopDevices()
+  const drive = devices.find((device) => device['back-file'] === image)
+  if (drive) await detach(stackedOn(drive, devices))
+}
+
+/** Loop devices of the lab: those of its drives, and those of volumes on them, the uppermost first. */
+export async function labDriveDevices(): Promise<string[]> {
+  const devices = await loopDevices()
+  const drives = devices.filter((device) => device['back-file']?.startsWith(`${places.drives}/`))
+  return [...drives.flatMap((drive) => stackedOn(drive, devices)), ...drives].map(({ name }) => name)
+}
+
+async function attach(image: string): Promise<string> {
+  const { stdout } = await exec(['losetup', '--find', '--show', '--direct-io=on', image])
+  return stdout.trim()
+}
+
+async function deviceOf(image: string): Promise<string | undefined> {
+  return (await loopDevices()).find((device) => device['back-file'] === image)?.name
+}
+
+async function detach(devices: LoopDevice[]): Promise<void> {
+  for (const { name } of devices) await exec(['losetup', '--detach', name]).catch(() => {}) // gone by itself
+}
+
+/** Loop devices on files of a filesystem on this device. */
+function stackedOn(drive: LoopDevice, devices: LoopDevice[]): LoopDevice[] {
+  return devices.filter((device) => device['back-maj:min'] === drive['maj:min'])
+}
+
+async function loopDevices(): Promise<LoopDevice[]> {
+  if (!readdirSync('/sys/block').some((name) => isUsedLoop(name))) return []
+  const columns = 'NAME,BACK-FILE,MAJ:MIN,BACK-MAJ:MIN'
+  const output = await execJson<{ loopdevices: LoopDevice[] }>(['losetup', '--json', '--list', '--output', columns])
+  return output?.loopdevices ?? []
+}
+
+function isUsedLoop(name: string): boolean {
+  if (!name.startsWith('loop')) return false
+  try {
+    return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8') !== ''
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,3 @@
+export * from './drive-verbs.ts'
+export * from './snapshot-verbs.ts'
+export * from './volume-verbs.ts'
