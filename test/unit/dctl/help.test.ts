@@ -66,7 +66,7 @@ describe('command lines that are wrong', () => {
     ['network list -o xml', 'Allowed choices are simple, wide, json, yaml'],
     ['network list --timeout never', '--timeout "never"'],
     ['network list', 'no server is known'],
-    ['volume list -o json', 'comes with storage'],
+    ['volume-group list -o json', 'comes with volume groups'],
     ['perf-tier create a b', 'too many arguments'],
   ])('%s', async (line, expected) => {
     const own = silentWorld()
