@@ -15,7 +15,7 @@ const fromRepository = (path: string): URL => new URL(`${isBundled ? '..' : '../
  * looked for when it is asked for, and a bundle hands the whole command line over to the sources beside it.
  */
 async function main(args: string[]): Promise<number> {
-  if (verbOf(args) !== 'lab') return runDctl(args, processWorld())
+  if (verbOf(args[0] === '__complete' ? args.slice(2) : args) !== 'lab') return runDctl(args, processWorld())
   const lab = fromRepository('lab/cli.ts')
   if (!existsSync(fileURLToPath(lab))) return noLab()
   if (!isBundled) return runDctl(args, processWorld(), ((await import(lab.href)) as LabModule).addLabCommand)

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { addEndpointVerbs, addNetworkVerbs, addPerfTierVerbs } from '../network/cli/index.ts'
 import { addDriveVerbs, addSnapshotGroupVerbs, addSnapshotVerbs, addVolumeVerbs } from '../storage/cli/index.ts'
 import { addClusterVerbs } from './cluster-verbs.ts'
+import { addCompletionVerbs } from './completion-verbs.ts'
 import { errorText } from './error-text.ts'
 import { addEventVerbs } from './event-verbs.ts'
 import { exitCodeOf } from './exit-code.ts'
@@ -55,6 +56,7 @@ export function buildProgram(session: VerbSession, world: World, addMore?: AddVe
   addEventVerbs(program, session)
   addLoginVerbs(program, session, world)
   addTokenVerbs(program, session)
+  addCompletionVerbs(program, session, world)
   addLaterVerbs(program, session)
   if (addMore) addMore(program)
   else program.command('lab').description('virtual nodes on this machine, to try and to develop (`dctl lab --help`)')
