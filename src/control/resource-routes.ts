@@ -1,7 +1,14 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { apiVersionOf, type KindDefinition, type KubeObject } from '../api/index.ts'
 import { InvalidInput } from '../base/index.ts'
-import type { DeleteOptions, EmbeddedStore, ObjectReference } from '../store/index.ts'
+import {
+  earlyAnswerHeader,
+  encodeEarlyAnswer,
+  wantsEarlyAnswer,
+  type DeleteOptions,
+  type EmbeddedStore,
+  type ObjectReference,
+} from '../store/index.ts'
 import type { FeatureControllers } from './feature.ts'
 import { listQueryOf, refuseDryRun } from './query.ts'
 import { bodyObject, demandContentType } from './request-body.ts'
@@ -69,7 +76,10 @@ class KindHandlers {
     refuseDryRun(request)
     const object = this.#objectOf(request)
     reply.code(201)
-    return this.#settled(await this.#store.create(this.#kind, object, guardOf(request.caller!)))
+    const guard = guardOf(request.caller!)
+    const made = await this.#settled(await this.#store.create(this.#kind, object, { guard }))
+    answerEarly(request, reply, made)
+    return made
   }
 
   readonly update: Handler = async (request) => {
@@ -134,6 +144,13 @@ class KindHandlers {
     }
     return { ...object, metadata: { ...own, name: own.name ?? name, ...(namespace ? { namespace } : {}) } }
   }
+}
+
+/** Tells a client that asked for it what will be answered once the disk has it. */
+function answerEarly({ headers, url }: FastifyRequest, reply: FastifyReply, object: KubeObject): void {
+  if (!wantsEarlyAnswer(headers)) return
+  const value = encodeEarlyAnswer(object)
+  if (value !== undefined) reply.raw.writeEarlyHints({ link: `<${url}>; rel=self`, [earlyAnswerHeader]: value })
 }
 
 function referenceOf(request: FastifyRequest): ObjectReference {

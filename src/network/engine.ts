@@ -122,8 +122,10 @@ export interface NetworkEngine {
   /**
    * Attaching what is attached with the same request changes nothing; with another one: Conflict. A `routingTable` that
    * it has not got yet is added: the container has got another interface since.
+   * Where `confirmed` is given, the endpoint can send and receive only from when it has resolved; if it rejects, nothing
+   * is attached.
    */
-  attach(request: AttachRequest): Promise<AttachedEndpoint>
+  attach(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint>
   /** Returns when the container can no longer send or receive; the interface itself may go shortly after. */
   detach(endpointId: string): Promise<void>
   /** Changes floor and cap (bits per second) of an attached endpoint without touching its traffic otherwise. */

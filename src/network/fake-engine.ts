@@ -45,7 +45,8 @@ export class FakeEngine implements NetworkEngine {
     return []
   }
 
-  async attach(request: AttachRequest): Promise<AttachedEndpoint> {
+  async attach(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint> {
+    await confirmed
     const present = this.#kernel.attachments.get(request.endpointId)
     if (present && !isDeepStrictEqual(present, request)) {
       throw new Conflict(`endpoint ${request.endpointName} is attached in another way`, { remedy: 'Detach it first.' })

@@ -51,6 +51,15 @@ export interface PatchOptions {
   resourceVersion?: string
 }
 
+/** What may be said with a creation. */
+export interface CreateOptions<T> {
+  /**
+   * Told what will be answered, by a store that knows before it is certain; others never call it. To prepare for the
+   * answer only: what is told here may still be lost.
+   */
+  onEarlyAnswer?: (likely: T) => void
+}
+
 /**
  * Objects with optimistic concurrency and watch, by the conventions of the Kubernetes API.
  * Two implementations: `embedded` (SQLite, inside control) and `rest` (a client of any Kubernetes-style server);
@@ -62,7 +71,7 @@ export interface ResourceStore {
   list<T extends KubeObject>(kind: KindDefinition<T>, options?: ListOptions): Promise<ObjectList<T>>
   /** Throws Expired (410) when the version is older than what is remembered: list again. Ends silently on `signal`. */
   watch<T extends KubeObject>(kind: KindDefinition<T>, options?: WatchOptions): AsyncIterable<WatchEvent<T>>
-  create<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T>
+  create<T extends KubeObject>(kind: KindDefinition<T>, object: T, options?: CreateOptions<T>): Promise<T>
   /** Replaces everything but status; Conflict unless metadata.resourceVersion, where given, is the current one. */
   update<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T>
   /** Replaces status and nothing else; same precondition. */

@@ -165,24 +165,16 @@ export class Attachments implements AttachmentOperations {
   }
 
   async #attach(request: AddRequest): Promise<AttachmentResult> {
-    const { journal, engine } = this.#options
-    const binding = this.#bind(request)
-    binding.catch(() => {}) // awaited below
+    const { engine } = this.#options
+    const likely = Promise.withResolvers<BoundEndpoint>()
+    const certain = this.#bind(request, likely.resolve)
+    certain.then(likely.resolve, likely.reject)
+    likely.promise.catch(() => {}) // awaited below
     await nextTurn() // by then control has been asked, and finds an address meanwhile
     using _preparation = engine.prepare(request)
-    const bound = await binding
+    const bound = await likely.promise
     try {
-      const allocation = await this.#objects.waitForAllocation(bound)
-      // an earlier holder of the same static endpoint leaves the journal a moment after it left the store
-      await this.#reconciler.whenForgotten(({ endpointId }) => endpointId === bound.uid, this.#patience.release)
-      const record = newRecord(bound, request, allocation)
-      journal.put(record)
-      const { hostInterface, mtu } = await this.#reconciler.withEngine(bound.uid, (engine) =>
-        engine.attach(record.request),
-      )
-      const attached = { ...record, state: 'attached', hostInterface, mtu, since: new Date().toISOString() } as const
-      journal.put(attached)
-      return resultOf(attached)
+      return await this.#attachBound(bound, certain, request)
     } catch (error) {
       await this.#undo(bound)
       throw error
@@ -191,7 +183,29 @@ export class Attachments implements AttachmentOperations {
     }
   }
 
-  async #bind(request: AddRequest): Promise<BoundEndpoint> {
+  /** What is likely is prepared; the endpoint can send and receive, and is told of, once it is certain. */
+  async #attachBound(
+    likely: BoundEndpoint,
+    certain: Promise<BoundEndpoint>,
+    request: AddRequest,
+  ): Promise<AttachmentResult> {
+    const { journal } = this.#options
+    const allocation = await this.#objects.waitForAllocation(likely)
+    // an earlier holder of the same static endpoint leaves the journal a moment after it left the store
+    await this.#reconciler.whenForgotten(({ endpointId }) => endpointId === likely.uid, this.#patience.release)
+    const record = newRecord(likely, request, allocation)
+    journal.put(record)
+    const confirmed = certain.then((bound) => requireSame(bound, likely))
+    confirmed.catch(() => {}) // the engine waits for it, unless it fails before
+    const { hostInterface, mtu } = await this.#reconciler.withEngine(likely.uid, (engine) =>
+      engine.attach(record.request, confirmed),
+    )
+    const attached = { ...record, state: 'attached', hostInterface, mtu, since: new Date().toISOString() } as const
+    journal.put(attached)
+    return resultOf(attached)
+  }
+
+  async #bind(request: AddRequest, onLikely: (bound: BoundEndpoint) => void): Promise<BoundEndpoint> {
     const { namespace, name } = referenceFor(request)
     const isSameObject = (record: JournalRecord): boolean => record.namespace === namespace && record.name === name
     if (request.wish.kind === 'static') {
@@ -203,7 +217,7 @@ export class Attachments implements AttachmentOperations {
     }
     await this.#reconciler.whenForgotten(isSameObject, this.#patience.release)
     try {
-      return await this.#objects.create(request)
+      return await this.#objects.create(request, onLikely)
     } catch (error) {
       if (!(error instanceof CarbonadoError) || error.code !== 'Conflict') throw error
       return this.#createInPlaceOfLeftover(request, error)
@@ -264,6 +278,15 @@ function newRecord(bound: BoundEndpoint, request: AddRequest, allocation: Alloca
 function resultOf({ request, hostInterface, mtu }: JournalRecord): AttachmentResult {
   const { interfaceName, netns, macAddress, addresses } = request
   return { hostInterface: hostInterface!, interfaceName, netns, macAddress, mtu: mtu!, addresses }
+}
+
+/** What was prepared for must be what came; anything else is a defect of the server. */
+function requireSame(certain: BoundEndpoint, likely: BoundEndpoint): void {
+  const [now, then] = [certain.answered.status?.allocation, likely.answered.status?.allocation]
+  if (certain.uid === likely.uid && isDeepStrictEqual(now, then)) return
+  throw new Unavailable(`endpoint ${likely.reference.name} changed while it was being attached`, {
+    remedy: 'Try again.',
+  })
 }
 
 /** As it will be after a round through the journal. */

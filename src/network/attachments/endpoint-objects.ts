@@ -68,8 +68,11 @@ export class EndpointObjects {
     }
   }
 
-  /** Makes the dynamic endpoint of a container interface. Throws Conflict when the name is taken. */
-  async create(request: AddRequest): Promise<BoundEndpoint> {
+  /**
+   * Makes the dynamic endpoint of a container interface. Throws Conflict when the name is taken. `onEarly` may be told
+   * what the answer will be, to prepare for it.
+   */
+  async create(request: AddRequest, onEarly?: (likely: BoundEndpoint) => void): Promise<BoundEndpoint> {
     const { networkName, perfTierName } = request.wish as EndpointWish & { kind: 'dynamic' }
     const reference = referenceFor(request)
     const object: Endpoint = {
@@ -84,7 +87,8 @@ export class EndpointObjects {
         holder: holderFor(request),
       },
     }
-    return boundFrom(await this.#answer(this.#store.create(Endpoint, object), 'creating the endpoint'))
+    const options = onEarly && { onEarlyAnswer: (likely: Endpoint) => onEarly(boundFrom(likely)) }
+    return boundFrom(await this.#answer(this.#store.create(Endpoint, object, options), 'creating the endpoint'))
   }
 
   /**

@@ -170,21 +170,22 @@ class SoftVfEngine implements NetworkEngine {
     return prepared
   }
 
-  attach(request: AttachRequest): Promise<AttachedEndpoint> {
+  attach(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint> {
     return this.#lock.run(request.endpointId, async () => {
       const known = this.#find(request.endpointId)
-      if (!known) return this.#create(request)
+      if (!known) return this.#create(request, confirmed)
       assertSameRequest(known, request)
       await addSourceRouting(request)
       return known
     })
   }
 
-  async #create(request: AttachRequest): Promise<AttachedEndpoint> {
+  async #create(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint> {
     const slot = await (this.#takePrepared(request) ?? this.#makeInterface(request))
     try {
       const endpoint = await this.#build(request, slot)
-      this.#remember(slot, endpoint)
+      await confirmed
+      this.#open(slot, endpoint)
       return endpoint
     } catch (error) {
       this.#abandon(slot, request)
@@ -225,10 +226,6 @@ class SoftVfEngine implements NetworkEngine {
   async #build(request: AttachRequest, slot: number): Promise<AttachedEndpoint> {
     const [host, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
     const mtu = request.mtu ?? this.#usualMtu
-    const entry = { ...request, addresses: request.addresses.map((each) => each.address) }
-    this.#programs!.counters.set(slotKey(slot), freshCounters())
-    this.#programs!.endpoints.set(slotKey(slot), encodeEndpoint(entry))
-    this.#programs!.forwarding.set(forwardingKey(request.macAddress, request.vlan), slotKey(slot))
     await Promise.all([
       this.#socket.must([
         changeLink(host, index, { alias: encodeAlias(request), ...(mtu === this.#usualMtu ? {} : { mtu }) }),
@@ -237,15 +234,24 @@ class SoftVfEngine implements NetworkEngine {
       ]),
       this.#shaper!.shape(slot, request),
     ])
-    await configureContainer(request, mtu) // from here on it may send: filter and class are there
-    setImmediate(() => this.#announce(request.endpointId)) // whoever asked need not wait for it
+    await configureContainer(request, mtu)
     const { endpointId, endpointName, containerId, interfaceName, macAddress, vlan, bandwidthFloor, bandwidthCap } =
       request
-    const { addresses } = entry
+    const addresses = request.addresses.map(({ address }) => address)
     return {
       endpointId, endpointName, containerId, interfaceName, hostInterface: host, macAddress, addresses, vlan, mtu,
       bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}),
     } // prettier-ignore
+  }
+
+  /** From here on the endpoint can send and receive: until now its program knew nobody in the slot. */
+  #open(slot: number, endpoint: AttachedEndpoint): void {
+    const { counters, endpoints, forwarding } = this.#programs!
+    counters.set(slotKey(slot), freshCounters())
+    endpoints.set(slotKey(slot), encodeEndpoint(endpoint))
+    forwarding.set(forwardingKey(endpoint.macAddress, endpoint.vlan), slotKey(slot))
+    this.#remember(slot, endpoint)
+    setImmediate(() => this.#announce(endpoint.endpointId)) // whoever asked need not wait for it
   }
 
   #announce(endpointId: string): void {

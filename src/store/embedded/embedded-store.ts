@@ -5,6 +5,7 @@ import type { Admit, GuardedWrite, SyncReader, WriteGuard } from '../admission.t
 import { deepFreeze } from '../frozen.ts'
 import { mergePatch } from '../merge-patch.ts'
 import type {
+  CreateOptions,
   DeleteOptions,
   ListOptions,
   ObjectList,
@@ -195,7 +196,11 @@ export class EmbeddedStore implements ResourceStore {
     }
   }
 
-  async create<T extends KubeObject>(kind: KindDefinition<T>, object: T, guard?: WriteGuard): Promise<T> {
+  async create<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    object: T,
+    { guard }: CreateOptions<T> & { guard?: WriteGuard } = {},
+  ): Promise<T> {
     this.#checkWritable()
     const staged = this.#database.transaction(() => {
       const made = newObject(kind, object, randomUUID(), this.#options.now())

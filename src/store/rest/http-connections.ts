@@ -1,4 +1,10 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest, type AgentOptions } from 'node:https'
 
 /** Where a server is: a host and port, with or without TLS, or a unix socket. */
@@ -14,6 +20,8 @@ export interface HttpRequest {
   body?: string
   /** Breaks the request off, and the answer while it is read. */
   signal: AbortSignal
+  /** Told the headers of informational answers (1xx). */
+  onInformation?: (headers: IncomingHttpHeaders) => void
   /** Milliseconds without a byte in either direction until the request is broken off. */
   idleTimeout: number
 }
@@ -39,7 +47,7 @@ export class HttpConnections {
   }
 
   /** Resolves with the head of the answer, whose body is to be read. Rejects with whatever went wrong on the way. */
-  send({ method, path, headers, body, signal, idleTimeout }: HttpRequest): Promise<IncomingMessage> {
+  send({ method, path, headers, body, signal, onInformation, idleTimeout }: HttpRequest): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       // said even for DELETE, whose connection Node would otherwise not keep
       const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
@@ -54,6 +62,7 @@ export class HttpConnections {
       const breakOff = (why: Error): void => void (answer ?? request).destroy(why)
       const onAbort = (): void => breakOff(signal.reason as Error)
       request.on('error', reject)
+      if (onInformation) request.on('information', ({ headers }) => onInformation(headers))
       request.once('response', (response) => resolve((answer = response)))
       request.once('timeout', () => breakOff(new Error(`nothing was heard for ${idleTimeout / 1000} s`)))
       request.once('close', () => signal.removeEventListener('abort', onAbort))

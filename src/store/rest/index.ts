@@ -1,3 +1,4 @@
+export { earlyAnswerHeader, encodeEarlyAnswer, wantsEarlyAnswer } from './early-answer.ts'
 export * from './rest-client.ts'
 export * from './rest-store.ts'
 export * from './status.ts'

@@ -1,7 +1,8 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { text as readBody } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
 import { CarbonadoError, InvalidInput, readTextFile, Unavailable } from '../../base/index.ts'
+import { decodeEarlyAnswer, earlyPreference } from './early-answer.ts'
 import { HttpConnections, type ServerAddress } from './http-connections.ts'
 import { errorOf } from './status.ts'
 
@@ -31,6 +32,8 @@ export interface RestRequest {
   path: string
   body?: unknown
   contentType?: string
+  /** Told what will be answered, when the server knows before its disk has it. */
+  onEarlyAnswer?: (likely: unknown) => void
 }
 
 const tokenLifetime = 60_000
@@ -93,8 +96,11 @@ export class RestClient {
     const { method, path, contentType = 'application/json' } = request
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
     const headers = this.#headers(body === undefined ? undefined : contentType)
+    const { onEarlyAnswer } = request
+    if (onEarlyAnswer) headers.prefer = earlyPreference
+    const onInformation = onEarlyAnswer && ((early: IncomingHttpHeaders): void => tellEarly(early, onEarlyAnswer))
     try {
-      return await this.#connections.send({ method, path, headers, body, signal, idleTimeout })
+      return await this.#connections.send({ method, path, headers, body, signal, onInformation, idleTimeout })
     } catch (error) {
       throw this.#unavailable(error, signal)
     }
@@ -132,6 +138,11 @@ export class RestClient {
       cause: error,
     })
   }
+}
+
+function tellEarly(headers: IncomingHttpHeaders, tell: (likely: unknown) => void): void {
+  const likely = decodeEarlyAnswer<unknown>(headers)
+  if (likely !== undefined) tell(likely)
 }
 
 function trustOf({ ca, caFile, insecure }: RestOptions): { ca?: string; rejectUnauthorized: boolean } {

@@ -1,6 +1,7 @@
 import { apiVersionOf, type KindDefinition, type KubeObject } from '../../api/index.ts'
 import { InvalidInput } from '../../base/index.ts'
 import type {
+  CreateOptions,
   DeleteOptions,
   ListOptions,
   ObjectList,
@@ -86,11 +87,16 @@ export class RestStore implements ResourceStore {
     }
   }
 
-  async create<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
+  async create<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    object: T,
+    { onEarlyAnswer }: CreateOptions<T> = {},
+  ): Promise<T> {
     const { namespace } = metadataOf(object)
     objectPath(kind, object.metadata.name, namespace) // refuses a missing or surplus namespace
     const path = collectionPath(kind, namespace)
-    return this.#client.json<T>({ method: 'POST', path, body: withType(kind, object) })
+    const early = onEarlyAnswer && { onEarlyAnswer: (likely: unknown) => onEarlyAnswer(likely as T) }
+    return this.#client.json<T>({ method: 'POST', path, body: withType(kind, object), ...early })
   }
 
   async update<T extends KubeObject>(kind: KindDefinition<T>, object: T): Promise<T> {
