@@ -100,6 +100,45 @@ describe('an attached container', () => {
   })
 })
 
+describe('attaching what is not certain yet', () => {
+  it('opens the datapath when it is certain', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const request = container(15)
+    const attaching = engine.attach(request, promise)
+    await expect.poll(() => succeeds('nsenter', `--net=${request.netns}`, 'ip', 'route', 'get', wireAddress)).toBe(true)
+    expect(succeeds('nsenter', `--net=${request.netns}`, 'ping', '-q', '-c', '2', '-i', '0.1', '-W', '0.2', wireAddress)).toBe(false)
+    expect(await engine.attached()).toEqual([])
+    resolve()
+    await attaching
+    expect(hasPing(request, wireAddress)).toBe(true)
+    await engine.detach(request.endpointId)
+    await restart()
+  })
+
+  it('leaves nothing when it does not come true, nor what was prepared for nobody', async () => {
+    const before = kernelState()
+    const request = container(16)
+    const refused = Promise.reject(new Error('the disk is broken'))
+    refused.catch(() => {}) // the engine looks at it later
+    await expect(engine.attach(request, refused)).rejects.toThrow('the disk is broken')
+    engine.prepare(request)[Symbol.dispose]()
+    await restart()
+    expect(kernelState()).toEqual(before)
+  })
+
+  it('uses what was prepared', async () => {
+    const request = container(17)
+    {
+      using _preparation = engine.prepare(request)
+      await engine.attach(request)
+    }
+    expect(kernelState().links).toHaveLength(1)
+    expect(hasPing(request, wireAddress)).toBe(true)
+    await engine.detach(request.endpointId)
+    await restart()
+  })
+}) // prettier-ignore
+
 describe('detaching', () => {
   it('cuts the container off at once and leaves nothing', async () => {
     const before = kernelState()

@@ -1,19 +1,30 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { Endpoint, type KubeObject } from '../../api/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { Unavailable } from '../../base/index.ts'
+import type { CreateOptions, ResourceStore } from '../../store/index.ts'
 import { allocateByCounting } from './fake-control.ts'
 import { addRequest, eventually, TestNode } from './test-node.ts'
 
 /** A store that answers a creation when the endpoint is decided about, as control does, and whose watch is silent. */
-function decidingStore(store: ResourceStore, isSilent: () => boolean): ResourceStore {
-  const create = async (kind: never, object: KubeObject): Promise<KubeObject> => {
-    await store.create(kind, object)
+function decidingStore(
+  store: ResourceStore,
+  isSilent: () => boolean,
+  flush: () => Promise<void> = async () => {},
+): ResourceStore {
+  const decided = async (kind: never, object: KubeObject): Promise<Endpoint> => {
     for (;;) {
       const now = (await store.get(kind, object.metadata)) as Endpoint
       if (now.status?.allocation) return now
       await delay(1)
     }
+  }
+  const create = async (kind: never, object: KubeObject, options?: CreateOptions<KubeObject>): Promise<KubeObject> => {
+    await store.create(kind, object)
+    const now = await decided(kind, object)
+    options?.onEarlyAnswer?.(structuredClone(now))
+    await flush()
+    return now
   }
   async function* watch(...[kind, options]: Parameters<ResourceStore['watch']>): AsyncGenerator {
     for await (const event of store.watch(kind, options)) {
@@ -61,3 +72,19 @@ test('a DEL that comes before the news of the ADD takes everything back', async 
   expect(node.kernel.attachments.size).toBe(0)
   expect(node.attachments.attached()).toEqual([])
 })
+
+test('what was told early is attached only when it is certain, and taken back when it is not', async () => {
+  const disk = Promise.withResolvers<void>()
+  const store = (inner: ResourceStore): ResourceStore => decidingStore(inner, () => false, () => disk.promise)
+  await using node = await TestNode.create(undefined, { store })
+  const adding = node.attachments.add(addRequest())
+  adding.catch(() => {})
+  await eventually(() => node.journal.all().some(({ state }) => state === 'attaching'))
+  await delay(20)
+  expect(node.kernel.attachments.size).toBe(0)
+  disk.reject(new Unavailable('the disk is broken'))
+  await expect(adding).rejects.toMatchObject({ code: 'Unavailable' })
+  await eventually(async () => (await node.endpoints()).length === 0)
+  expect(node.kernel.attachments.size).toBe(0)
+  await eventually(() => node.journal.all().length === 0)
+}) // prettier-ignore

@@ -97,3 +97,32 @@ test.each(asked)('%s is Unavailable when the disk is broken', async (_what, ask)
   store.breakDown()
   await expect(ask()).rejects.toMatchObject({ code: 'Unavailable' })
 })
+
+test('who asks for an early answer is told what will be answered before the disk has it, and no more than that', async () => {
+  const { promise: early, resolve: onEarlyAnswer } = Promise.withResolvers<PerfTier>()
+  let answer: unknown
+  const created = client.create(PerfTier, tier, { onEarlyAnswer }).then((value) => (answer = value))
+  const likely = await early
+  expect(likely.metadata.uid).toBeDefined()
+  expect(answer).toBeUndefined()
+  store.flush()
+  expect(await created).toEqual(likely)
+})
+
+test('an early answer does not make up for a broken disk', async () => {
+  const { promise: early, resolve: onEarlyAnswer } = Promise.withResolvers<PerfTier>()
+  const created = client.create(PerfTier, tier, { onEarlyAnswer })
+  created.catch(() => {})
+  await early
+  store.breakDown()
+  await expect(created).rejects.toMatchObject({ code: 'Unavailable' })
+})
+
+test('an object that is too large for a header has no early answer', async () => {
+  store.flush()
+  const annotations = { note: 'x'.repeat(20_000) }
+  const told: unknown[] = []
+  const made = await client.create(PerfTier, { ...tier, metadata: { name: 'large', annotations } }, { onEarlyAnswer: (likely) => told.push(likely) })
+  expect(made.metadata.name).toBe('large')
+  expect(told).toEqual([])
+}) // prettier-ignore
