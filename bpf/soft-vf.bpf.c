@@ -150,22 +150,35 @@ static __always_inline void count_arrival(struct __sk_buff *skb, const __u8 *sou
 	__sync_fetch_and_add(&arrival->packets, first.packets);
 }
 
-static __always_inline int within_receiver_limit(struct __sk_buff *skb, const struct forwarding_key *receiver, __u32 slot)
+/* The limit for a receiver, if there is one in force. */
+static __always_inline struct receiver_limit *limit_for(const struct forwarding_key *receiver)
 {
 	struct receiver_limit *limit = bpf_map_lookup_elem(&limits, receiver);
-	__u64 now = bpf_ktime_get_ns(), length = wire_length(skb) + packets_in(skb) * WIRE_OVERHEAD;
-	struct limit_state *state;
-	int passes;
 
-	if (!limit || now > limit->expiry)
-		return 1;
-	state = bpf_map_lookup_elem(&limit_states, receiver);
+	return limit && bpf_ktime_get_ns() < limit->expiry ? limit : 0;
+}
+
+/* Into the limiter, from which from_limiter takes the frame on. */
+static __always_inline int to_limiter(struct __sk_buff *skb, __u32 slot, const struct receiver_limit *limit)
+{
+	skb->mark = slot;
+	skb->priority = CLASS_MAJOR << 16 | limit->minor;
+	return bpf_redirect(LIMITER_INDEX, 0);
+}
+
+static __always_inline int has_room(const struct forwarding_key *receiver, const struct receiver_limit *limit, __u32 slot,
+				    __u64 length)
+{
+	struct limit_state *state = bpf_map_lookup_elem(&limit_states, receiver);
+	__u64 now = bpf_ktime_get_ns(), rate = limit->rate;
+	int has;
+
 	if (!state)
 		return 1;
 	bpf_spin_lock(&state->lock);
-	passes = spend(state, limit->rate, slot % LIMIT_SHARES, now, length);
+	has = may_wait(state, rate, slot, now, length);
 	bpf_spin_unlock(&state->lock);
-	return passes;
+	return has;
 }
 
 struct flood {
@@ -239,6 +252,20 @@ static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, const st
 	return bpf_redirect(config->uplink, 0);
 }
 
+/* A frame that may leave its endpoint goes where it is meant to: into a container here, or out. */
+static __always_inline int send_on(struct __sk_buff *skb, __u32 slot, const struct endpoint *endpoint,
+				   struct counters *count, const struct configuration *config,
+				   const struct forwarding_key *key)
+{
+	__u32 *receiver = bpf_map_lookup_elem(&forwarding, key);
+
+	if (!receiver)
+		return to_uplink(skb, slot, endpoint, count, config);
+	if (config->flags & ARRIVALS_COUNTED)
+		count_arrival(skb, endpoint->mac, endpoint->vlan, *receiver);
+	return deliver(skb, *receiver);
+}
+
 SEC("tc")
 int from_endpoint(struct __sk_buff *skb)
 {
@@ -246,9 +273,9 @@ int from_endpoint(struct __sk_buff *skb)
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
 	struct counters *count = counters_of(slot);
+	struct receiver_limit *limit = 0;
 	struct forwarding_key key = {};
 	struct ethhdr *ethernet;
-	__u32 *receiver;
 	__u64 length;
 	int verdict;
 
@@ -267,21 +294,49 @@ int from_endpoint(struct __sk_buff *skb)
 		return drop(count, DROP_CAP);
 	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
 	key.vlan = endpoint->vlan;
-	if (config->flags & LIMITS_IN_FORCE && !within_receiver_limit(skb, &key, slot))
-		return drop(count, DROP_RECEIVER_LIMIT);
+	if (config->flags & LIMITS_IN_FORCE) {
+		limit = limit_for(&key);
+		if (limit && !has_room(&key, limit, slot, length))
+			return drop(count, DROP_RECEIVER_LIMIT);
+	}
 	__sync_fetch_and_add(&count->sent_bytes, length);
 	__sync_fetch_and_add(&count->sent_packets, packets_in(skb));
+	if (limit)
+		return to_limiter(skb, slot, limit);
 
 	if (key.mac[0] & 1) {
 		flood_locally(skb, endpoint->vlan, skb->ifindex);
 		return to_uplink(skb, slot, endpoint, count, config);
 	}
-	receiver = bpf_map_lookup_elem(&forwarding, &key);
-	if (!receiver)
-		return to_uplink(skb, slot, endpoint, count, config);
-	if (config->flags & ARRIVALS_COUNTED)
-		count_arrival(skb, endpoint->mac, endpoint->vlan, *receiver);
-	return deliver(skb, *receiver);
+	return send_on(skb, slot, endpoint, count, config, &key);
+}
+
+/* What has waited in the limiter. Nobody else sends there: the mark is the slot that from_endpoint wrote. */
+SEC("tc")
+int from_limiter(struct __sk_buff *skb)
+{
+	__u32 slot = skb->mark, zero = 0;
+	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
+	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
+	struct counters *count = counters_of(slot);
+	struct ethhdr *ethernet = (void *)(long)skb->data;
+	struct forwarding_key key = {};
+	struct limit_state *state;
+	__u64 now = bpf_ktime_get_ns(), length = wire_length(skb);
+
+	if (!endpoint || !count || !config || !*(__u64 *)endpoint->id ||
+	    (void *)(ethernet + 1) > (void *)(long)skb->data_end)
+		return TC_ACT_SHOT;
+	skb->mark = 0;
+	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
+	key.vlan = endpoint->vlan;
+	state = bpf_map_lookup_elem(&limit_states, &key);
+	if (state) {
+		bpf_spin_lock(&state->lock);
+		note_passed(state, slot, now, length);
+		bpf_spin_unlock(&state->lock);
+	}
+	return send_on(skb, slot, endpoint, count, config, &key);
 }
 
 static __always_inline int hear(struct __sk_buff *skb, __u16 vlan)

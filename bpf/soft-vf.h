@@ -116,23 +116,32 @@ struct arrival {
 /* Bytes that a frame costs on a wire beside those that are counted: preamble 8, checksum 4, gap 12, VLAN tag 4. */
 #define WIRE_OVERHEAD 28
 
+/*
+ * The limiter: a veth pair that frames for a limited receiver go through. Its near end has a class for each limit, at
+ * whose far end from_limiter takes them on. They wait instead of being lost, because a TCP whose round trip takes 0.2 ms
+ * does not get over losses (docs/decisions/0071).
+ */
+#define LIMITER_INDEX (INTERFACE_INDEX_BASE + MAXIMUM_SLOTS)
+
 /* How much this node may send to one receiver (MAC and VLAN), written by the agent. A lease: it ends by itself. */
 struct receiver_limit {
-	__u64 rate;   /* wire bytes per second */
+	__u64 rate;   /* bytes per second; for how much may wait */
 	__u64 expiry; /* nanoseconds of the monotonic clock */
+	__u32 minor;  /* class on the limiter */
+	__u32 unused;
 };
 
 #define LIMIT_SHARES 16
 
 struct limit_share {
-	__u64 last; /* nanoseconds */
-	__s64 tokens; /* below zero: spent in advance, by a frame larger than what was there */
+	__u64 waiting; /* bytes */
+	__u64 last;    /* when a frame last went on, nanoseconds */
 };
 
 /*
- * Spending of a limit. Each sender has an equal share of the rate, what it does not use is spare and anybody's: a flood
- * cannot push out a polite neighbour that sends to the same receiver. Senders whose slots are equal modulo LIMIT_SHARES
- * share one.
+ * What waits for a receiver. Each of the senders of this node that are active may have an equal part of the queue, so
+ * that a flood does not push out a polite neighbour that sends to the same receiver. Senders whose slots are equal modulo
+ * LIMIT_SHARES count as one.
  */
 struct limit_state {
 	struct bpf_spin_lock lock;
@@ -140,8 +149,7 @@ struct limit_state {
 	__u32 active_before;
 	__u32 unused;
 	__u64 epoch; /* its beginning, nanoseconds */
-	__s64 spare; /* tokens */
-	__u64 passed_bytes; /* wire bytes */
+	__u64 passed_bytes;
 	__u64 dropped_bytes;
 	struct limit_share shares[LIMIT_SHARES];
 };

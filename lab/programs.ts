@@ -34,10 +34,12 @@ interface TokenEntry {
   nodeName?: string
 }
 
-/** Bearer tokens of the lab: one for people, one that control shows to agents, one per agent. */
+/** Bearer tokens of the lab: one for people, one that control shows to agents, one that agents show to each other, one per agent. */
 export interface LabTokens {
   admin: string
   control: string
+  /** By which agents know each other. */
+  peers: string
   agents: Record<string, string>
 }
 
@@ -59,7 +61,12 @@ export function agentProgram(node: string): string {
 /** Makes the tokens of a lab and writes what dctl needs to reach it. */
 export function createTokens(nodes: string[]): LabTokens {
   const token = (): string => randomBytes(24).toString('base64url')
-  const tokens = { admin: token(), control: token(), agents: Object.fromEntries(nodes.map((node) => [node, token()])) }
+  const tokens = {
+    admin: token(),
+    control: token(),
+    peers: token(),
+    agents: Object.fromEntries(nodes.map((node) => [node, token()])),
+  }
   const dctl = { server: `unix://${places.controlSocket}`, caFile: authorityFile, token: tokens.admin }
   writeJson(places.dctlConfig, dctl)
   return tokens
@@ -101,7 +108,11 @@ export async function configureNode(node: string, rate: number | null, tokens: L
   copyFileSync(tls.certificateFile, join(folder, 'agent.crt'))
   copyFileSync(tls.keyFile, join(folder, 'agent.key'))
   writeSecret(join(folder, 'control-token'), tokens.agents[node]!)
-  const entries: TokenEntry[] = [{ token: tokens.control, user: 'control', role: 'viewer' }]
+  writeSecret(join(folder, 'peer-token'), tokens.peers)
+  const entries: TokenEntry[] = [
+    { token: tokens.control, user: 'control', role: 'viewer' },
+    { token: tokens.peers, user: 'agents', role: 'agent' },
+  ]
   writeJson(join(folder, 'tokens.json'), entries)
   writeJson(join(folder, 'agent.json'), agentConfiguration(node, rate))
   writeJson(join(disk, nodePlaces.cniConfiguration), carbonadoConfigurationList)
@@ -128,6 +139,7 @@ export function agentConfiguration(node: string, rate: number | null): object {
     listen: { host: nodeAddress(node), port: agentPort },
     tls: { certificateFile: at('agent.crt'), keyFile: at('agent.key') },
     tokensFile: at('tokens.json'),
+    peers: { tokenFile: at('peer-token') },
   }
 }
 

@@ -21,6 +21,7 @@ import { liveEndpoints, readEndpoints } from './live-view.ts'
 import { findNodeProblems, readNodeFacts, type NodeProblem } from './node-check.ts'
 import { NodeRegistration } from './node-registration.ts'
 import { startParts, type Part } from './parts.ts'
+import { createReceivePart } from './receive-part.ts'
 import { createTrunkProbe } from './trunk-probe.ts'
 import { initialLimits, otherUplinkProblem, podsUplink, specToFollow, uplinkLimits } from './uplink-limits.ts'
 import { createUplinkMeter } from './uplink-meter.ts'
@@ -84,6 +85,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     memory.record(readings)
     meter.sample()
   })
+  const receiving = createReceivePart({
+    config,
+    linkRate: () => podsUplink(uplinks.found).linkRate,
+    store,
+    engine,
+    attachments,
+    logger,
+  })
   const trunks = createTrunkProbe(config.nodeName, store, engine, logger)
   const paths: PathSources = {
     attached: () => attachments.attached(),
@@ -105,6 +114,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
     snapshotBlocks: (uid, offset, length) => storage.snapshotBlocks(uid, offset, length),
+    acceptLimits: (message) => receiving.accept(message),
   })
   const parts: Part[] = [
     { name: 'store', start: () => {}, stop: () => store.close() },
@@ -112,6 +122,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'engine', start: () => engine.start(), stop: () => engine.stop() },
     { name: 'attachments', start: () => attachments.start(), stop: () => attachments.stop() },
     memory,
+    receiving,
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
     trunks,
     { name: 'duplicate watch', start: () => duplicates.start(), stop: () => duplicates.stop() },

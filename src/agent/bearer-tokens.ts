@@ -8,10 +8,16 @@ const Tokens = Type.Array(
   Type.Object({ token: Type.String({ minLength: 8 }), user: Type.String(), role: Type.String() }),
 )
 
-/** Says who a bearer token belongs to; undefined for nobody. */
-export type Authenticate = (authorization: string | undefined) => string | undefined
+/** Who uses the live API. */
+export interface LiveApiUser {
+  user: string
+  role: string
+}
 
-/** Reads the tokens that may read the live API. Throws InvalidInput when the file is not a list of tokens. */
+/** Says who a bearer token belongs to; undefined for nobody. */
+export type Authenticate = (authorization: string | undefined) => LiveApiUser | undefined
+
+/** Reads the tokens that may use the live API. Throws InvalidInput when the file is not a list of tokens. */
 export function loadBearerTokens(file: string): Authenticate {
   const tokens = readJson(file)
   if (!Value.Check(Tokens, tokens)) {
@@ -20,7 +26,7 @@ export function loadBearerTokens(file: string): Authenticate {
     })
   }
   // looked up by digest, so that the time it takes tells nothing about a token
-  const users = new Map(tokens.map(({ token, user }) => [digest(token), user]))
+  const users = new Map(tokens.map(({ token, user, role }) => [digest(token), { user, role }]))
   return (authorization) => {
     const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1]
     return token === undefined ? undefined : users.get(digest(token))

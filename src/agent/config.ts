@@ -39,8 +39,20 @@ export const AgentConfig = Type.Object(
     /** host:port under which control reaches the live API, where it is not `listen`. */
     advertise: Type.Optional(Type.String({ pattern: ':[0-9]+$' })),
     tls: Type.Object({ certificateFile: path, keyFile: path }, options),
-    /** JSON list of {token, user, role} that may read the live API. */
+    /** JSON list of {token, user, role} that may use the live API; other agents with the role `agent`. */
     tokensFile: path,
+    /** How to speak to other agents. Absent: they cannot be told what to send, and no floor is kept for receiving. */
+    peers: Type.Optional(
+      Type.Object(
+        {
+          /** Authority of their certificates; that of control unless told. */
+          caFile: Type.Optional(path),
+          /** Token that they know by the role `agent`. */
+          tokenFile: path,
+        },
+        options,
+      ),
+    ),
   },
   options,
 )

@@ -19,10 +19,11 @@ beforeAll(async () => {
   const uplink = { interface: 'eth0', carrier: true, rate: 1e9, promised: 0, sent: 0, received: 0 }
   api = createLiveApi(
     { listen: { host: '127.0.0.1', port: 0 }, tls },
-    (authorization) => (authorization === 'Bearer known' ? 'control' : undefined),
+    (authorization) => (authorization === 'Bearer known' ? { user: 'control', role: 'viewer' } : undefined),
     {
       node: () => ({ endpoints: [], uplink }),
       check: () => Promise.resolve([]),
+      acceptLimits: () => Promise.resolve({}),
       metrics: new Registry(),
       snapshotBlocks: () => Promise.reject(new NotFound('this node has no snapshots')),
       path(question) {

@@ -24,15 +24,25 @@ export interface LiveView {
   path(question: PathQuestion): Promise<PathFacts>
   /** Sends real frames from an endpoint to an address. */
   probe(question: Required<Pick<PathQuestion, 'endpointId' | 'to'>>): Promise<PathProbe>
+  /** Takes what another agent puts to /v1/receive-limits. Throws InvalidInput and Conflict. */
+  acceptLimits(message: unknown): Promise<object>
 }
 
 /** Answers one path with one method; GET unless told. */
 interface Route {
-  method?: 'POST'
+  method?: 'POST' | 'PUT'
+  /** Role that is needed; absent: any. */
+  role?: string
+  /** Most bytes of a body; `largestBody` unless told. */
+  largestBody?: number
   answer(request: { query: URLSearchParams; body: string }): Promise<{ contentType: string; body: string | Readable }>
 }
 
 const largestBody = 4096
+/** Most bytes of the limits of one receiving node. */
+const largestLimits = 512 * 1024
+/** Milliseconds that an unused connection is kept: longer than those who use it again keep it. */
+const keptConnection = 70_000
 
 /** The agent's HTTPS server: endpoints and metrics of this node as they are now. Everything but /healthz wants a token. */
 export function createLiveApi(
@@ -45,6 +55,7 @@ export function createLiveApi(
     { cert: readFileSync(config.tls.certificateFile), key: readFileSync(config.tls.keyFile) },
     (request, response) => void answer(request, response, routes, authenticate),
   )
+  server.keepAliveTimeout = keptConnection
   return {
     name: 'live API',
     start: () =>
@@ -77,6 +88,15 @@ function makeRoutes(view: LiveView): Map<string, Route> {
     ['/v1/probe', { method: 'POST', answer: async ({ body }) => json(await view.probe(probeQuestion(body))) }],
     ['/v1/snapshot-blocks', { answer: ({ query }) => snapshotBlocks(view, query) }],
     [
+      '/v1/receive-limits',
+      {
+        method: 'PUT',
+        role: 'agent',
+        largestBody: largestLimits,
+        answer: async ({ body }) => json(await view.acceptLimits(parseJson(body))),
+      },
+    ],
+    [
       '/metrics',
       { answer: async () => ({ contentType: view.metrics.contentType, body: await view.metrics.metrics() }) },
     ],
@@ -103,15 +123,17 @@ async function answer(
     response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
     response.end(JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', message, code: status }))
   }
-  if (path !== '/healthz' && !authenticate(request.headers.authorization)) {
+  const user = authenticate(request.headers.authorization)
+  if (path !== '/healthz' && !user) {
     return refuse(401, 'a valid bearer token is needed', { 'www-authenticate': 'Bearer' })
   }
   const route = routes.get(path!)
   if (!route) return refuse(404, `there is no ${path}; there are ${[...routes.keys()].join(', ')}`)
-  const { method = 'GET' } = route
+  const { method = 'GET', role } = route
   if (request.method !== method) return refuse(405, `only ${method} is served at ${path}`, { allow: method })
+  if (role !== undefined && user?.role !== role) return refuse(403, `${path} needs a token with the role ${role}`)
   try {
-    const sent = method === 'GET' ? '' : await readBody(request)
+    const sent = method === 'GET' ? '' : await readBody(request, route.largestBody ?? largestBody)
     const { contentType, body } = await route.answer({ query: new URLSearchParams(query), body: sent })
     response.writeHead(200, { 'content-type': contentType })
     if (typeof body === 'string') response.end(body)
@@ -126,14 +148,15 @@ async function answer(
   }
 }
 
-const statusCodes: Partial<Record<ErrorCode, number>> = { InvalidInput: 400, NotFound: 404 }
+const statusCodes: Partial<Record<ErrorCode, number>> = { InvalidInput: 400, NotFound: 404, Conflict: 409 }
 
-async function readBody(request: IncomingMessage): Promise<string> {
+async function readBody(request: IncomingMessage, most: number): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
+  // without the option a body that is too long would take the connection with it, and the answer
+  for await (const part of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     length += part.length
-    if (length > largestBody) throw malformed(`is longer than ${largestBody} bytes`)
+    if (length > most) throw malformed(`is longer than ${most} bytes`)
     parts.push(part)
   }
   return Buffer.concat(parts).toString()
@@ -149,15 +172,17 @@ function pathQuestion(query: URLSearchParams): PathQuestion {
 
 /** `{"endpoint": UID, "to": ADDRESS}`. Throws InvalidInput. */
 function probeQuestion(body: string): Required<Pick<PathQuestion, 'endpointId' | 'to'>> {
-  let parsed: unknown
+  const { endpoint: endpointId, to } = (parseJson(body) ?? {}) as Record<string, unknown>
+  if (typeof endpointId === 'string' && typeof to === 'string') return { endpointId, to }
+  throw malformed('is not {"endpoint": UID, "to": ADDRESS}')
+}
+
+function parseJson(body: string): unknown {
   try {
-    parsed = JSON.parse(body)
+    return JSON.parse(body)
   } catch {
     throw malformed('is not JSON')
   }
-  const { endpoint: endpointId, to } = (parsed ?? {}) as Record<string, unknown>
-  if (typeof endpointId === 'string' && typeof to === 'string') return { endpointId, to }
-  throw malformed('is not {"endpoint": UID, "to": ADDRESS}')
 }
 
 function malformed(problem: string): InvalidInput {

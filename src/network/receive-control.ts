@@ -18,7 +18,7 @@ export interface Arrival {
   wireBytes: number
 }
 
-/** What became of the frames of this node to a receiver, in wire bytes since the limit was first set. */
+/** What became of the frames of this node to a receiver, in bytes since the limit was first set. */
 export interface LimitUse {
   passedBytes: number
   droppedBytes: number
@@ -30,12 +30,12 @@ export interface ReceiveControl {
   countArrivals(isWanted: boolean): void
   /** All that is counted; sources that were not heard for long may be missing. */
   arrivals(): Arrival[]
-  /** Limits what endpoints of this node send to a receiver (wire bits per second), for so many milliseconds. */
-  limit(receiver: ReceiverAddress, rate: number, milliseconds: number): void
+  /** Limits what endpoints of this node send to a receiver (bits per second of frames), for so many milliseconds. */
+  limit(receiver: ReceiverAddress, rate: number, milliseconds: number): Promise<void>
   /** Ends a limit; nothing happens when there is none. */
-  lift(receiver: ReceiverAddress): void
+  lift(receiver: ReceiverAddress): Promise<void>
   /** Use of a limit; undefined when there is none. */
   use(receiver: ReceiverAddress): LimitUse | undefined
   /** Removes limits that have ended, those of an earlier agent included; returns those that are in force. */
-  sweep(): ReceiverAddress[]
+  sweep(): Promise<ReceiverAddress[]>
 }

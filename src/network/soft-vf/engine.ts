@@ -41,6 +41,7 @@ import {
   slotKey,
 } from './map-layout.ts'
 import { heardKey, probeFrame } from './probe.ts'
+import { Limiter } from './limiter.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
 import { SoftVfReceiveControl } from './receive-control.ts'
 import { capBucket, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
@@ -85,11 +86,13 @@ class SoftVfEngine implements NetworkEngine {
   readonly #remover: InterfaceRemover
   readonly receiving = new SoftVfReceiveControl(
     () => this.#programs?.receiving,
+    () => this.#limiter,
     (slot) => this.#endpointIds.get(slot),
   )
   #programs: Programs | undefined
   #uplink: UplinkState | undefined
   #shaper: UplinkShaper | undefined
+  #limiter: Limiter | undefined
 
   constructor(options: SoftVfOptions) {
     this.#options = options
@@ -101,6 +104,8 @@ class SoftVfEngine implements NetworkEngine {
     const state = (this.#uplink = inspectUplink(this.#socket, uplink))
     const programs = (this.#programs = await loadPrograms(this.#options))
     programs.configure(state.index)
+    this.#limiter = new Limiter(programs.fromLimiter)
+    await this.#limiter.start()
     this.#recover(programs)
     await this.#startShaper(limits)
     await this.#hook(state)
@@ -375,6 +380,8 @@ class SoftVfEngine implements NetworkEngine {
   async stop(): Promise<void> {
     await this.#remover.stop()
     this.#socket.close()
+    this.#limiter?.close()
+    this.#limiter = undefined
     this.#programs?.close()
     this.#programs = undefined
   }

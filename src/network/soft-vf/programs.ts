@@ -43,6 +43,7 @@ export class Programs {
   readonly receiving: ReceiveMaps
   /** Descriptor of the program for what containers send. */
   readonly fromEndpoint: number
+  readonly fromLimiter: number
   /** Path of the program for what arrives on the uplink. */
   readonly fromWire: string
   /** Whether this start loaded new programs, so that filters must be pointed at them. */
@@ -66,6 +67,7 @@ export class Programs {
       setFlag: (flag, isSet) => this.#setFlag(flag, isSet),
     }
     this.fromEndpoint = openPinned(join(pins, version, 'from_endpoint'))
+    this.fromLimiter = openPinned(join(pins, version, 'from_limiter'))
     this.fromWire = join(pins, version, 'from_wire')
     this.#countersFile = join(pins, `${version}-counters`)
     this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
@@ -114,6 +116,7 @@ export class Programs {
     this.#configuration.close()
     closeBpf(this.#sendFrame)
     closeBpf(this.fromEndpoint)
+    closeBpf(this.fromLimiter)
   }
 }
 

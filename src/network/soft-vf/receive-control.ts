@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs'
 import type { Arrival, LimitUse, ReceiveControl, ReceiverAddress } from '../receive-control.ts'
+import { Exhausted } from '../../base/index.ts'
 import type { BpfMap } from './bpf-system-call.ts'
+import { mostMinors, type Limiter } from './limiter.ts'
 import { forwardingKey } from './map-layout.ts'
 
 /** Mirrors bpf/soft-vf.h. */
-export const limitSize = 16
-export const limitStateSize = 304
+export const limitSize = 24
+export const limitStateSize = 296
 export const limitKeySize = 8
 const arrivalRecordSize = 32
 const wireOverhead = 28
@@ -23,11 +25,20 @@ export interface ReceiveMaps {
 /** The receive guarantee's part of the soft-vf engine; `endpointIdOf` tells who has a slot. */
 export class SoftVfReceiveControl implements ReceiveControl {
   readonly #maps: () => ReceiveMaps | undefined
+  readonly #limiter: () => Limiter | undefined
   readonly #endpointIdOf: (slot: number) => string | undefined
 
-  /** `maps` are there while the engine runs; without them nothing is counted and nothing limited. */
-  constructor(maps: () => ReceiveMaps | undefined, endpointIdOf: (slot: number) => string | undefined) {
+  /** Classes of the limiter in use, and the rates they have. */
+  readonly #classes = new Map<string, { minor: number; rate: number }>()
+
+  /** `maps` and `limiter` are there while the engine runs; without them nothing is counted and nothing limited. */
+  constructor(
+    maps: () => ReceiveMaps | undefined,
+    limiter: () => Limiter | undefined,
+    endpointIdOf: (slot: number) => string | undefined,
+  ) {
     this.#maps = maps
+    this.#limiter = limiter
     this.#endpointIdOf = endpointIdOf
   }
 
@@ -57,30 +68,35 @@ export class SoftVfReceiveControl implements ReceiveControl {
     }
   }
 
-  limit(receiver: ReceiverAddress, rate: number, milliseconds: number): void {
-    const maps = this.#maps()
-    if (!maps) return
+  async limit(receiver: ReceiverAddress, rate: number, milliseconds: number): Promise<void> {
     const key = keyOf(receiver)
-    const value = Buffer.alloc(limitSize)
-    value.writeBigUInt64LE(BigInt(Math.ceil(rate / 8)), 0)
-    value.writeBigUInt64LE(process.hrtime.bigint() + BigInt(milliseconds) * 1_000_000n, 8)
+    const name = key.toString('hex')
+    const known = this.#classes.get(name)
+    const minor = known?.minor ?? this.#freeMinor()
+    this.#classes.set(name, { minor, rate })
+    if (known?.rate !== rate) await this.#limiter()?.setRate(minor, rate)
+    const maps = this.#maps()
+    if (!maps || this.#classes.get(name)?.minor !== minor) return
     if (!maps.limitStates.get(key)) maps.limitStates.set(key, Buffer.alloc(limitStateSize))
-    maps.limits.set(key, value)
+    maps.limits.set(key, encodeLimit(rate, milliseconds, minor))
     maps.setFlag(flag.limitsInForce, true)
   }
 
-  lift(receiver: ReceiverAddress): void {
+  async lift(receiver: ReceiverAddress): Promise<void> {
     const key = keyOf(receiver)
     this.#maps()?.limits.delete(key)
+    const known = this.#classes.get(key.toString('hex'))
+    this.#classes.delete(key.toString('hex'))
     this.#maps()?.limitStates.delete(key)
+    if (known) await this.#limiter()?.remove(known.minor)
   }
 
   use(receiver: ReceiverAddress): LimitUse | undefined {
     const state = this.#maps()?.limitStates.get(keyOf(receiver))
-    return state && { passedBytes: Number(state.readBigUInt64LE(32)), droppedBytes: Number(state.readBigUInt64LE(40)) }
+    return state && { passedBytes: Number(state.readBigUInt64LE(24)), droppedBytes: Number(state.readBigUInt64LE(32)) }
   }
 
-  sweep(): ReceiverAddress[] {
+  async sweep(): Promise<ReceiverAddress[]> {
     const maps = this.#maps()
     if (!maps) return []
     const now = process.hrtime.bigint()
@@ -88,12 +104,37 @@ export class SoftVfReceiveControl implements ReceiveControl {
     for (const key of [...maps.limits.keys(limitKeySize), ...maps.limitStates.keys(limitKeySize)]) {
       const receiver = { macAddress: textOfMac(key), vlan: key.readUInt16LE(6) }
       const limit = maps.limits.get(key)
-      if (!limit || limit.readBigUInt64LE(8) < now) this.lift(receiver)
-      else inForce.push(receiver)
+      if (!limit || limit.readBigUInt64LE(8) < now) await this.lift(receiver)
+      else {
+        this.#adopt(key, limit)
+        inForce.push(receiver)
+      }
     }
     maps.setFlag(flag.limitsInForce, inForce.length > 0)
     return inForce
   }
+
+  /** A limit that an earlier agent set keeps its class. */
+  #adopt(key: Buffer, limit: Buffer): void {
+    const name = key.toString('hex')
+    if (!this.#classes.has(name)) this.#classes.set(name, { minor: limit.readUInt32LE(16), rate: 0 })
+  }
+
+  #freeMinor(): number {
+    const used = new Set(this.#classes.values().map(({ minor }) => minor))
+    for (let minor = 1; minor < mostMinors; minor++) if (!used.has(minor)) return minor
+    throw new Exhausted(`this node sends to ${used.size} limited receivers already`, {
+      remedy: 'Spread the senders over more nodes.',
+    })
+  }
+}
+
+function encodeLimit(rate: number, milliseconds: number, minor: number): Buffer {
+  const value = Buffer.alloc(limitSize)
+  value.writeBigUInt64LE(BigInt(Math.ceil(rate / 8)), 0)
+  value.writeBigUInt64LE(process.hrtime.bigint() + BigInt(milliseconds) * 1_000_000n, 8)
+  value.writeUInt32LE(minor, 16)
+  return value
 }
 
 function keyOf({ macAddress, vlan }: ReceiverAddress): Buffer {

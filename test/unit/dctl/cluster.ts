@@ -54,7 +54,7 @@ export class Cluster implements AsyncDisposable {
         listen: { host: '127.0.0.1', port: 0 },
         tls: { certificateFile: files.certificateFile, keyFile: files.keyFile },
       },
-      (authorization) => (authorization === `Bearer ${agentToken}` ? 'control' : undefined),
+      (authorization) => (authorization === `Bearer ${agentToken}` ? { user: 'control', role: 'viewer' } : undefined),
       {
         node: () => live,
         check: () => Promise.resolve(live.problems),
@@ -62,6 +62,7 @@ export class Cluster implements AsyncDisposable {
         path: () => Promise.reject(new NotFound('not attached')),
         probe: () => Promise.reject(new NotFound('not attached')),
         snapshotBlocks: () => Promise.reject(new NotFound('this agent has no snapshots')),
+        acceptLimits: () => Promise.resolve({}),
       },
     )
     await agent.start()

@@ -1,0 +1,61 @@
+import type { IncomingMessage } from 'node:http'
+import { Agent, request as httpsRequest } from 'node:https'
+import { text } from 'node:stream/consumers'
+import { urlToHttpOptions } from 'node:url'
+import { Conflict, readTextFile, Unavailable } from '../base/index.ts'
+
+/** Milliseconds that another agent may take to answer; it only writes a few map entries, but its answer may have to come through a flood. */
+const patience = 3_000
+/** Milliseconds that an unused connection is kept. */
+const unusedTimeout = 60_000
+
+/** How this agent shows itself to others, and knows them. */
+export interface PeerSettings {
+  /** Authority of the other agents' certificates. */
+  caFile: string
+  /** Token that they know by the role `agent`. */
+  tokenFile: string
+}
+
+/** Speaks to the live API of other agents, over connections that are kept. */
+export class PeerClient {
+  readonly #connections: Agent
+  readonly #authorization: string
+
+  /** Throws InvalidInput when a file cannot be read. */
+  constructor({ caFile, tokenFile }: PeerSettings) {
+    const ca = readTextFile(caFile, 'authority of other agents')
+    this.#authorization = `Bearer ${readTextFile(tokenFile, 'token for other agents').trim()}`
+    this.#connections = new Agent({ ca, keepAlive: true, timeout: unusedTimeout, maxSockets: 4 })
+  }
+
+  /** Puts JSON to host:port and resolves with the JSON that is answered. Throws Conflict when it came too late, else Unavailable. */
+  async put(address: string, path: string, value: unknown): Promise<unknown> {
+    const answer = await this.#send(address, path, JSON.stringify(value)).catch((error: Error) => {
+      throw new Unavailable(`the agent at ${address} does not answer: ${error.message}`, { cause: error })
+    })
+    const body = await text(answer)
+    if (answer.statusCode === 200) return JSON.parse(body)
+    if (answer.statusCode === 409) throw new Conflict(`the agent at ${address} has a newer message already`)
+    throw new Unavailable(`the agent at ${address} answered ${answer.statusCode} to PUT ${path}: ${body.slice(0, 200)}`)
+  }
+
+  close(): void {
+    this.#connections.destroy()
+  }
+
+  #send(address: string, path: string, body: string): Promise<IncomingMessage> {
+    const { hostname, port } = urlToHttpOptions(new URL(`https://${address}`))
+    const headers = {
+      authorization: this.#authorization,
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+    }
+    return new Promise((resolve, reject) => {
+      const options = { agent: this.#connections, hostname, port, path, method: 'PUT', headers }
+      const request = httpsRequest({ ...options, signal: AbortSignal.timeout(patience) }, resolve)
+      request.on('error', reject)
+      request.end(body)
+    })
+  }
+}

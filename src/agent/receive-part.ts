@@ -1,0 +1,60 @@
+import { Unavailable, type Logger } from '../base/index.ts'
+import type { Attachments } from '../network/attachments/index.ts'
+import type { NetworkEngine } from '../network/engine.ts'
+import { ReceiveGuarantee } from '../network/receive-guarantee/index.ts'
+import type { ResourceStore } from '../store/index.ts'
+import type { AgentConfig } from './config.ts'
+import type { Part } from './parts.ts'
+import { PeerClient } from './peer-client.ts'
+
+/** What the part is made of. */
+export interface ReceivePartOptions {
+  config: Readonly<AgentConfig>
+  /** Bits per second of the node's link now; 0 when nobody knows. */
+  linkRate: () => number
+  store: ResourceStore
+  engine: NetworkEngine
+  attachments: Attachments
+  logger: Logger
+}
+
+/** The receive guarantee as a part of the agent. */
+export interface ReceivePart extends Part {
+  /** Takes limits from another node's agent. Throws InvalidInput, Conflict, and Unavailable where the engine has none. */
+  accept(message: unknown): Promise<object>
+}
+
+/** Makes the part; it does nothing on an engine that cannot tell who sends. */
+export function createReceivePart(options: ReceivePartOptions): ReceivePart {
+  const { config, linkRate, store, engine, attachments, logger } = options
+  const peers = createPeerClient(config)
+  const control = engine.receiving
+  const guarantee = control
+    ? new ReceiveGuarantee({
+        nodeName: config.nodeName,
+        linkRate,
+        control,
+        endpoints: () => attachments.attached().map(({ request }) => request),
+        store,
+        putToPeer: peers && ((address, message) => peers.put(address, '/v1/receive-limits', message)),
+        logger,
+      })
+    : undefined
+  return {
+    name: 'receive guarantee',
+    start: () => guarantee?.start(),
+    stop() {
+      guarantee?.stop()
+      peers?.close()
+    },
+    async accept(message) {
+      if (guarantee) return guarantee.accept(message)
+      throw new Unavailable('this node cannot limit what it sends to a receiver')
+    },
+  }
+}
+
+function createPeerClient({ peers, control }: AgentConfig): PeerClient | undefined {
+  const caFile = peers?.caFile ?? control.caFile
+  return peers && caFile ? new PeerClient({ caFile, tokenFile: peers.tokenFile }) : undefined
+}

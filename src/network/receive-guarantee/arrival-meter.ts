@@ -1,0 +1,67 @@
+import type { MeasuredFlow } from '../../guarantee/index.ts'
+import type { Arrival } from '../receive-control.ts'
+
+/** What arrived from a node for a receiver, as rates of wire bits and of bits of frames per second. */
+export interface ArrivalFlow extends MeasuredFlow {
+  frameRate: number
+}
+
+/** Everything that arrived between two readings. Rates in wire bits per second. */
+export interface ArrivalRates {
+  seconds: number
+  flows: ArrivalFlow[]
+  /** For no endpoint, or for many. */
+  other: number
+  /** From outside the cluster, or nobody knows from where; part of `flows`. */
+  outside: number
+}
+
+/** Makes rates out of readings of what arrived. */
+export class ArrivalMeter {
+  #before: { at: number; arrivals: Map<string, Arrival> } | undefined
+
+  /** Forgets the last reading: the next one begins anew. */
+  reset(): void {
+    this.#before = undefined
+  }
+
+  /** Rates since the last reading, `now` in milliseconds; undefined for the first. `nodeOf` tells where a source is. */
+  measure(
+    now: number,
+    arrivals: Arrival[],
+    nodeOf: (source: Pick<Arrival, 'sourceMac' | 'vlan'>) => string | undefined,
+  ): ArrivalRates | undefined {
+    const before = this.#before
+    this.#before = { at: now, arrivals: new Map(arrivals.map((arrival) => [keyOf(arrival), arrival])) }
+    if (!before || now <= before.at) return undefined
+    const seconds = (now - before.at) / 1000
+    const flows = new Map<string, ArrivalFlow>()
+    let other = 0
+    for (const arrival of arrivals) {
+      const earlier = before.arrivals.get(keyOf(arrival))
+      const rate = ((arrival.wireBytes - (earlier?.wireBytes ?? 0)) * 8) / seconds
+      if (rate <= 0) continue
+      if (arrival.endpointId === undefined) other += rate
+      else
+        addTo(flows, arrival.endpointId, nodeOf(arrival), rate, ((arrival.bytes - (earlier?.bytes ?? 0)) * 8) / seconds)
+    }
+    const outside = [...flows.values()].reduce((sum, { node, rate }) => (node === undefined ? sum + rate : sum), 0)
+    return { seconds, flows: [...flows.values()], other, outside }
+  }
+}
+
+function keyOf({ sourceMac, vlan, endpointId }: Arrival): string {
+  return `${sourceMac} ${vlan} ${endpointId}`
+}
+
+function addTo(
+  flows: Map<string, ArrivalFlow>,
+  receiver: string,
+  node: string | undefined,
+  rate: number,
+  frameRate: number,
+): void {
+  const key = `${receiver} ${node ?? ''}`
+  const flow = flows.get(key) ?? { receiver, node, rate: 0, frameRate: 0, wasHeldBack: false }
+  flows.set(key, { ...flow, rate: flow.rate + rate, frameRate: flow.frameRate + frameRate })
+}

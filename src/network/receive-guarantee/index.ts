@@ -1,0 +1,2 @@
+export * from './limit-message.ts'
+export * from './receive-guarantee.ts'

@@ -1,0 +1,63 @@
+import type { Logger } from '../../base/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
+import type { ReceiveControl } from '../receive-control.ts'
+import { LimitKeeper } from './limit-keeper.ts'
+import { parseLimitUses, parseReceiveLimits, type LimitUses, type ReceiveLimits } from './limit-message.ts'
+import { LimitPusher } from './limit-pusher.ts'
+import { Receiver, type ReceivingEndpoint } from './receiver.ts'
+import { SenderDirectory } from './sender-directory.ts'
+
+/** Sends a message to the agent at host:port; resolves with its answer. Rejects when that is not a success. */
+export type PutToPeer = (address: string, message: ReceiveLimits) => Promise<unknown>
+
+/** What the receive guarantee works with. */
+export interface ReceiveGuaranteeOptions {
+  nodeName: string
+  /** Bits per second of the node's link now; 0 when nobody knows: then nothing is done. */
+  linkRate: () => number
+  control: ReceiveControl
+  endpoints: () => ReceivingEndpoint[]
+  store: Pick<ResourceStore, 'get'>
+  /** Absent: other nodes cannot be told, only what stays on this one is kept in order. */
+  putToPeer: PutToPeer | undefined
+  logger: Logger
+}
+
+/** Both sides of the receive guarantee on one node: it tells others what they may send, and keeps to what it is told. */
+export class ReceiveGuarantee {
+  readonly #keeper: LimitKeeper
+  readonly #receiver: Receiver
+
+  constructor(options: ReceiveGuaranteeOptions) {
+    const { nodeName, control, store, putToPeer, logger } = options
+    const directory = new SenderDirectory(store)
+    const keeper = (this.#keeper = new LimitKeeper(control))
+    const send = async (node: string, message: ReceiveLimits): Promise<LimitUses> => {
+      if (node === nodeName) return keeper.apply(message)
+      const address = await directory.addressOf(node)
+      if (!address || !putToPeer) return { uses: message.limits.map(() => ({ passedBytes: 0, droppedBytes: 0 })) }
+      try {
+        return parseLimitUses(await putToPeer(address, message), message.limits.length)
+      } catch (error) {
+        directory.forgetAddress(node)
+        throw error
+      }
+    }
+    this.#receiver = new Receiver({ ...options, directory, pusher: new LimitPusher(nodeName, send, logger) })
+  }
+
+  start(): void {
+    this.#keeper.start()
+    this.#receiver.start()
+  }
+
+  stop(): void {
+    this.#receiver.stop()
+    this.#keeper.stop()
+  }
+
+  /** Takes limits from another node's agent. Throws InvalidInput and Conflict. */
+  accept(message: unknown): Promise<LimitUses> {
+    return this.#keeper.apply(parseReceiveLimits(message))
+  }
+}

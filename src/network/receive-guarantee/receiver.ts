@@ -1,0 +1,126 @@
+import type { Logger } from '../../base/index.ts'
+import { ReceiveGovernor, wireShare, type ReceiveLimit } from '../../guarantee/index.ts'
+import type { Arrival, ReceiveControl, ReceiverAddress } from '../receive-control.ts'
+import { ArrivalMeter, type ArrivalFlow, type ArrivalRates } from './arrival-meter.ts'
+import type { AddressedLimit, LimitPusher } from './limit-pusher.ts'
+import type { SenderDirectory } from './sender-directory.ts'
+
+/** Milliseconds between looks at what arrives: under pressure, else while a floor is promised, else. */
+const intervals = { pressure: 25, floor: 100, nothing: 1000 } as const
+/** Milliseconds for which the list of endpoints is used. */
+const endpointsFreshness = 500
+
+/** An endpoint of this node. Rates in bits per second. */
+export interface ReceivingEndpoint extends ReceiverAddress {
+  endpointId: string
+  bandwidthFloor: number
+  bandwidthCap?: number
+}
+
+/** What the receiving side works with. */
+export interface ReceiverOptions {
+  nodeName: string
+  /** Bits per second of the node's link now; 0 when nobody knows: then nothing is done. */
+  linkRate: () => number
+  control: ReceiveControl
+  endpoints: () => ReceivingEndpoint[]
+  directory: Pick<SenderDirectory, 'placeOf'>
+  pusher: LimitPusher
+  logger: Logger
+}
+
+/** Watches what arrives on a node that has promised floors, and has the sending nodes told how much they may send. */
+export class Receiver {
+  readonly #options: ReceiverOptions
+  readonly #governor = new ReceiveGovernor()
+  readonly #meter = new ArrivalMeter()
+  #endpoints = new Map<string, ReceivingEndpoint>()
+  #ownMacs = new Set<string>()
+  #endpointsAt = -Infinity
+  #timer: NodeJS.Timeout | undefined
+  #isStopped = false
+
+  constructor(options: ReceiverOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#isStopped = false
+    this.#tick()
+  }
+
+  /** Leaves the limits to their leases: another agent is about to take over. */
+  stop(): void {
+    this.#isStopped = true
+    clearTimeout(this.#timer)
+  }
+
+  #tick(): void {
+    let interval: number = intervals.nothing
+    try {
+      interval = this.look(performance.now())
+    } catch (error) {
+      this.#options.logger.error({ err: error }, 'what arrives could not be looked at')
+    }
+    if (!this.#isStopped) this.#timer = setTimeout(() => this.#tick(), interval)
+  }
+
+  /** Looks at what arrived and acts on it; `now` in milliseconds. Returns in how many to look again. */
+  look(now: number): number {
+    const { control, pusher } = this.#options
+    this.#refreshEndpoints(now)
+    const hasFloor = this.#endpoints.values().some(({ bandwidthFloor }) => bandwidthFloor > 0)
+    this.#governor.linkRate = this.#options.linkRate()
+    const isWanted = hasFloor && this.#governor.linkRate > 0
+    control.countArrivals(isWanted)
+    if (!isWanted) {
+      this.#meter.reset()
+      pusher.set(now, [])
+      return intervals.nothing
+    }
+    const rates = this.#meter.measure(now, control.arrivals(), (source) => this.#nodeOf(source))
+    if (rates)
+      pusher.set(
+        now,
+        this.#decide(now, rates),
+        rates.flows.map(({ node }) => node).filter((node) => node !== undefined),
+      )
+    return this.#governor.isUnderPressure ? intervals.pressure : intervals.floor
+  }
+
+  #refreshEndpoints(now: number): void {
+    if (now - this.#endpointsAt < endpointsFreshness) return
+    const endpoints = this.#options.endpoints()
+    this.#endpoints = new Map(endpoints.map((endpoint) => [endpoint.endpointId, endpoint]))
+    this.#ownMacs = new Set(endpoints.map(({ macAddress, vlan }) => `${macAddress} ${vlan}`))
+    this.#endpointsAt = now
+  }
+
+  #decide(now: number, rates: ArrivalRates): AddressedLimit[] {
+    const { pusher } = this.#options
+    const flows = rates.flows.filter(({ receiver }) => this.#endpoints.has(receiver))
+    for (const flow of flows) flow.wasHeldBack = pusher.takeHeldBack(flow.receiver, flow.node)
+    const receivers = [...this.#endpoints.values()].map(({ endpointId, bandwidthFloor, bandwidthCap }) => ({
+      id: endpointId,
+      floor: bandwidthFloor,
+      ...(bandwidthCap === undefined ? {} : { cap: bandwidthCap }),
+    }))
+    const { limits } = this.#governor.step(now, receivers, flows, rates.other)
+    return limits.map((limit) => this.#address(limit, flows))
+  }
+
+  #nodeOf({ sourceMac, vlan }: Pick<Arrival, 'sourceMac' | 'vlan'>): string | undefined {
+    const { directory, nodeName } = this.#options
+    if (this.#ownMacs.has(`${sourceMac} ${vlan}`)) return nodeName
+    const place = directory.placeOf(sourceMac, vlan)
+    return typeof place === 'object' ? place.node : undefined
+  }
+
+  /** As the sending node needs it: the receiver by its address, the rate in bits of frames. Small packets have more gaps. */
+  #address(limit: ReceiveLimit, flows: ArrivalFlow[]): AddressedLimit {
+    const { macAddress, vlan } = this.#endpoints.get(limit.receiver)!
+    const flow = flows.find(({ receiver, node }) => receiver === limit.receiver && node === limit.node)
+    const frameShare = flow ? flow.frameRate / flow.rate : 1 / wireShare
+    return { ...limit, rate: limit.rate * frameShare, macAddress, vlan }
+  }
+}

@@ -1,0 +1,74 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { NotFound, Unavailable } from '../../base/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
+import { SenderDirectory } from './sender-directory.ts'
+
+/** A store with one endpoint, whose node can be changed, and which can go away. */
+function makeStore(): { store: Pick<ResourceStore, 'get'>; state: { node: string; isAway: boolean; asked: number } } {
+  const state = { node: 'n2', isAway: false, asked: 0 }
+  const get = async ({ kind }: { kind: string }, { name }: { name: string }): Promise<unknown> => {
+    state.asked++
+    if (state.isAway) throw new Unavailable('away')
+    if (kind === 'MacClaim' && name === 'pods-100.020000000001') {
+      return { spec: { endpoint: { namespace: 'default', name: 'one', uid: 'u' } } }
+    }
+    if (kind === 'Endpoint' && name === 'one') return { spec: { nodeName: state.node } }
+    if (kind === 'Node') return { status: { agent: { address: '10.0.0.2:7444' } } }
+    throw new NotFound(name)
+  }
+  return { store: { get } as unknown as Pick<ResourceStore, 'get'>, state }
+}
+
+const settle = async (): Promise<void> => {
+  for (let i = 0; i < 10; i++) await turn()
+}
+
+test('learns where a source is, keeps it while control is away, and notices a move', async () => {
+  const { store, state } = makeStore()
+  let now = 0
+  const directory = new SenderDirectory(store, () => now)
+  const placeOf = (): unknown => directory.placeOf('02:00:00:00:00:01', 100)
+  expect(placeOf()).toBe('unknown')
+  expect(placeOf()).toBe('unknown')
+  await settle()
+  expect(placeOf()).toEqual({ node: 'n2' })
+  expect(state.asked).toBe(2)
+  now = 31_000
+  state.isAway = true
+  expect(placeOf()).toEqual({ node: 'n2' })
+  await settle()
+  expect(placeOf()).toEqual({ node: 'n2' })
+  now = 33_000
+  state.isAway = false
+  state.node = 'n3'
+  placeOf()
+  await settle()
+  expect(placeOf()).toEqual({ node: 'n3' })
+})
+
+test('a source that nobody has claimed is outside', async () => {
+  const { store } = makeStore()
+  const directory = new SenderDirectory(store, () => 0)
+  directory.placeOf('02:00:00:00:00:09', 100)
+  await settle()
+  expect(directory.placeOf('02:00:00:00:00:09', 100)).toBe('outside')
+})
+
+test('many sources at once are asked for a few at a time, and the memory of them is bounded', async () => {
+  const { store, state } = makeStore()
+  const directory = new SenderDirectory(store, () => 0)
+  for (let i = 0; i < 30_000; i++)
+    directory.placeOf(`02:00:00:00:${(i >> 8).toString(16)}:${(i & 255).toString(16)}`, 1)
+  expect(state.asked).toBe(8)
+})
+
+test('addresses of agents are remembered until one does not answer', async () => {
+  const { store, state } = makeStore()
+  const directory = new SenderDirectory(store, () => 0)
+  expect(await directory.addressOf('n2')).toBe('10.0.0.2:7444')
+  state.isAway = true
+  expect(await directory.addressOf('n2')).toBe('10.0.0.2:7444')
+  directory.forgetAddress('n2')
+  await expect(directory.addressOf('n2')).rejects.toMatchObject({ code: 'Unavailable' })
+})
