@@ -1,5 +1,6 @@
 import { Argument, type Command } from 'commander'
-import { Endpoint, Network, Node, PerfTier } from '../api/index.ts'
+import { allKinds, Endpoint, type KindDefinition } from '../api/index.ts'
+import type { ResourceStore } from '../store/index.ts'
 import type { VerbHost } from '../verb/index.ts'
 import { completionScripts } from './completion-scripts.ts'
 import { cursorOf, matching, shells, type Candidate, type Cursor, type ObjectKind } from './completion.ts'
@@ -76,32 +77,33 @@ function optionsOf({ flags }: Cursor): GlobalOptions {
   }
 }
 
-async function listNames({ store, getJson }: ControlClient, kind: ObjectKind, namespace: string): Promise<Candidate[]> {
-  switch (kind) {
-    case 'network': {
-      const { items } = await store.list(Network)
-      return items.map(({ metadata, spec }) => ({
-        word: metadata.name,
-        says: spec.vlan === undefined ? 'untagged' : `VLAN ${spec.vlan}`,
-      }))
+async function listNames({ store, getJson }: ControlClient, of: ObjectKind, namespace: string): Promise<Candidate[]> {
+  switch (of) {
+    case 'endpoint':
+    case 'held endpoint':
+      return endpointNames((await store.list(Endpoint, { namespace })).items, of === 'held endpoint')
+    case 'namespace': {
+      const { items } = await store.list(Endpoint)
+      return [...new Set(items.map(({ metadata }) => metadata.namespace!))].sort().map((word) => ({ word }))
     }
-    case 'perf-tier':
-      return (await store.list(PerfTier)).items.map(({ metadata }) => ({ word: metadata.name }))
-    case 'node':
-      return (await store.list(Node)).items.map(({ metadata }) => ({ word: metadata.name }))
     case 'token': {
       const { items } = await getJson<{ items: { metadata: { name: string }; spec: { role: string } }[] }>(
         '/apis/carbonado.io/v1alpha1/tokens',
       )
       return items.map(({ metadata, spec }) => ({ word: metadata.name, says: spec.role }))
     }
-    case 'namespace': {
-      const { items } = await store.list(Endpoint)
-      return [...new Set(items.map(({ metadata }) => metadata.namespace!))].sort().map((word) => ({ word }))
-    }
     default:
-      return endpointNames((await store.list(Endpoint, { namespace })).items, kind === 'held endpoint')
+      return namesOfKind(store, of, namespace)
   }
+}
+
+/** Names of the kind that a group of verbs is called after; none when there is no such kind. */
+async function namesOfKind(store: ResourceStore, group: string, namespace: string): Promise<Candidate[]> {
+  const kinds = allKinds as unknown as KindDefinition[]
+  const kind = kinds.find((each) => each.kind.toLowerCase() === group.replaceAll('-', ''))
+  if (!kind) return []
+  const { items } = await store.list(kind, kind.namespaced ? { namespace } : {})
+  return items.map(({ metadata }) => ({ word: metadata.name }))
 }
 
 /** Names of endpoints; where pods will do as well, these first, since they are what people know. */

@@ -13,8 +13,11 @@ export interface Candidate {
   says?: string
 }
 
-/** Objects whose names are completed from the cluster. */
-export type ObjectKind = 'network' | 'endpoint' | 'perf-tier' | 'node' | 'token' | 'namespace' | 'held endpoint'
+/**
+ * Objects whose names are completed from the cluster: a group of verbs such as `perf-tier` stands for its kind. `held
+ * endpoint` may also be named by its pod.
+ */
+export type ObjectKind = string
 
 /** Where a command line stands: what may come next, and the global flags that lead to the cluster. */
 export interface Cursor {
@@ -24,27 +27,21 @@ export interface Cursor {
 }
 
 /** What a flag's value names, by its long form. */
-const valueKinds: Record<string, ObjectKind | 'file'> = {
+const valueKinds: Record<string, ObjectKind> = {
   '--network': 'network',
   '--perf-tier': 'perf-tier',
   '--node': 'node',
   '--ns': 'namespace',
+  '--src': 'snapshot',
+  '--src-volume': 'volume',
+  '--volume': 'volume',
   '--ca-cert': 'file',
   '--dctlconfig': 'file',
   '--token-file': 'file',
 }
 
-/** What the arguments of a group's verbs name, but for verbs that make something new. */
-const groupKinds: Record<string, ObjectKind> = {
-  network: 'network',
-  endpoint: 'endpoint',
-  'perf-tier': 'perf-tier',
-  node: 'node',
-  token: 'token',
-}
-
 /** Verbs whose arguments are something else than their group's objects. */
-const verbKinds: Record<string, ObjectKind | 'nothing'> = {
+const verbKinds: Record<string, ObjectKind> = {
   'network trace': 'held endpoint',
   'endpoint describe': 'held endpoint',
   'config set-cluster': 'nothing',
@@ -131,8 +128,8 @@ function argumentPlace(command: Command, position: number, namespace: string): P
   if (command.name() === 'completion') return { kind: 'words', words: shells.map((word) => ({ word })) }
   const group = command.parent?.name() ?? ''
   const own = verbKinds[`${group} ${command.name()}`]
-  const kind = own ?? (command.name() === 'create' ? 'nothing' : groupKinds[group])
-  return kind === undefined || kind === 'nothing' ? { kind: 'nothing' } : { kind: 'objects', of: kind, namespace }
+  const kind = own ?? (command.name() === 'create' ? 'nothing' : group)
+  return kind === 'nothing' ? { kind: 'nothing' } : { kind: 'objects', of: kind, namespace }
 }
 
 /** Shells that there is a script for. */

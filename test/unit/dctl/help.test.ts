@@ -68,6 +68,10 @@ describe('command lines that are wrong', () => {
     ['network list', 'no server is known'],
     ['volume-group list -o json', 'comes with volume groups'],
     ['perf-tier create a b', 'too many arguments'],
+    ['cluster create c1 n1,n2 --vip 10.0.0.1 --svlan 5', 'dctl cluster create is not in this version'],
+    ['network overlay create x --subnet 10.0.0.0/16', 'comes with overlay networks'],
+    ['node inventory', 'dctl node inventory is not in this version'],
+    ['cluster frobnicate', 'unknown command'],
   ])('%s', async (line, expected) => {
     const own = silentWorld()
     expect(await runDctl(line.split(' '), own)).toBe(2)
