@@ -12,6 +12,7 @@ import { addLoginVerbs } from './login-verbs.ts'
 import { addNodeVerbs } from './node-verbs.ts'
 import { VerbSession } from './session.ts'
 import { addTokenVerbs } from './token-verbs.ts'
+import { version } from './version.ts'
 import type { World } from './world.ts'
 
 /** Adds verbs that are not known when the program is built, such as the lab's. */
@@ -37,6 +38,7 @@ export async function runDctl(args: string[], world: World, addMore?: AddVerbs):
 export function buildProgram(session: VerbSession, world: World, addMore?: AddVerbs): Command {
   const program = new Command('dctl')
     .description('Administers Carbonado: networks, endpoints and performance tiers of a cluster.')
+    .version(version, '--version', 'print the version')
     .helpCommand(true)
     .exitOverride()
     .configureOutput({

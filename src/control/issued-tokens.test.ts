@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { tokenRequest } from './identity-routes.ts'
 import { IssuedTokens } from './issued-tokens.ts'
@@ -100,4 +101,18 @@ test.each([
   [{ spec: { role: 'viewer' }, __proto__x: 1 }],
 ])('the request %j is refused', (body) => {
   expect(() => tokenRequest(body)).toThrow(expect.objectContaining({ code: 'InvalidInput' }))
+})
+
+test('whatever is sent, a request is understood or refused', () => {
+  const spec = fc.record({ role: fc.anything(), user: fc.anything(), nodeName: fc.anything() }, { requiredKeys: [] })
+  fc.assert(
+    fc.property(fc.oneof(fc.anything(), fc.record({ spec, metadata: fc.anything() })), (body) => {
+      try {
+        expect(['admin', 'operator', 'viewer', 'agent']).toContain(tokenRequest(body).role)
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'InvalidInput' })
+      }
+    }),
+    { numRuns: 500 },
+  )
 })

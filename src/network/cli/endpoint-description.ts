@@ -81,11 +81,16 @@ function traffic(live: LiveEndpoint): string {
   )}`
 }
 
+/** Only reasons for which there were any: a column of zeros hides the one that matters. */
 function drops(live: LiveEndpoint): string {
+  const total = totalDrops(live)
+  if (total === 0) return 'Drops (packets): none'
   const now = (reason: DropReason): string => {
     const rate = live.rates.drops?.[reason]
     return rate === undefined ? '' : `, ${rate} a second now`
   }
-  const fields = dropReasons.map((reason): [string, string] => [reason, `${live.drops[reason] ?? 0}${now(reason)}`])
-  return `Drops (packets): ${totalDrops(live)}\n${renderFields(fields, '  ')}`
+  const fields = dropReasons
+    .filter((reason) => live.drops[reason] > 0)
+    .map((reason): [string, string] => [reason, `${live.drops[reason]}${now(reason)}`])
+  return `Drops (packets): ${total}\n${renderFields(fields, '  ')}`
 }

@@ -320,7 +320,8 @@ function probeHop({ from, to, probe, noProbe }: PathKnowledge): Hop {
   }
   const route = from.facts?.route
   const next = route && 'gateway' in route && route.gateway !== undefined ? `gateway ${route.gateway}` : to.title
-  if (probe.nextHopMac === undefined) return noNeighbour(hop, next, to, probe)
+  const isElsewhere = to.facts !== undefined && to.facts.expected.vlan !== from.facts?.expected.vlan
+  if (probe.nextHopMac === undefined) return noNeighbour(hop, next, to, probe, isElsewhere)
   if (next === to.title) {
     return warns(
       hop,
@@ -335,9 +336,10 @@ function probeHop({ from, to, probe, noProbe }: PathKnowledge): Hop {
   )
 }
 
-function noNeighbour(hop: string, next: string, to: PathEnd, { arrived }: ProbeOutcome): Hop {
+/** `isElsewhere`: the receiver is on another VLAN, so what arrives there was not sent from here. */
+function noNeighbour(hop: string, next: string, to: PathEnd, { arrived }: ProbeOutcome, isElsewhere: boolean): Hop {
   const said = `nobody answers for ${next}`
-  if (arrived === undefined || next !== to.title) {
+  if (arrived === undefined || next !== to.title || isElsewhere) {
     return drops(hop, said, 'Is it there and up? Is the VLAN carried to where it is?')
   }
   if (arrived === 0) {
