@@ -46,6 +46,7 @@ interface UpOptions {
   driveSize: string
   bare?: boolean
   kubernetes?: boolean
+  planes?: boolean
   keep?: boolean
 }
 
@@ -58,6 +59,7 @@ function addUp(lab: Command): void {
     .option('--drive-size <size>', 'size of the drive for volumes of each node; the files are sparse', '4Gi')
     .option('--bare', 'only switch and nodes, without control and agents')
     .option('--kubernetes', 'with Kubernetes on the nodes')
+    .option('--planes', 'with interfaces of their own for management and storage')
     .option('--keep', 'leave what was built when something fails, to look at its logs')
     .action(async (options: UpOptions) => {
       const started = Date.now()
@@ -69,6 +71,7 @@ function addUp(lab: Command): void {
         driveSize: parseQuantity(options.driveSize, 'drive size'),
         bare: options.bare ?? false,
         kubernetes: options.kubernetes ?? false,
+        planes: options.planes ?? false,
         keepOnFailure: options.keep ?? false,
         signal: interruption,
         onProgress: (step) => process.stderr.write(`${seconds().padStart(7)}  ${step}\n`),

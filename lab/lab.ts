@@ -14,11 +14,12 @@ import {
 } from './containers.ts'
 import { takeLabDown } from './down.ts'
 import { addHost, onHost, removeHost, type HostOptions } from './hosts.ts'
-import { killMachine, startMachine } from './machines.ts'
+import { killMachine, portOf, startMachine } from './machines.ts'
 import { places, projectRoot } from './places.ts'
 import { insideMachine } from './processes.ts'
 import { agentProgram, controlMachine, endProgram, labConnection, startAgent, startControl } from './programs.ts'
 import { containerStates, isMachineRunning, machinePid, requireLab, type LabState } from './state.ts'
+import { cableInterface, setPortUp } from './switch.ts'
 import { bringLabUp, nodeMachine, waitForReadyNodes, type LabOptions } from './up.ts'
 
 /** A host outside the cluster, behind the switch. */
@@ -155,6 +156,12 @@ export class Lab {
     this.#requireNode(node)
     if (!isMachineRunning(node)) await startMachine(nodeMachine(node, this.state))
     if (!this.state.bare) await startAgent(node)
+  }
+
+  /** Pulls the cable of an interface of a node out of the switch, or puts it in again; that of its containers unless told. */
+  async setCable(node: string, isIn: boolean, device?: string): Promise<void> {
+    this.#requireNode(node)
+    await setPortUp(portOf(node, device ?? cableInterface), isIn)
   }
 
   /** Kills the agent of a node with SIGKILL; containers and their traffic go on. */

@@ -16,14 +16,22 @@ import {
   type ProcessIdentity,
 } from './processes.ts'
 import { machineStates } from './state.ts'
-import { cableInterface, connectPort, disconnectPort } from './switch.ts'
+import { cableInterface, connectPort, disconnectPort, planeInterfaces } from './switch.ts'
+
+/** A cable between a machine and the switch. */
+export interface Cable {
+  /** Name of the interface in the machine. */
+  interface: string
+  macAddress: string
+  /** With its prefix length; absent: an interface that is for containers only. */
+  address?: string
+}
 
 /** A machine of the cluster: a node, or the one that control runs on. */
 export interface MachineSettings {
   name: string
-  /** Management address with its prefix length. */
-  address: string
-  macAddress: string
+  /** To the switch; the port of `cableInterface` has the name of the machine. */
+  cables: [Cable, ...Cable[]]
   /** Bits per second of its switch port; null is no limit. */
   rate: number | null
   /** Whether it has a disk and /run of its own (a node) or shares the host's files. */
@@ -42,16 +50,31 @@ export async function startMachine(settings: MachineSettings): Promise<void> {
   const identity = await boot(settings)
   machineStates.set(settings.name, identity)
   if (settings.driveSize !== undefined) await plugDrive(settings.name, identity.pid, settings.driveSize)
-  await connectPort({ ...settings, netns: String(identity.pid), vlan: 0 })
-  const lines = [`address add ${settings.address} dev ${cableInterface}`, `link set ${cableInterface} up`]
-  await exec(insideMachine(identity.pid, ['ip', '-batch', '-']), { input: `${lines.join('\n')}\n` })
+  await plugIn(settings, identity.pid)
+}
+
+async function plugIn({ name, cables, rate }: MachineSettings, pid: number): Promise<void> {
+  const netns = String(pid)
+  for (const cable of cables) await connectPort({ ...cable, name: portOf(name, cable.interface), netns, rate, vlan: 0 })
+  const lines = cables.flatMap(({ interface: device, address }) => [
+    ...(address === undefined ? [] : [`address add ${address} dev ${device}`]),
+    `link set ${device} up`,
+  ])
+  await exec(insideMachine(pid, ['ip', '-batch', '-']), { input: `${lines.join('\n')}\n` })
+  // Both interfaces hear a question for the address of one; only that one may answer.
+  if (cables.length > 1) await exec(insideMachine(pid, ['sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1']))
+}
+
+/** Name of the switch port that an interface of a machine is plugged into. */
+export function portOf(machine: string, device: string): string {
+  return device === cableInterface ? machine : `${machine}-${device}`
 }
 
 /** A power failure: everything in the machine ends at once, its disk stays, its cable goes dark. */
 export async function killMachine(name: string): Promise<void> {
   for (const cgroup of labCgroups(name)) await killCgroup(cgroup)
   machineStates.delete(name)
-  await disconnectPort(name)
+  await disconnectPort(...[cableInterface, ...Object.values(planeInterfaces)].map((device) => portOf(name, device)))
   await dropVolumeDevices(name)
   await removeLabCgroups(name)
 }

@@ -8,8 +8,8 @@ import { carbonadoConfigurationList } from './cni.ts'
 import { startProgram, programLog } from './machines.ts'
 import { artefacts, nodePlaces, places, projectRoot } from './places.ts'
 import { isRunning, lastLines, signalProcess, waitFor, waitForExit, type ProcessIdentity } from './processes.ts'
-import { machinePid, programStates, readJson, readLabState, writeJson } from './state.ts'
-import { cableInterface } from './switch.ts'
+import { machinePid, programStates, readJson, readLabState, writeJson, type LabState } from './state.ts'
+import { cableInterface, planeInterfaces } from './switch.ts'
 
 /** Name of the machine that control runs on. */
 export const controlMachine = 'control'
@@ -48,9 +48,14 @@ export function nodeAddress(node: string): string {
   return `10.77.0.${10 + nodeNumber(node)}`
 }
 
-/** MAC of a node's uplink: hardware keeps it across a power failure. */
-export function nodeMac(node: string): string {
-  return `0a:77:00:00:00:${nodeNumber(node).toString(16).padStart(2, '0')}`
+/** Address of a node on the storage network, where its planes have interfaces of their own. */
+export function storageAddress(node: string): string {
+  return `10.78.0.${10 + nodeNumber(node)}`
+}
+
+/** MAC of an interface of a node, the first being its uplink: hardware keeps it across a power failure. */
+export function nodeMac(node: string, cable = 0): string {
+  return `0a:77:00:0${cable}:00:${nodeNumber(node).toString(16).padStart(2, '0')}`
 }
 
 /** Name of an agent among the lab's programs. */
@@ -99,7 +104,11 @@ export async function configureControl(tokens: LabTokens): Promise<void> {
 }
 
 /** Writes onto a node's disk what an installation would: agent, CNI plugin, their configuration. */
-export async function configureNode(node: string, rate: number | null, tokens: LabTokens): Promise<void> {
+export async function configureNode(
+  node: string,
+  state: Pick<LabState, 'rate' | 'planes'>,
+  tokens: LabTokens,
+): Promise<void> {
   const tls = await issueCertificate(node, [nodeAddress(node)])
   const disk = places.disk(node)
   const folder = join(disk, 'etc', 'carbonado')
@@ -114,18 +123,21 @@ export async function configureNode(node: string, rate: number | null, tokens: L
     { token: tokens.peers, user: 'agents', role: 'agent' },
   ]
   writeJson(join(folder, 'tokens.json'), entries)
-  writeJson(join(folder, 'agent.json'), agentConfiguration(node, rate))
+  writeJson(join(folder, 'agent.json'), agentConfiguration(node, state))
   writeJson(join(disk, nodePlaces.cniConfiguration), carbonadoConfigurationList)
   mkdirSync(join(disk, nodePlaces.cniPlugins), { recursive: true })
   copyFileSync(artefacts.cniPlugin, join(disk, nodePlaces.cniPlugins, 'carbonado-cni'))
 }
 
 /** The agent's configuration, with paths as the node sees them. */
-export function agentConfiguration(node: string, rate: number | null): object {
+export function agentConfiguration(node: string, { rate: limit, planes }: Pick<LabState, 'rate' | 'planes'>): object {
+  const rate = limit ?? unlimitedRate
+  const others = Object.entries(planeInterfaces).map(([plane, device]) => [plane, { interface: device, rate }])
+  const pods = { interface: cableInterface, rate, mtu: 1500 }
   const at = (file: string): string => `/etc/carbonado/${file}`
   return {
     nodeName: node,
-    node: { uplinks: { pods: { interface: cableInterface, rate: rate ?? unlimitedRate, mtu: 1500 } } },
+    node: { uplinks: { pods, ...(planes ? Object.fromEntries(others) : {}) } },
     control: {
       server: `https://${controlAddress}:${controlPort}`,
       caFile: at('ca.crt'),

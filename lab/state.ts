@@ -24,6 +24,8 @@ export interface LabState {
   driveSize: number
   /** Without control and agents: switch and nodes only. */
   bare: boolean
+  /** With an interface of its own for each plane. */
+  planes: boolean
   /** With Kubernetes on the nodes. */
   kubernetes: boolean
 }

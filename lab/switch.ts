@@ -15,10 +15,15 @@ export interface SwitchPort {
   rate: number | null
   /** VLAN of an access port; 0 passes every frame as it is (a trunk). */
   vlan: number
+  /** Name of the other end of the cable; `cableInterface` unless told. */
+  interface?: string
 }
 
 /** Name of the other end of the cable, inside the machine. */
 export const cableInterface = 'eth0'
+
+/** Names of the further interfaces of nodes whose planes have one each. */
+export const planeInterfaces = { management: 'mgmt0', storage: 'stor0' } as const
 
 const bridge = 'switch'
 
@@ -56,12 +61,18 @@ export async function connectPort(port: SwitchPort): Promise<void> {
   await tcBatch([`qdisc add dev ${port.name} clsact`, ...access, ...shaping])
 }
 
-/** Unplugs a port and removes what belongs to it. */
-export async function disconnectPort(name: string): Promise<void> {
+/** Pulls the cable out of a port of the switch, or puts it in again: both ends lose or get their carrier. */
+export async function setPortUp(name: string, isUp: boolean): Promise<void> {
+  await ipBatch([`link set ${name} ${isUp ? 'up' : 'down'}`])
+}
+
+/** Unplugs ports and removes what belongs to them. */
+export async function disconnectPort(...names: string[]): Promise<void> {
   if (!existsSync(places.switchNetns)) return
   const { stdout } = await inSwitch(['ip', '-json', 'link', 'show'])
   const present = (JSON.parse(stdout) as { ifname: string }[]).map(({ ifname }) => ifname)
-  const remove = [name, inboundDevice(name)].filter((device) => present.includes(device))
+  const devices = names.flatMap((name) => [name, inboundDevice(name)])
+  const remove = devices.filter((device) => present.includes(device))
   if (remove.length > 0) await ipBatch(remove.map((device) => `link del ${device}`))
 }
 
@@ -71,9 +82,9 @@ export function portBuffer(rate: number): { burst: number; queue: number } {
   return { burst: Math.max(minimumBurst, millisecond), queue: Math.max(minimumQueue, millisecond) }
 }
 
-function cableCommands({ name, netns, macAddress, rate }: SwitchPort): string[] {
+function cableCommands({ name, netns, macAddress, rate, interface: end = cableInterface }: SwitchPort): string[] {
   const cable = [
-    `link add ${name} type veth peer name ${cableInterface} address ${macAddress} netns ${netns}`,
+    `link add ${name} type veth peer name ${end} address ${macAddress} netns ${netns}`,
     `link set ${name} master ${bridge} up`,
   ]
   if (rate === null) return cable

@@ -6,7 +6,7 @@ import { createAuthority } from './certificates.ts'
 import { takeLabDown } from './down.ts'
 import { describeLeftovers, findLeftovers } from './leftovers.ts'
 import { prepareKubernetes, startKubernetes } from './kubernetes/index.ts'
-import { startMachine } from './machines.ts'
+import { startMachine, type MachineSettings } from './machines.ts'
 import { labDirectory, places } from './places.ts'
 import { identify, isRunning, waitFor } from './processes.ts'
 import {
@@ -19,12 +19,13 @@ import {
   managementPrefixLength,
   nodeAddress,
   nodeMac,
+  storageAddress,
   startAgent,
   startControl,
 } from './programs.ts'
 import { requireLabRequirements } from './requirements.ts'
 import { readLabState, writeJson, type LabState } from './state.ts'
-import { createSwitch } from './switch.ts'
+import { cableInterface, createSwitch, planeInterfaces } from './switch.ts'
 
 /** What lab to build. */
 export interface LabOptions {
@@ -38,6 +39,8 @@ export interface LabOptions {
   bare?: boolean
   /** With Kubernetes on the nodes; control and agents are then what is installed into it. */
   kubernetes?: boolean
+  /** With an interface of its own for each plane: management, storage, containers. */
+  planes?: boolean
   /** Told what is being done. */
   onProgress?: (step: string) => void
   /** Leaves what was built when the build fails, so that one can look at it. */
@@ -74,15 +77,42 @@ export async function bringLabUp(options: LabOptions = {}): Promise<{ state: Lab
 /** Settings for booting a node of a lab. */
 export function nodeMachine(
   name: string,
-  { rate, driveSize, bare, kubernetes }: Pick<LabState, 'rate' | 'driveSize' | 'bare' | 'kubernetes'>,
-): Parameters<typeof startMachine>[0] {
-  const address = `${nodeAddress(name)}/${managementPrefixLength}`
+  {
+    rate,
+    driveSize,
+    bare,
+    kubernetes,
+    planes,
+  }: Pick<LabState, 'rate' | 'driveSize' | 'bare' | 'kubernetes' | 'planes'>,
+): MachineSettings {
   const drive = bare ? {} : { driveSize }
-  return { name, address, macAddress: nodeMac(name), rate, hasDisk: true, forKubelet: kubernetes, ...drive }
+  return { name, cables: nodeCables(name, planes), rate, hasDisk: true, forKubelet: kubernetes, ...drive }
+}
+
+function nodeCables(name: string, planes: boolean): MachineSettings['cables'] {
+  const address = `${nodeAddress(name)}/${managementPrefixLength}`
+  const pods = { interface: cableInterface, macAddress: nodeMac(name) }
+  if (!planes) return [{ ...pods, address }]
+  return [
+    pods,
+    { interface: planeInterfaces.management, macAddress: nodeMac(name, 1), address },
+    {
+      interface: planeInterfaces.storage,
+      macAddress: nodeMac(name, 2),
+      address: `${storageAddress(name)}/${managementPrefixLength}`,
+    },
+  ]
 }
 
 function wantedState(options: LabOptions): LabState {
-  const { nodes = 3, rate = 1e9, driveSize = defaultDriveSize, bare = false, kubernetes = false } = options
+  const {
+    nodes = 3,
+    rate = 1e9,
+    driveSize = defaultDriveSize,
+    bare = false,
+    kubernetes = false,
+    planes = false,
+  } = options
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > mostNodes) {
     throw new InvalidInput(`a lab has 1 to ${mostNodes} nodes, not ${nodes}`, { remedy: 'Choose another number.' })
   }
@@ -97,19 +127,21 @@ function wantedState(options: LabOptions): LabState {
     })
   }
   const names = Array.from({ length: nodes }, (_, index) => `n${index + 1}`)
-  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, rate, driveSize, bare, kubernetes }
+  const settings = { rate, driveSize, bare, kubernetes, planes }
+  return { phase: 'starting', starter: identify(process.pid)!, nodes: names, ...settings }
 }
 
 function agreeWith(existing: LabState, wanted: LabState): LabState {
   const isSame =
     existing.nodes.length === wanted.nodes.length &&
-    (['rate', 'driveSize', 'bare', 'kubernetes'] as const).every((key) => existing[key] === wanted[key])
+    (['rate', 'driveSize', 'bare', 'kubernetes', 'planes'] as const).every((key) => existing[key] === wanted[key])
   if (isSame) return existing
   const rate = existing.rate === null ? 'unlimited links' : `links of ${formatQuantity(existing.rate)}bit/s`
   const more = [
     `drives of ${formatQuantity(existing.driveSize)}`,
     existing.bare && 'bare',
     existing.kubernetes && 'with Kubernetes',
+    existing.planes && 'with planes',
   ]
   throw new Conflict(
     `another lab is up already: ${existing.nodes.length} nodes, ${rate}, ${more.filter(Boolean).join(', ')}`,
@@ -166,7 +198,7 @@ async function buildSteps(state: LabState, { onProgress = () => {}, signal }: La
   if (state.kubernetes) return buildKubernetes(state, step)
   await allSettledOrThrow([
     ...state.nodes.map(async (node) => {
-      if (!state.bare) await configureNode(node, state.rate, tokens)
+      if (!state.bare) await configureNode(node, state, tokens)
       await startMachine(nodeMachine(node, state))
     }),
     ...(state.bare ? [] : [configureControl(tokens), startMachine(controlSettings())]),
@@ -190,9 +222,10 @@ async function buildKubernetes(state: LabState, step: (name: string) => void): P
   await startKubernetes(state.nodes, step)
 }
 
-function controlSettings(): Parameters<typeof startMachine>[0] {
+function controlSettings(): MachineSettings {
   const address = `${controlAddress}/${managementPrefixLength}`
-  return { name: controlMachine, address, macAddress: '0a:77:00:00:01:00', rate: null, hasDisk: false }
+  const cable = { interface: cableInterface, macAddress: '0a:77:00:00:01:00', address }
+  return { name: controlMachine, cables: [cable], rate: null, hasDisk: false }
 }
 
 /** Waits until control says that these nodes are Ready. Throws Unavailable naming those that are not. */

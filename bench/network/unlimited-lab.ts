@@ -115,7 +115,8 @@ async function createBareEnds(): Promise<void> {
 async function startBridgeMachine(number: number): Promise<void> {
   const name = `b${number}`
   const address = `10.77.0.${200 + number}/24`
-  await startMachine({ name, address, macAddress: `0a:77:00:00:02:0${number}`, rate: null, hasDisk: true })
+  const cable = { interface: cableInterface, macAddress: `0a:77:00:00:02:0${number}`, address }
+  await startMachine({ name, cables: [cable], rate: null, hasDisk: true })
   const lines = ['link add cni0 type bridge', `link set ${cableInterface} master cni0`, 'link set cni0 up']
   const commands = `ip -batch - && for file in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e "$file" ] || echo 0 > "$file"; done`
   await exec(insideMachine(machinePid(name), ['sh', '-c', commands]), { input: `${lines.join('\n')}\n` })

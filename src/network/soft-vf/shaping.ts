@@ -30,17 +30,25 @@ function burst(rate: number): number {
   return Math.max(70_000, Math.ceil(rate / 8 / 1000))
 }
 
-function trafficClass(minor: number, parent: number | undefined, rate: number, ceil: number): TrafficClass {
-  const priority = parent === undefined || minor === hostMinor ? 0 : 1
+/** `priority`: 0 is served first of what is left over when every class has had its rate. */
+function trafficClass(
+  minor: number,
+  parent: number | undefined,
+  rate: number,
+  ceil: number,
+  priority = 1,
+): TrafficClass {
   return { minor, parent, rate, ceil, burst: burst(rate), ceilBurst: burst(ceil), priority, quantum }
 }
 
 /** The class of the link, that of the node's own traffic, and those of its planes with a tag. */
 export function uplinkClasses({ linkRate, host, planes }: LinkPlan): TrafficClass[] {
   const root = linkRate * linkShare
+  // Heartbeats go first; a plane that may send much shares what is left over like everybody.
+  const hostPriority = host > 0 ? 1 : 0
   return [
-    trafficClass(linkMinor, undefined, root, root),
-    trafficClass(hostMinor, linkMinor, Math.max(linkRate * hostShare, host), root),
+    trafficClass(linkMinor, undefined, root, root, 0),
+    trafficClass(hostMinor, linkMinor, Math.max(linkRate * hostShare, host), root, hostPriority),
     ...planes.map(({ plane, rate }) =>
       trafficClass(planeMinors[plane], linkMinor, Math.max(rate, bestEffortRate), root),
     ),
