@@ -5,6 +5,7 @@ import { connect, type AddressInfo } from 'node:net'
 import { dirname } from 'node:path'
 import { Conflict, InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
 import type { ControlConfig } from './config.ts'
+import { answerProtocolErrors } from './protocol-errors.ts'
 
 type Address = ControlConfig['listen'][number]
 
@@ -14,6 +15,7 @@ const limits = {
   requestTimeout: 30_000,
   keepAliveTimeout: 75_000,
   connectionsCheckingInterval: 5_000,
+  requireHostHeader: false, // nothing depends on it, and Node's refusal has no body
 }
 const handshakeTimeout = 10_000
 
@@ -42,6 +44,7 @@ export class Listeners {
     try {
       for (const address of this.#config.listen) {
         const server = 'socketPath' in address ? createServer(limits, this.#handle) : this.#tlsServer()
+        answerProtocolErrors(server)
         if ('socketPath' in address) await prepareSocket(address.socketPath)
         await listen(server, address)
         this.#servers.push({ server, address })

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { testTokens, type ControlFiles } from './control-files.ts'
 import { pins } from './one-node.ts'
@@ -30,18 +31,30 @@ export class AgentProcess {
     writeFileSync(this.#file('agent.json'), JSON.stringify(this.#configuration()))
   }
 
-  /** Starts it and waits until it takes calls. */
-  async start(): Promise<void> {
+  /** Starts it and waits until it takes calls. `isQuiet`: it logs nothing once it is there. */
+  async start({ isQuiet = false } = {}): Promise<void> {
     const command = [join(root, 'src/agent/main.ts'), '--config', this.#file('agent.json')]
-    const child = spawn(process.execPath, command, { stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn(process.execPath, command, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...(isQuiet ? { CARBONADO_LOG_LEVEL: 'silent' } : {}) },
+    })
     this.#child = child
     let said = ''
     child.stderr.on('data', (part: Buffer) => (said += part.toString()))
     const deadline = Date.now() + 20_000
-    while (!said.includes('the agent is ready')) {
+    while (isQuiet ? !(await answers(this.#file('cni.sock'))) : !said.includes('the agent is ready')) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the agent did not start: ${said}`)
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
+    child.stderr.removeAllListeners('data').resume()
+  }
+
+  get pid(): number {
+    return this.#child!.pid!
+  }
+
+  get isRunning(): boolean {
+    return this.#child!.exitCode === null && this.#child!.signalCode === null
   }
 
   /** Sends a signal and waits for the end; returns exit code or signal. */
@@ -92,6 +105,14 @@ export class AgentProcess {
   #file(name: string): string {
     return join(this.#files.folder, name)
   }
+}
+
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(socketPath, () => resolve(true))
+    socket.on('error', () => resolve(false))
+    socket.on('connect', () => socket.destroy())
+  })
 }
 
 /** Whether one container reaches another. */
