@@ -33,6 +33,7 @@ command_of pkill procps
 command_of mount mount
 command_of nft nftables
 command_of qperf qperf
+need libfaketime any_file /usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1
 command_of npm npm
 command_of fio fio
 command_of lvm lvm2

@@ -24,6 +24,7 @@ import {
   EndpointEvents,
   networkProtection,
   NodeCapacity,
+  machineClock,
   NodeHealth,
   reconcileUsage,
   tierProtection,
@@ -83,7 +84,10 @@ class Controllers implements NetworkControllers {
   readonly #queues: Record<'endpoint' | 'usage' | 'capacity' | 'health' | 'network' | 'tier', WorkQueue>
   #started = false
 
-  constructor(store: ResourceStore, { logger, clock = Date, instance = hostname() }: NetworkControllersOptions) {
+  constructor(
+    store: ResourceStore,
+    { logger, clock = machineClock, instance = hostname() }: NetworkControllersOptions,
+  ) {
     const informer = <T extends KubeObject>(kind: KindDefinition<T>): Informer<T> =>
       createInformer(store, kind, { logger })
     const networks = (this.#networks = informer(Network))

@@ -32,7 +32,7 @@ export class MalformedCalls {
     const kind = random.below(100)
     if (kind < 3) return { bytes: this.#garbled(bytes), isEndless: true }
     if (kind < 5) return { bytes: bytes.subarray(0, random.below(bytes.length)), isEndless: true }
-    if (kind < 6) return { bytes: Buffer.concat([bytes, Buffer.from('more')]), isEndless: false }
+    if (kind < 6) return { bytes: Buffer.concat([bytes, Buffer.from('more')]), isEndless: isOdd }
     return { bytes, isEndless: isOdd }
   }
 

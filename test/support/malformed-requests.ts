@@ -44,7 +44,7 @@ export class MalformedRequests {
     return {
       bytes: isGarbled ? this.#garbled(bytes) : bytes,
       isHead: method === 'HEAD',
-      isEndless: isGarbled || isChunked || strange.length > 0,
+      isEndless: isGarbled || isChunked || strange.length > 0 || (body?.length ?? 0) > 100_000, // refused before it was read
     }
   }
 

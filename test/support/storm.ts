@@ -205,7 +205,7 @@ async function expectNoFiles(lab: Lab, node: string): Promise<void> {
   const list = async (folder: string): Promise<string[]> =>
     (await lab.nodeExec(node, ['sh', '-c', `ls -A ${folder} 2> /dev/null || true`])).stdout.split('\n').filter(Boolean)
   const state = (await list(nodePlaces.agentState)).filter(
-    (name) => !/^(journal\.db(-wal|-shm)?|node\.json)$/.test(name),
+    (name) => !/^(journal\.db(-wal|-shm)?|node\.json|attainment\.json)$/.test(name),
   )
   expect(state, `files in the agent's state on ${node}`).toEqual([])
   const pins = (await list(nodePlaces.bpffs)).filter((name) => !/^(maps|uplink|v[0-9a-f]{12}(-\w+)?)$/.test(name))

@@ -97,7 +97,7 @@ export class EndpointObjects {
    */
   async bind(request: AddRequest): Promise<BoundEndpoint> {
     const reference = referenceFor(request)
-    const giveUp = Date.now() + this.#patience.release
+    const giveUp = performance.now() + this.#patience.release
     for (;;) {
       const endpoint = await this.read(reference)
       requireBindable(endpoint, reference)
@@ -107,7 +107,7 @@ export class EndpointObjects {
       }
       if (endpoint.spec.holder || endpoint.spec.nodeName) {
         // the holder before may be on its way out: its DEL is answered before the store knows
-        if (Date.now() > giveUp) throw inUse(endpoint)
+        if (performance.now() > giveUp) throw inUse(endpoint)
         await delay(20)
         continue
       }

@@ -169,9 +169,9 @@ export class EndpointReconciler {
     const leaving = (): JournalRecord[] =>
       this.#parts.journal.all().filter((record) => record.state !== 'attached' && matches(record))
     for (const record of leaving()) this.requeue(record)
-    const giveUp = Date.now() + milliseconds
+    const giveUp = performance.now() + milliseconds
     while (leaving().length > 0) {
-      if (Date.now() > giveUp) {
+      if (performance.now() > giveUp) {
         throw new Unavailable('an earlier attachment of the same endpoint is still being released', {
           remedy: 'Try again; if it stays so, look whether control runs and can be reached from this node.',
         })

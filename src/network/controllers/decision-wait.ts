@@ -25,8 +25,8 @@ export class DecisionWait {
       // not known yet: its creation has not come by; of another uid: it is gone
       return now !== undefined && (now.metadata.uid !== uid || isSettled(now, metadata.generation ?? 0))
     }
-    const giveUp = Date.now() + patience
-    while (!isDone() && Date.now() < giveUp) await this.#change(uid, giveUp - Date.now())
+    const giveUp = performance.now() + patience
+    while (!isDone() && performance.now() < giveUp) await this.#change(uid, giveUp - performance.now())
   }
 
   #change(uid: string, milliseconds: number): Promise<void> {

@@ -33,7 +33,7 @@ async function readyBecomes(control: ControlFixture, state: boolean): Promise<No
 describe('a node', () => {
   it('is ready while its heartbeat changes, whatever its clock says, and events tell of changes', async () => {
     let now = Date.parse('2030-01-01T00:00:00Z')
-    await using control = await ControlFixture.start({ now: () => now })
+    await using control = await ControlFixture.start({ now: () => now, elapsed: () => now })
     await createNode(control.store)
     expect(await readyBecomes(control, false)).toMatchObject({ reason: 'AgentNeverSeen' })
     await beat(control, '2030-01-01T00:00:00.000Z')
@@ -57,9 +57,28 @@ describe('a node', () => {
     expect(told).toEqual(['NodeNotReady 1', 'NodeReady 2'])
   })
 
+  it('stays what it is when the clock of control jumps', async () => {
+    let [now, elapsed] = [Date.parse('2030-01-01T00:00:00Z'), 1_000]
+    await using control = await ControlFixture.start({ now: () => now, elapsed: () => elapsed })
+    await createNode(control.store)
+    await beat(control, '2030-01-01T00:00:00.000Z')
+    await readyBecomes(control, true)
+    const look = async (text: string): Promise<void> => {
+      await control.store.patch(Node, { name: 'n1' }, { metadata: { labels: { looked: text } } })
+      await pause(30)
+    }
+    now += 3_600_000
+    await look('an-hour-later')
+    await readyBecomes(control, true)
+    now -= 7_200_000
+    elapsed += 30_000
+    await look('after-thirty-seconds')
+    await readyBecomes(control, false)
+  })
+
   it('notices by itself that beats are missed', async () => {
     let now = Date.now()
-    await using control = await ControlFixture.start({ now: () => now })
+    await using control = await ControlFixture.start({ now: () => now, elapsed: () => now })
     await createNode(control.store)
     // all but 100 ms of its patience are over when it is heard first
     await beat(control, new Date(now - 29_900).toISOString())
@@ -70,7 +89,7 @@ describe('a node', () => {
 
   it('that fell silent stays not ready over a restart of control', async () => {
     let now = Date.now()
-    await using control = await ControlFixture.start({ now: () => now })
+    await using control = await ControlFixture.start({ now: () => now, elapsed: () => now })
     await createNode(control.store)
     await beat(control, new Date(now - 60_000).toISOString())
     await readyBecomes(control, false)

@@ -3,10 +3,16 @@ import type { ReconcileResult } from '../../base/index.ts'
 import type { EventRecorder, Informer, ResourceStore } from '../../store/index.ts'
 import { regarding } from './endpoint-events.ts'
 
-/** Tells the time in milliseconds since 1970. */
+/** Tells the time. */
 export interface Clock {
+  /** Milliseconds since 1970; jumps when somebody sets the clock. */
   now(): number
+  /** Milliseconds since some moment; never jumps. */
+  elapsed(): number
 }
+
+/** The clocks of this machine. */
+export const machineClock: Clock = { now: () => Date.now(), elapsed: () => performance.now() }
 
 /** Agents beat every 10 s; a node is not ready when three in a row were missed. */
 export const heartbeatInterval = 10_000
@@ -59,7 +65,7 @@ export class NodeHealth {
   #silenceOf(node: Node): number | undefined {
     const heartbeat = node.status?.agent?.heartbeat
     if (heartbeat === undefined) return undefined
-    const now = this.#parts.clock.now()
+    const now = this.#parts.clock.elapsed()
     const heard = this.#heard.get(node.metadata.name)
     if (heard?.heartbeat === heartbeat) return now - heard.at
     const at = heard ? now : this.#firstHeard(node, heartbeat, now)
@@ -70,8 +76,8 @@ export class NodeHealth {
   /** After a start of control: a node that was ready gets its patience anew, any other must have beaten of late. */
   #firstHeard(node: Node, heartbeat: string, now: number): number {
     if (node.status?.ready?.state) return now
-    const at = Date.parse(heartbeat)
-    return Number.isNaN(at) ? 0 : Math.min(at, now)
+    const age = this.#parts.clock.now() - Date.parse(heartbeat)
+    return Number.isNaN(age) ? -Infinity : Math.min(now - age, now)
   }
 
   async #write(node: Node, verdict: Verdict): Promise<void> {

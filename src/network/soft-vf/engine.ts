@@ -83,6 +83,8 @@ class SoftVfEngine implements NetworkEngine {
   readonly #prepared = new Map<string, Promise<number>>()
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
+  /** Interfaces that an earlier run had made and not yet named: nobody knows whose name in which container they take. */
+  #leavingSomewhere: Promise<unknown> = Promise.resolve()
   readonly #remover: InterfaceRemover
   readonly receiving = new SoftVfReceiveControl(
     () => this.#programs?.receiving,
@@ -150,7 +152,8 @@ class SoftVfEngine implements NetworkEngine {
         this.#remember(slot, { ...entry, ...alias, hostInterface: link.name, mtu: link.mtu })
       } else if (entry ?? link) {
         this.#cutOff(slot, entry)
-        this.#removeLater(slot, alias)
+        const removal = this.#removeLater(slot, alias)
+        if (!alias) this.#leavingSomewhere = Promise.all([this.#leavingSomewhere, removal])
       }
     }
   }
@@ -164,7 +167,9 @@ class SoftVfEngine implements NetworkEngine {
       [Symbol.dispose]: () => {
         if (this.#prepared.get(place) !== slot) return
         this.#prepared.delete(place)
-        slot.then((taken) => this.#abandon(taken, container)).catch(() => {}) // not made: nothing to remove
+        // from now on, also while it is still being made, whoever wants the place waits; not made: nothing to remove
+        const isGone = slot.then((taken) => this.#abandon(taken, container))
+        this.#leave(place, isGone.catch(() => {})) // prettier-ignore
       },
     }
   }
@@ -193,7 +198,7 @@ class SoftVfEngine implements NetworkEngine {
       this.#open(slot, endpoint)
       return endpoint
     } catch (error) {
-      this.#abandon(slot, request)
+      void this.#abandon(slot, request)
       throw describeFailure(error, request)
     }
   }
@@ -203,7 +208,7 @@ class SoftVfEngine implements NetworkEngine {
    * by the next start. Returns its slot.
    */
   async #makeInterface(container: ContainerPlace): Promise<number> {
-    await this.#leaving.get(placeOf(container))
+    await Promise.all([this.#leaving.get(placeOf(container)), this.#leavingSomewhere])
     assertNetworkNamespace(container.netns)
     const slot = this.#takeSlot()
     const [name, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
@@ -216,7 +221,7 @@ class SoftVfEngine implements NetworkEngine {
       ])
       return slot
     } catch (error) {
-      this.#abandon(slot, container)
+      void this.#abandon(slot, container)
       throw describeFailure(error, container)
     } finally {
       closeSync(namespace)
@@ -277,14 +282,14 @@ class SoftVfEngine implements NetworkEngine {
       const endpoint = this.#find(endpointId)
       if (slot === undefined || !endpoint) return
       this.#cutOff(slot, endpoint)
-      this.#removeLater(slot, endpoint)
+      void this.#removeLater(slot, endpoint)
     })
   }
 
-  #abandon(slot: number, container: ContainerInterface & { macAddress?: string; vlan?: number }): void {
+  #abandon(slot: number, container: ContainerInterface & { macAddress?: string; vlan?: number }): Promise<void> {
     const { macAddress, vlan } = container
     this.#cutOff(slot, macAddress === undefined || vlan === undefined ? undefined : { macAddress, vlan })
-    this.#removeLater(slot, container)
+    return this.#removeLater(slot, container)
   }
 
   /** From here on the container can neither send nor receive; takes microseconds. */
@@ -303,10 +308,15 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   /** Until its interface is gone the program stays on it: without, the container's frames would reach the node itself. */
-  #removeLater(slot: number, container?: ContainerInterface): void {
+  #removeLater(slot: number, container?: ContainerInterface): Promise<void> {
     const removal = this.#remover.remove(slot, hostInterfaceName(slot))
-    if (!container) return
-    const place = placeOf(container)
+    if (!container) return removal
+    this.#leave(placeOf(container), removal)
+    return removal
+  }
+
+  /** Keeps others from a place until an interface there has gone. */
+  #leave(place: string, removal: Promise<void>): void {
     this.#leaving.set(place, removal)
     void removal.then(() => {
       if (this.#leaving.get(place) === removal) this.#leaving.delete(place)

@@ -21,7 +21,7 @@ export class ListPages {
   readonly #kept = new Map<string, RemainingPages & { until: number }>()
   readonly #now: () => number
 
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = () => performance.now()) {
     this.#now = now
   }
 

@@ -124,8 +124,8 @@ export class RestClient {
 
   #tokenFromFile(): string | undefined {
     if (this.#options.tokenFile === undefined) return undefined
-    if (!this.#token || Date.now() - this.#token.readAt > tokenLifetime) {
-      this.#token = { value: readTextFile(this.#options.tokenFile, 'token').trim(), readAt: Date.now() }
+    if (!this.#token || performance.now() - this.#token.readAt > tokenLifetime) {
+      this.#token = { value: readTextFile(this.#options.tokenFile, 'token').trim(), readAt: performance.now() }
     }
     return this.#token.value
   }
