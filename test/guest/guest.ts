@@ -61,6 +61,10 @@ async function bundle(testFile: string): Promise<string> {
     format: 'esm',
     target: 'node24',
     external: ['koffi'],
+    // the `require` that bundled CommonJS packages expect
+    banner: {
+      js: "import{createRequire as bundleRequire}from'node:module';const require=bundleRequire(import.meta.url);",
+    },
     alias: { vitest: join(import.meta.dirname, 'harness.ts') },
     sourcemap: 'inline',
     logLevel: 'error',
