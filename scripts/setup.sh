@@ -41,6 +41,7 @@ command_of thin_ls thin-provisioning-tools
 command_of mdadm mdadm
 command_of mkfs.ext4 e2fsprogs
 command_of mkfs.xfs xfsprogs
+command_of mkfs.btrfs btrfs-progs
 command_of modprobe kmod
 command_of xz xz-utils
 # The guest of the tests (test/guest) is of this architecture.

@@ -1,0 +1,146 @@
+import { existsSync, readdirSync, readFileSync, type BigIntStats } from 'node:fs'
+import { constants, open, stat, type FileHandle } from 'node:fs/promises'
+import { Conflict, Internal, Unavailable } from '../../../base/index.ts'
+import { ioctl, IoctlError } from './ioctl.ts'
+
+/** Requests of linux/loop.h. */
+const request = {
+  clearDescriptor: 0x4c01,
+  setStatus: 0x4c04,
+  getStatus: 0x4c05,
+  setCapacity: 0x4c07,
+  configure: 0x4c0a,
+  getFree: 0x4c82,
+} as const
+
+const flag = { readOnly: 1, autoclear: 4, directIo: 16 } as const
+
+/** struct loop_config: descriptor and block size, then struct loop_info64, then reserved. */
+const layout = { configBytes: 304, infoBytes: 232, infoInConfig: 8, device: 0, inode: 8, flags: 52 } as const
+
+/** A loop device that has a file behind it. */
+export interface LoopDevice {
+  devicePath: string
+  /** The file behind it: device number and inode, as stat gives them. */
+  device: bigint
+  inode: bigint
+  readOnly: boolean
+}
+
+const attemptsForFree = 64
+
+/**
+ * Puts a loop device with direct I/O over a file. Throws Unavailable when no device is free, Internal when the file's
+ * filesystem does no direct I/O with such sectors (the kernel would silently take the page cache instead).
+ */
+export async function attachLoop(path: string, options: { sectorSize: number; readOnly: boolean }): Promise<string> {
+  const mode = (options.readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_DIRECT
+  await using file = await open(path, mode)
+  const config = Buffer.alloc(layout.configBytes)
+  config.writeUInt32LE(file.fd, 0)
+  config.writeUInt32LE(options.sectorSize, 4)
+  const flags = flag.directIo | (options.readOnly ? flag.readOnly : 0)
+  config.writeUInt32LE(flags, layout.infoInConfig + layout.flags)
+  const name = await configureFree(config)
+  const devicePath = `/dev/${name}`
+  if (readFileSync(`/sys/block/${name}/loop/dio`, 'utf8').trim() === '1') return devicePath
+  await detachLoop(devicePath)
+  throw new Internal(`${path} cannot be read and written directly in sectors of ${options.sectorSize} bytes`)
+}
+
+/** Takes a free device, or has the kernel make one; another process may be faster, so more than once. */
+async function configureFree(config: Buffer): Promise<string> {
+  await using control = await open('/dev/loop-control', constants.O_RDWR)
+  for (let attempt = 0; attempt < attemptsForFree; attempt++) {
+    const name = `loop${ioctl(control.fd, request.getFree, null, 'finding a free loop device')}`
+    await using device = await open(`/dev/${name}`, constants.O_RDWR)
+    try {
+      ioctl(device.fd, request.configure, config, `setting up /dev/${name}`)
+      return name
+    } catch (error) {
+      if (!(error instanceof IoctlError && error.code === 'EBUSY')) throw error
+    }
+  }
+  throw new Unavailable(`no loop device was free in ${attemptsForFree} attempts`, { remedy: 'Try again.' })
+}
+
+/** Removes the device. Throws Conflict while something has it open; it then stays as it was. */
+export async function detachLoop(devicePath: string): Promise<void> {
+  const inUse = (): Conflict => new Conflict(`${devicePath} is open`, { remedy: 'Unmount it or stop what uses it.' })
+  await (await openExclusively(devicePath, inUse)).close()
+  await using device = await open(devicePath, constants.O_RDONLY)
+  if (!tryIoctl(device, request.clearDescriptor)) return
+  // With other openers the kernel only remembers to remove it when the last of them closes it, and says nothing.
+  const info = status(device)
+  if (info === undefined) return
+  info.writeUInt32LE(info.readUInt32LE(layout.flags) & ~flag.autoclear, layout.flags)
+  ioctl(device.fd, request.setStatus, info, `keeping ${devicePath}`)
+  throw inUse()
+}
+
+async function openExclusively(devicePath: string, inUse: () => Conflict): Promise<FileHandle> {
+  try {
+    return await open(devicePath, constants.O_RDONLY | constants.O_EXCL)
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'EBUSY' ? inUse() : error
+  }
+}
+
+/** False: the device had no file behind it. */
+function tryIoctl(device: FileHandle, what: number): boolean {
+  try {
+    ioctl(device.fd, what, null, 'removing a loop device')
+    return true
+  } catch (error) {
+    if (error instanceof IoctlError && error.code === 'ENXIO') return false
+    throw error
+  }
+}
+
+function status(device: FileHandle): Buffer | undefined {
+  const info = Buffer.alloc(layout.infoBytes)
+  try {
+    ioctl(device.fd, request.getStatus, info, 'asking a loop device')
+    return info
+  } catch (error) {
+    if (error instanceof IoctlError && error.code === 'ENXIO') return undefined
+    throw error
+  }
+}
+
+/** Makes the device as large as its file is now. */
+export async function updateLoopCapacity(devicePath: string): Promise<void> {
+  await using device = await open(devicePath, constants.O_RDONLY)
+  ioctl(device.fd, request.setCapacity, null, `resizing ${devicePath}`)
+}
+
+/** All loop devices with a file behind them. */
+export async function loopDevices(): Promise<LoopDevice[]> {
+  const names = readdirSync('/sys/block').filter((name) => existsSync(`/sys/block/${name}/loop/backing_file`))
+  const found = await Promise.all(names.map((name) => describeLoop(`/dev/${name}`)))
+  return found.filter((device) => device !== undefined)
+}
+
+/** Undefined: it has gone meanwhile. */
+async function describeLoop(devicePath: string): Promise<LoopDevice | undefined> {
+  try {
+    await using device = await open(devicePath, constants.O_RDONLY)
+    const info = status(device)
+    if (info === undefined) return undefined
+    return {
+      devicePath,
+      device: info.readBigUInt64LE(layout.device),
+      inode: info.readBigUInt64LE(layout.inode),
+      readOnly: (info.readUInt32LE(layout.flags) & flag.readOnly) !== 0,
+    }
+  } catch (error) {
+    if (['ENOENT', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    throw error
+  }
+}
+
+/** The loop device over a file among those that `loopDevices` found. */
+export async function loopOver(path: string, devices?: LoopDevice[]): Promise<LoopDevice | undefined> {
+  const file: BigIntStats = await stat(path, { bigint: true })
+  return (devices ?? (await loopDevices())).find(({ device, inode }) => device === file.dev && inode === file.ino)
+}
