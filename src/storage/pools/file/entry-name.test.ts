@@ -9,7 +9,7 @@ it('reads every name that it writes', () => {
     { id, kind: fc.constantFrom('volume', 'snapshot'), sectorSize: fc.constantFrom(512, 4096), sourceId: id },
     { requiredKeys: ['id', 'kind', 'sectorSize'] },
   ) as fc.Arbitrary<NamedEntry>
-  fc.assert(fc.property(entry, (each) => expect(parseEntryName(entryName(each))).toEqual(each)))
+  fc.assert(fc.property(entry, (each) => void expect(parseEntryName(entryName(each))).toEqual({ ...each })))
 })
 
 it.each(['making.v1.volume.512', 'v1', 'v1.volume', 'v1.volume.1024', 'v1.volume.512.', 'v1.volume.512.s1.x', '../v1.volume.512'])(
