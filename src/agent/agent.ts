@@ -107,7 +107,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     node() {
       const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
-      return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised) }
+      return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised), held: receiving.held() }
     },
     metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
     path: (question) => inspectPath(question, paths),

@@ -21,7 +21,7 @@ beforeAll(async () => {
     { listen: { host: '127.0.0.1', port: 0 }, tls },
     (authorization) => (authorization === 'Bearer known' ? { user: 'control', role: 'viewer' } : undefined),
     {
-      node: () => ({ endpoints: [], uplink }),
+      node: () => ({ endpoints: [], uplink, held: [] }),
       check: () => Promise.resolve([]),
       acceptLimits: () => Promise.resolve({}),
       metrics: new Registry(),

@@ -1,7 +1,7 @@
 import { Unavailable, type Logger } from '../base/index.ts'
 import type { Attachments } from '../network/attachments/index.ts'
 import type { NetworkEngine } from '../network/engine.ts'
-import { ReceiveGuarantee } from '../network/receive-guarantee/index.ts'
+import { ReceiveGuarantee, type HeldReceiver } from '../network/receive-guarantee/index.ts'
 import type { ResourceStore } from '../store/index.ts'
 import type { AgentConfig } from './config.ts'
 import type { Part } from './parts.ts'
@@ -22,6 +22,8 @@ export interface ReceivePartOptions {
 export interface ReceivePart extends Part {
   /** Takes limits from another node's agent. Throws InvalidInput, Conflict, and Unavailable where the engine has none. */
   accept(message: unknown): Promise<object>
+  /** What this node may send to receivers that are held to a limit now. */
+  held(): HeldReceiver[]
 }
 
 /** Makes the part; it does nothing on an engine that cannot tell who sends. */
@@ -42,6 +44,7 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
     : undefined
   return {
     name: 'receive guarantee',
+    held: () => guarantee?.held ?? [],
     start: () => guarantee?.start(),
     stop() {
       guarantee?.stop()

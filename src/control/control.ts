@@ -94,6 +94,7 @@ export async function startControl(
       const fresh = readTokens(config.tokensFile)
       listeners.reloadCertificate()
       fileTokens = fresh
+      watches.endAll() // whoever still may comes back with a token
     },
     stop: () => running.disposeAsync(),
   }

@@ -79,6 +79,8 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   addIdentityRoutes(app, {
     issued: parts.issuedTokens,
     fileTokens: () => parts.fileTokens().values(),
+    // whoever still may comes back with a token and goes on where it was
+    onRevoked: () => parts.watches.endAll(),
     logger: parts.logger,
   })
   for (const kind of kinds) addKindRoutes(app, kind, parts)

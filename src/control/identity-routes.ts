@@ -14,6 +14,8 @@ import { callerFields, callerProblem, type Caller, type KnownToken } from './tok
 export interface IdentityParts {
   issued: IssuedTokens
   fileTokens: () => Iterable<KnownToken>
+  /** Called when a token has been deleted. */
+  onRevoked: () => void
   logger: Logger
 }
 
@@ -66,6 +68,7 @@ export function addIdentityRoutes(app: FastifyInstance, parts: IdentityParts): v
   app.delete(`${path}/:name`, { onRequest: administrator }, async (request) => {
     refuseDryRun(request)
     const entry = parts.issued.delete((request.params as { name: string }).name)
+    parts.onRevoked()
     parts.logger.notice({ by: request.caller!.user, ...withoutHash(entry) }, 'a token was deleted')
     return tokenObject(entry)
   })

@@ -37,7 +37,7 @@ test('a token expires', () => {
   const tokens = new IssuedTokens(file)
   const { token } = tokens.create({ name: 'short', user: 'x', role: 'viewer', lifetime: 60 }, new Date(0))
   const prove = (now: number): unknown => authenticate(`Bearer ${token}`, (hash) => tokens.find(hash), now)
-  expect(prove(59_999)).toEqual({ user: 'x', role: 'viewer' })
+  expect(prove(59_999)).toEqual({ user: 'x', role: 'viewer', expiresAt: 60_000 })
   expect(() => prove(60_000)).toThrow('has expired')
 })
 

@@ -28,7 +28,7 @@ const most = 10_000
 const secretBytes = 32
 
 /** What is asked of a new token. */
-export interface TokenRequest extends Caller {
+export interface TokenRequest extends Omit<Caller, 'expiresAt'> {
   name: string
   /** Seconds that it is valid; absent: until it is deleted. */
   lifetime?: number
@@ -100,8 +100,8 @@ export class IssuedTokens {
 }
 
 function knownToken({ hash, user, role, nodeName, expires }: IssuedEntry): KnownToken {
-  const caller = { user, role, ...(nodeName === undefined ? {} : { nodeName }) }
-  return { hash, caller, ...(expires === undefined ? {} : { expiresAt: Date.parse(expires) }) }
+  const node = nodeName === undefined ? {} : { nodeName }
+  return { hash, caller: { user, role, ...node, ...(expires === undefined ? {} : { expiresAt: Date.parse(expires) }) } }
 }
 
 function readEntries(file: string): IssuedEntry[] {

@@ -66,7 +66,7 @@ class KindHandlers {
 
   readonly list: Handler = async (request, reply) => {
     const query = listQueryOf(request, referenceOf(request).namespace)
-    if (query.watch) return this.#watches.serve(this.#kind, query, reply)
+    if (query.watch) return this.#watches.serve(this.#kind, query, reply, request.caller?.expiresAt)
     const { items, ...metadata } = this.#store.listShared(this.#kind, query.list)
     return { kind: `${this.#kind.kind}List`, apiVersion: apiVersionOf(this.#kind), metadata, items }
   }

@@ -30,6 +30,8 @@ export interface Caller {
   role: Role
   /** Set for agents: the only node that it may speak for. */
   nodeName?: string
+  /** Milliseconds since 1970 from which on the token proves nothing; absent: never. */
+  expiresAt?: number
 }
 
 /** A token that is known: its hash and whom it stands for. */
@@ -37,8 +39,6 @@ export interface KnownToken {
   /** As `hashOf` makes it. */
   hash: string
   caller: Caller
-  /** Milliseconds since 1970 from which on it proves nothing; absent: never. */
-  expiresAt?: number
 }
 
 /**
@@ -52,7 +52,7 @@ export function authenticate(
 ): Caller {
   const token = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(authorization ?? '')?.[1]
   const known = token === undefined ? undefined : find(hashOf(token))
-  if (known && (known.expiresAt === undefined || now < known.expiresAt)) return known.caller
+  if (known && now < (known.caller.expiresAt ?? Infinity)) return known.caller
   throw new Forbidden(whyUnauthorized(authorization, known), {
     remedy: 'Send "Authorization: Bearer TOKEN" with a token that control knows; with dctl, `dctl login`.',
     details: { reason: 'Unauthorized' },

@@ -27,12 +27,20 @@ export class WatchServer {
     for (const ending of this.#open) ending.abort()
   }
 
-  /** Answers with the changes until the client goes, the time is up or `endAll`. Throws InvalidInput for selectors. */
-  async serve(kind: KindDefinition, query: ListQuery, reply: FastifyReply): Promise<FastifyReply> {
+  /**
+   * Answers with the changes until the client goes, the time is up or `endAll`; no later than `expiresAt`, milliseconds
+   * since 1970, when the caller's token ends. Throws InvalidInput for selectors.
+   */
+  async serve(
+    kind: KindDefinition,
+    query: ListQuery,
+    reply: FastifyReply,
+    expiresAt = Infinity,
+  ): Promise<FastifyReply> {
     compileSelection(kind, query.list) // what is wrong with it must become a 400, not the end of a stream
     const ending = new AbortController()
     const seconds = Math.min(query.timeoutSeconds || longestWatchSeconds, longestWatchSeconds)
-    const timer = setTimeout(() => ending.abort(), seconds * 1000)
+    const timer = setTimeout(() => ending.abort(), Math.min(seconds * 1000, Math.max(0, expiresAt - Date.now())))
     this.#open.add(ending)
     reply.hijack()
     const response = reply.raw

@@ -1,6 +1,7 @@
 import type { Windows } from '../guarantee/index.ts'
 import type { EndpointCounters } from './engine.ts'
 import type { EndpointRates } from './rates.ts'
+import type { HeldReceiver } from './receive-guarantee/index.ts'
 
 /** What an agent tells at `/v1/endpoints` about one attached endpoint. Bandwidth and rates in bits per second. */
 export interface LiveEndpoint extends EndpointCounters {
@@ -37,4 +38,6 @@ export interface LiveUplink {
 export interface LiveNode {
   endpoints: LiveEndpoint[]
   uplink: LiveUplink
+  /** Receivers that nodes with floors to keep hold this node back from. */
+  held: HeldReceiver[]
 }

@@ -186,8 +186,8 @@ async function describe(context: VerbContext, [name]: string[], { ns }: { ns: st
   const endpoint = await findEndpoint(await context.store(), name!, ns)
   const report = await reportSlowness(context, endpoint)
   if (!isTable(context)) {
-    const { live = null, uplink = null, competitors, verdict } = report
-    return printDocument(context, { endpoint, live, uplink, competitors, verdict })
+    const { live = null, uplink = null, competitors, held, verdict } = report
+    return printDocument(context, { endpoint, live, uplink, competitors, held, verdict })
   }
   const [row] = await rowsOf(context, [endpoint], false)
   const text = describeEndpoint({ ...row!, live: report.live }, context.now())

@@ -5,7 +5,7 @@ import { formatAge, renderFields, renderTable, type Column, type VerbContext } f
 import type { LiveEndpoint, LiveNode, LiveUplink } from '../live-endpoint.ts'
 import { stateOf } from './endpoint-columns.ts'
 import { measuredRate } from './measured-rate.ts'
-import { explainSlowness, type SlowVerdict } from './slow-verdict.ts'
+import { explainSlowness, type HeldEndpoint, type SlowVerdict } from './slow-verdict.ts'
 
 /** Another endpoint of the same node, and what it takes now; rates in bits per second. */
 export interface Competitor {
@@ -26,6 +26,8 @@ export interface SlowReport {
   uplink?: LiveUplink
   /** Who takes most first. */
   competitors: Competitor[]
+  /** Receivers that nodes with floors to keep hold this node back from. */
+  held: HeldEndpoint[]
   verdict: SlowVerdict
 }
 
@@ -33,17 +35,18 @@ export interface SlowReport {
 export async function reportSlowness(context: VerbContext, endpoint: Endpoint): Promise<SlowReport> {
   const nodeName = endpoint.status?.attachment?.nodeName
   const state = stateOf(endpoint)
-  if (nodeName === undefined) return { competitors: [], verdict: explainSlowness({ state }) }
+  if (nodeName === undefined) return { competitors: [], held: [], verdict: explainSlowness({ state }) }
   const { node, problem } = await readLiveNode(context, nodeName)
-  if (!node) return { competitors: [], verdict: explainSlowness({ state, nodeName, agentProblem: problem }) }
+  if (!node) return { competitors: [], held: [], verdict: explainSlowness({ state, nodeName, agentProblem: problem }) }
   const live = node.endpoints.find(({ endpointId }) => endpointId === endpoint.metadata.uid)
   const { uplink } = node
-  const tiers = await tiersOn(context, nodeName)
+  const [tiers, held] = [await tiersOn(context, nodeName), await heldEndpoints(context, node.held ?? [])]
   return {
     live,
     uplink,
     competitors: competitorsOf(endpoint.metadata.uid!, node.endpoints, tiers),
-    verdict: explainSlowness({ state, nodeName, live, uplink }),
+    held,
+    verdict: explainSlowness({ state, nodeName, live, uplink, held }),
   }
 }
 
@@ -53,6 +56,20 @@ async function readLiveNode(context: VerbContext, nodeName: string): Promise<{ n
   } catch (error) {
     return { problem: asCarbonadoError(error).message }
   }
+}
+
+/** Names of the receivers that frames name by MAC and VLAN. */
+async function heldEndpoints(context: VerbContext, held: LiveNode['held']): Promise<HeldEndpoint[]> {
+  if (held.length === 0) return []
+  const { items } = await (await context.store()).list(Endpoint)
+  return held.map(({ macAddress, vlan, receivingNode, rate }) => {
+    const receiver = items.find(({ status }) => {
+      const allocation = status?.allocation
+      return allocation?.state === 'Allocated' && allocation.macAddress === macAddress && allocation.vlan === vlan
+    })
+    const name = receiver ? `${receiver.metadata.namespace}/${receiver.metadata.name}` : macAddress
+    return { name, nodeName: receivingNode, rate }
+  })
 }
 
 async function tiersOn(context: VerbContext, nodeName: string): Promise<Map<string, string>> {
@@ -89,11 +106,12 @@ function takes({ delivered, received }: Competitor): number {
 const shown = 10
 
 /** The report as text, one part after the other. */
-export function slowReportText({ live, uplink, competitors, verdict }: SlowReport, now: Date): string[] {
+export function slowReportText({ live, uplink, competitors, held, verdict }: SlowReport, now: Date): string[] {
   return [
     ...(live ? [lastHourText(live, now)] : []),
     ...(uplink ? [uplinkText(uplink)] : []),
     ...(live ? [competitorsText(competitors)] : []),
+    ...(held.length > 0 ? [heldText(held)] : []),
     `Why is it slow?\n  ${verdict.sentence}\n  ${verdict.advice}`,
   ]
 }
@@ -143,4 +161,14 @@ function competitorsText(competitors: Competitor[]): string {
   const left = competitors.length - shown
   const rest = left > 0 ? `\n  and ${left} more that take less` : ''
   return `${title}, who takes most first\n${table.replaceAll(/^/gm, '  ')}${rest}`
+}
+
+function heldText(held: HeldEndpoint[]): string {
+  const rows = held
+    .slice(0, shown)
+    .map(({ name, nodeName, rate }): [string, string] => [
+      name,
+      `${measuredRate(rate)} from this node, says node ${nodeName}`,
+    ])
+  return `Receivers that are limited, so that others on their nodes keep their floors\n${renderFields(rows, '  ')}`
 }

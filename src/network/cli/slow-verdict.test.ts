@@ -86,10 +86,20 @@ describe('the verdict', () => {
   })
 
   it('the receiver is limited', () => {
-    expect(verdict(live({}, { sent: 5e7, delivered: 5e7, drops: { 'receiver-limit': 40 } }))).toMatchObject({
+    const held = [{ name: 'default/db', nodeName: 'n2', rate: 51_234_567 }]
+    const losing = live({}, { sent: 5e7, delivered: 5e7, drops: { 'receiver-limit': 40 } })
+    expect(verdict(losing, { held })).toMatchObject({
       code: 'ReceiverLimited',
-      sentence: 'the receiver is limited: 40 frames a second are held back for the floors of others on its node',
+      sentence:
+        'the receiver is limited (node n2 takes 51.2 Mbit/s for default/db): 40 frames a second are too many for it',
     })
+    expect(verdict(losing)).toMatchObject({ code: 'ReceiverLimited' })
+    const waiting = live({}, { sent: 5e7, delivered: 5e7 })
+    const many = ['x', 'y', 'z'].map((name) => ({ name, nodeName: 'n3', rate: 1e6 }))
+    expect(verdict(waiting, { held: [...held, ...many] }).sentence).toBe(
+      'the receiver is limited, if it is one of these: node n2 takes 51.2 Mbit/s for default/db, node n3 takes 1 Mbit/s for x and 2 more',
+    )
+    expect(verdict(live({ bandwidthFloor: 0 }), { held })).toMatchObject({ code: 'NothingSeen' })
   })
 
   it('the floor is missed with demand', () => {

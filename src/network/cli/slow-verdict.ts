@@ -13,6 +13,15 @@ export interface SlowFacts {
   /** Absent when the agent does not have it. */
   live?: LiveEndpoint
   uplink?: LiveUplink
+  /** Receivers that the node is held back from, as people know them. */
+  held?: HeldEndpoint[]
+}
+
+/** A receiver that endpoints of a node may send only so much to; `rate` in bits per second. */
+export interface HeldEndpoint {
+  name: string
+  nodeName: string
+  rate: number
 }
 
 /** The answer in plain words. `code` is a stable word for programs. */
@@ -47,7 +56,7 @@ const spoofReasons: DropReason[] = ['spoofed-mac', 'spoofed-ip', 'spoofed-arp', 
 
 /** Says why an endpoint is slow, as far as its node can see: the first thing that explains it. A pure function. */
 export function explainSlowness(facts: SlowFacts): SlowVerdict {
-  const { state, nodeName, agentProblem, live, uplink } = facts
+  const { state, nodeName, agentProblem, live, uplink, held = [] } = facts
   if (state !== 'Attached') return notAttached(state)
   if (agentProblem !== undefined) return agentSilent(nodeName, agentProblem)
   if (!live) return notOnNode(nodeName)
@@ -55,9 +64,10 @@ export function explainSlowness(facts: SlowFacts): SlowVerdict {
     brokenLink(live, uplink) ??
     droppedFrames(live) ??
     ownCap(live) ??
-    limitedReceiver(live) ??
+    limitedReceiver(live, held) ??
     missedFloor(live, uplink) ??
     fullUplink(live, uplink) ??
+    heldBack(live, held) ??
     lowDemand(live) ??
     nothingSeen
   )
@@ -143,15 +153,37 @@ function ownCap({ bandwidthCap, rates }: LiveEndpoint): SlowVerdict | undefined 
   }
 }
 
+const receiverAdvice =
+  'Describe the endpoint that receives: a tier with a higher floor for it, or another node, gives it more.'
+
 /** The node of a receiver has asked this one to hold back, because floors there would be missed. */
-function limitedReceiver({ rates }: LiveEndpoint): SlowVerdict | undefined {
-  const held = rates.drops['receiver-limit'] ?? 0
-  if (held === 0) return undefined
+function limitedReceiver({ rates }: LiveEndpoint, held: HeldEndpoint[]): SlowVerdict | undefined {
+  const lost = rates.drops['receiver-limit'] ?? 0
+  if (lost === 0) return undefined
+  const whom = held.length === 0 ? '' : ` (${heldText(held)})`
   return {
     code: 'ReceiverLimited',
-    sentence: `the receiver is limited: ${held} frames a second are held back for the floors of others on its node`,
-    advice: 'Describe the endpoint that receives: a tier with a higher floor for it, or another node, gives it more.',
+    sentence: `the receiver is limited${whom}: ${lost} frames a second are too many for it`,
+    advice: receiverAdvice,
   }
+}
+
+/** Frames for a receiver that is held back wait without being lost, so nothing else shows it. */
+function heldBack({ rates }: LiveEndpoint, held: HeldEndpoint[]): SlowVerdict | undefined {
+  if (held.length === 0 || rates.sent === 0) return undefined
+  return {
+    code: 'ReceiverLimited',
+    sentence: `the receiver is limited, if it is one of these: ${heldText(held)}`,
+    advice: receiverAdvice,
+  }
+}
+
+function heldText(held: HeldEndpoint[]): string {
+  const [first, second] = held.map(
+    ({ name, nodeName, rate }) => `node ${nodeName} takes ${measuredRate(rate)} for ${name}`,
+  )
+  const rest = held.length > 2 ? ` and ${held.length - 2} more` : ''
+  return `${first}${second === undefined ? '' : `, ${second}`}${rest}`
 }
 
 function missedFloor(

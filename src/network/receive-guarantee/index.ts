@@ -1,2 +1,3 @@
+export type { HeldReceiver } from './limit-keeper.ts'
 export * from './limit-message.ts'
 export * from './receive-guarantee.ts'

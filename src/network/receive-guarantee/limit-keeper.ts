@@ -7,7 +7,13 @@ interface Asked {
   sequence: number
   /** Milliseconds of the clock that was passed in; afterwards nothing of it holds. */
   until: number
-  receivers: Map<string, ReceiverAddress>
+  receivers: Map<string, ReceiveLimits['limits'][number]>
+}
+
+/** A receiver that endpoints of this node may send only so much to; `rate` in bits per second. */
+export interface HeldReceiver extends ReceiverAddress {
+  receivingNode: string
+  rate: number
 }
 
 /** Keeps the limits that receiving nodes have asked of this one, itself included. The kernel ends them; this tidies up. */
@@ -36,6 +42,14 @@ export class LimitKeeper {
   /** Receivers that endpoints of this node are limited to now. */
   get count(): number {
     return new Set([...this.#asked.values()].flatMap(({ receivers }) => [...receivers.keys()])).size
+  }
+
+  /** The limits in force, by whom they were asked for. */
+  get inForce(): HeldReceiver[] {
+    const now = this.#now()
+    return [...this.#asked].flatMap(([receivingNode, { until, receivers }]) =>
+      now < until ? [...receivers.values()].map((limit) => ({ receivingNode, ...limit })) : [],
+    )
   }
 
   /**

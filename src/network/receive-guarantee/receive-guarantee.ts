@@ -1,7 +1,7 @@
 import type { Logger } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import type { ReceiveControl } from '../receive-control.ts'
-import { LimitKeeper } from './limit-keeper.ts'
+import { LimitKeeper, type HeldReceiver } from './limit-keeper.ts'
 import { parseLimitUses, parseReceiveLimits, type LimitUses, type ReceiveLimits } from './limit-message.ts'
 import { LimitPusher } from './limit-pusher.ts'
 import { Receiver, type ReceivingEndpoint } from './receiver.ts'
@@ -54,6 +54,11 @@ export class ReceiveGuarantee {
   stop(): void {
     this.#receiver.stop()
     this.#keeper.stop()
+  }
+
+  /** What this node may send to receivers that are held to a limit now. */
+  get held(): HeldReceiver[] {
+    return this.#keeper.inForce
   }
 
   /** Takes limits from another node's agent. Throws InvalidInput and Conflict. */

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Registry } from '@prometheus-io/client'
 import { createLiveApi } from '../../../src/agent/live-api.ts'
-import type { LiveEndpoint, LiveUplink } from '../../../src/network/live-endpoint.ts'
+import type { LiveEndpoint, LiveNode, LiveUplink } from '../../../src/network/live-endpoint.ts'
 import type { NodeProblem } from '../../../src/agent/node-check.ts'
 import { NotFound, silentLogger } from '../../../src/base/index.ts'
 import { connectToControl } from '../../../src/cli/control-client.ts'
@@ -29,7 +29,7 @@ export class Cluster implements AsyncDisposable {
   readonly control: Control
   readonly agent: ReturnType<typeof createLiveApi>
   /** What the agent of node n1 tells. */
-  readonly live: { endpoints: LiveEndpoint[]; uplink: LiveUplink; problems: NodeProblem[] }
+  readonly live: { endpoints: LiveEndpoint[]; uplink: LiveUplink; held: LiveNode['held']; problems: NodeProblem[] }
   /** Answers to questions, in turn; none means that there is no terminal. */
   answers: string[] | undefined
   input = ''
@@ -48,7 +48,7 @@ export class Cluster implements AsyncDisposable {
     const config = checkConfig({ ...files.config, agentCaFile: files.certificateFile, agentTokenFile }, 'of the test')
     const control = await startControl(config, { logger: silentLogger(), features })
     const uplink = { interface: 'eth0', carrier: true, rate: 10e9, promised: 0, sent: 0, received: 0 }
-    const live: Cluster['live'] = { endpoints: [], uplink, problems: [] }
+    const live: Cluster['live'] = { endpoints: [], uplink, held: [], problems: [] }
     const agent = createLiveApi(
       {
         listen: { host: '127.0.0.1', port: 0 },

@@ -95,6 +95,20 @@ it('tells drops as they happen', async () => {
   expect(text).toContain('frames are being dropped as spoofed: spoofed-ip 12 a second')
 })
 
+it('names the receivers that are limited', async () => {
+  const { status } = await cluster.control.store.get(Endpoint, { name: 'noisy-eth0', namespace: 'default' })
+  const macAddress = (status!.allocation as { macAddress: string }).macAddress
+  cluster.live.uplink = { ...cluster.live.uplink, sent: 1e6 }
+  cluster.live.endpoints = [live('gold', { rates: { sent: 1e6, received: 0, delivered: 1e6, drops: {} } })]
+  cluster.live.held = [{ macAddress, vlan: 100, receivingNode: 'n2', rate: 51_234_567 }]
+  const text = await cluster.done('endpoint describe gold')
+  expect(text).toMatch(/default\/noisy-eth0: +51\.2 Mbit\/s from this node, says node n2/)
+  expect(text).toContain(
+    'the receiver is limited, if it is one of these: node n2 takes 51.2 Mbit/s for default/noisy-eth0',
+  )
+  cluster.live.held = []
+})
+
 it('says so when the agent does not answer, and still shows the endpoint', async () => {
   await cluster.tellAgentAddress('n1', '127.0.0.1:1')
   const text = await cluster.done('endpoint describe gold')

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { PerfTier } from '../../../src/api/index.ts'
+import { RestStore } from '../../../src/store/index.ts'
 import { testTokens } from '../../support/control-files.ts'
 import { Cluster } from './cluster.ts'
 
@@ -62,6 +63,24 @@ describe('tokens', () => {
     expect(await cluster.done('token delete ann -y')).toBe('token ann deleted\n')
     expect(await cluster.dctl('whoami', withToken(token))).toMatchObject({ exitCode: 6 })
     expect(await cluster.dctl('token delete ann -y')).toMatchObject({ exitCode: 3 })
+  })
+
+  it('take their watches with them', async () => {
+    const token = (await cluster.dctl('token create watcher --role viewer')).output.trim()
+    const { server, caFile } = cluster.connection
+    const client = new RestStore({ server, caFile, token })
+    const { resourceVersion } = await client.list(PerfTier)
+    let ended = false
+    const watching = (async () => {
+      for await (const _event of client.watch(PerfTier, { resourceVersion }));
+      ended = true
+    })()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(ended).toBe(false)
+    await cluster.done('token delete watcher -y')
+    await watching
+    await expect(client.list(PerfTier)).rejects.toThrow(expect.objectContaining({ code: 'Forbidden' }))
+    await client.close()
   })
 
   it('of agents carry their node', async () => {
