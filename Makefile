@@ -7,10 +7,11 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build test test-unit test-kernel test-long test-all lint format demo demo-down bench clean
+.PHONY: help setup build image test test-unit test-kernel test-long test-all lint format demo demo-down bench clean
 
 installed   := node_modules/.package-lock.json
 sources     := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
+lab_sources := $(shell find lab deploy -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
 bundles     := $(patsubst src/%/main.ts,dist/%.js,$(wildcard src/control/main.ts src/agent/main.ts)) \
                $(patsubst src/cli/main.ts,dist/dctl.js,$(wildcard src/cli/main.ts))
 bpf_objects := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(wildcard bpf/*.bpf.c))
@@ -38,7 +39,7 @@ $(installed): package-lock.json
 dist/%.js: src/%/main.ts $(sources) scripts/bundle.sh $(installed)
 	@scripts/bundle.sh $< $@
 
-dist/dctl.js: src/cli/main.ts $(sources) scripts/bundle.sh $(installed)
+dist/dctl.js: src/cli/main.ts $(sources) $(lab_sources) scripts/bundle.sh $(installed)
 	@scripts/bundle.sh $< $@
 
 build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/*.h) Makefile
@@ -86,6 +87,10 @@ demo: setup build
 ## demo-down: stop the lab and remove everything of it
 demo-down: $(installed)
 	@bin/dctl lab down
+
+## image: the container image of control, agent and dctl, as build/images/carbonado.tar (as root)
+image: setup build
+	@node deploy/image/main.ts
 
 ## bench: the benchmark table; `make bench SUITE=network`
 bench: setup build

@@ -32,6 +32,8 @@ export interface MachineSettings {
   name: string
   /** To the switch; the port of `cableInterface` has the name of the machine. */
   cables: [Cable, ...Cable[]]
+  /** Default gateway on the management network. */
+  gateway?: string
   /** Bits per second of its switch port; null is no limit. */
   rate: number | null
   /** Whether it has a disk and /run of its own (a node) or shares the host's files. */
@@ -53,13 +55,14 @@ export async function startMachine(settings: MachineSettings): Promise<void> {
   await plugIn(settings, identity.pid)
 }
 
-async function plugIn({ name, cables, rate }: MachineSettings, pid: number): Promise<void> {
+async function plugIn({ name, cables, rate, gateway }: MachineSettings, pid: number): Promise<void> {
   const netns = String(pid)
   for (const cable of cables) await connectPort({ ...cable, name: portOf(name, cable.interface), netns, rate, vlan: 0 })
   const lines = cables.flatMap(({ interface: device, address }) => [
     ...(address === undefined ? [] : [`address add ${address} dev ${device}`]),
     `link set ${device} up`,
   ])
+  if (gateway !== undefined) lines.push(`route add default via ${gateway}`)
   await exec(insideMachine(pid, ['ip', '-batch', '-']), { input: `${lines.join('\n')}\n` })
   // Both interfaces hear a question for the address of one; only that one may answer.
   if (cables.length > 1) await exec(insideMachine(pid, ['sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1']))

@@ -5,7 +5,12 @@ import { RestStore } from '../src/store/rest/index.ts'
 import { createAuthority } from './certificates.ts'
 import { takeLabDown } from './down.ts'
 import { describeLeftovers, findLeftovers } from './leftovers.ts'
-import { prepareKubernetes, startKubernetes } from './kubernetes/index.ts'
+import {
+  installCarbonado,
+  prepareKubernetes,
+  startKubernetes,
+  waitForReadyKubernetesNodes,
+} from './kubernetes/index.ts'
 import { startMachine, type MachineSettings } from './machines.ts'
 import { labDirectory, places } from './places.ts'
 import { identify, isRunning, waitFor } from './processes.ts'
@@ -86,7 +91,8 @@ export function nodeMachine(
   }: Pick<LabState, 'rate' | 'driveSize' | 'bare' | 'kubernetes' | 'planes'>,
 ): MachineSettings {
   const drive = bare ? {} : { driveSize }
-  return { name, cables: nodeCables(name, planes), rate, hasDisk: true, forKubelet: kubernetes, ...drive }
+  const gateway = kubernetes ? controlAddress : undefined // addresses of Services are translated on their way there
+  return { name, cables: nodeCables(name, planes), rate, hasDisk: true, forKubelet: kubernetes, gateway, ...drive }
 }
 
 function nodeCables(name: string, planes: boolean): MachineSettings['cables'] {
@@ -220,6 +226,10 @@ async function buildKubernetes(state: LabState, step: (name: string) => void): P
   const machines = [controlSettings(), ...state.nodes.map((node) => nodeMachine(node, state))]
   await allSettledOrThrow(machines.map((machine) => startMachine(machine)))
   await startKubernetes(state.nodes, step)
+  step('Carbonado, by its chart')
+  await installCarbonado(state.rate === null ? {} : { 'agent.uplink.rate': String(state.rate) })
+  step('nodes to be Ready')
+  await waitForReadyKubernetesNodes()
 }
 
 function controlSettings(): MachineSettings {

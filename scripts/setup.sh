@@ -35,6 +35,7 @@ command_of nft nftables
 command_of qperf qperf
 need libfaketime any_file /usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1
 command_of npm npm
+command_of mmdebstrap mmdebstrap
 command_of fio fio
 command_of lvm lvm2
 command_of thin_ls thin-provisioning-tools

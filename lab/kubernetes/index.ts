@@ -1,3 +1,4 @@
+export * from './carbonado.ts'
 export * from './bridge-network.ts'
 export * from './cluster.ts'
 export * from './control-plane.ts'

@@ -11,7 +11,7 @@ import { inspectPath, probeFrom, type PathSources } from '../network/path/index.
 import { createRateSampler } from '../network/rates.ts'
 import type { PoolFormat } from '../storage/pool-format.ts'
 import { createStorage } from './storage.ts'
-import { createInformer, EventRecorder, RestStore, type ResourceStore } from '../store/index.ts'
+import { createInformer, EventRecorder, inPodServer, RestStore, type ResourceStore } from '../store/index.ts'
 import { createAttainmentMemory } from './attainment-memory.ts'
 import { loadBearerTokens } from './bearer-tokens.ts'
 import { createCniServer } from './cni-server.ts'
@@ -54,7 +54,8 @@ const requestTimeout = 5_000
 /** Starts an agent: engine, then repair, then the CNI socket, so that no call meets a state that is not repaired. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, logger, createEngine } = options
-  const store = new RestStore({ ...config.control, timeout: requestTimeout })
+  const { server = inPodServer(), ...credentials } = config.control
+  const store = new RestStore({ server, ...credentials, timeout: requestTimeout })
   const registration = createRegistration(options, store, {
     found: () => uplinks.found,
     problems: () => problemsOf(registration.spec),

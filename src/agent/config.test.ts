@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { parseAgentConfig } from './config.ts'
+import { parseAgentConfig, withNodeOfPod } from './config.ts'
 
 const minimal = {
   nodeName: 'n1',
@@ -23,4 +23,12 @@ test.each([
   ['a port that is none', { listen: { host: 'x', port: 70000 } }, 'listen.port'],
 ])('%s is refused by name', (_what, change, name) => {
   expect(() => parseAgentConfig({ ...minimal, ...change }, 'test')).toThrow(name)
+})
+
+test('an agent of a DaemonSet learns from its environment which node it is on', () => {
+  const file = { listen: { host: '::', port: 7444 } }
+  expect(withNodeOfPod(file, { NODE_NAME: 'n1', HOST_IP: '10.0.0.1' })).toEqual({ ...file, nodeName: 'n1', advertise: '10.0.0.1:7444' }) // prettier-ignore
+  expect(withNodeOfPod(file, { NODE_NAME: 'n1', HOST_IP: 'fd00::1' })).toMatchObject({ advertise: '[fd00::1]:7444' })
+  expect(withNodeOfPod({ ...file, nodeName: 'own' }, { NODE_NAME: 'n1' })).toEqual({ ...file, nodeName: 'own' })
+  expect(withNodeOfPod(file, {})).toBe(file)
 })

@@ -17,8 +17,8 @@ export const AgentConfig = Type.Object(
     node: Type.Optional(Node.schema.properties.spec!),
     control: Type.Object(
       {
-        /** https://HOST:PORT or unix:///PATH. */
-        server: Type.String({ pattern: '^(https://|unix:///)' }),
+        /** https://HOST:PORT or unix:///PATH; inside a pod the API server that Kubernetes tells every pod of. */
+        server: Type.Optional(Type.String({ pattern: '^(https://|unix:///)' })),
         caFile: Type.Optional(path),
         tokenFile: Type.Optional(path),
       },
@@ -62,7 +62,21 @@ const check = TypeCompiler.Compile(AgentConfig)
 
 /** Reads, completes, checks and freezes the configuration. Throws InvalidInput naming what is wrong. */
 export function loadAgentConfig(file: string): Readonly<AgentConfig> {
-  return parseAgentConfig(readJson(file), file)
+  return parseAgentConfig(withNodeOfPod(readJson(file), process.env), file)
+}
+
+/**
+ * All agents of a DaemonSet read one file; Kubernetes tells each of them in its environment which node it is on
+ * (`NODE_NAME`, `HOST_IP`). What the file says goes before.
+ */
+export function withNodeOfPod(
+  value: unknown,
+  { NODE_NAME: nodeName, HOST_IP: hostAddress }: NodeJS.ProcessEnv,
+): unknown {
+  if (typeof value !== 'object' || value === null || nodeName === undefined) return value
+  const port = (value as { listen?: { port?: unknown } }).listen?.port
+  const host = hostAddress?.includes(':') ? `[${hostAddress}]` : hostAddress
+  return { nodeName, ...(host && port ? { advertise: `${host}:${String(port)}` } : {}), ...value }
 }
 
 /** As loadAgentConfig, for a value that is there already; `origin` names it in errors. */

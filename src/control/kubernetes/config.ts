@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { InvalidInput } from '../../base/index.ts'
-import type { RestOptions } from '../../store/index.ts'
+import { inPodServer, type RestOptions } from '../../store/index.ts'
 
 const exact = { additionalProperties: false }
 const serviceAccount = '/var/run/secrets/kubernetes.io/serviceaccount'
@@ -53,16 +53,6 @@ export function checkKubernetesConfig(input: unknown, source: string): Kubernete
 }
 
 /** How to reach the API server. Throws InvalidInput when nobody says where it is. */
-export function apiServerOf(
-  { server, caFile, tokenFile }: KubernetesControlConfig['kubernetes'],
-  environment: NodeJS.ProcessEnv = process.env,
-): RestOptions {
-  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = '443' } = environment
-  if (server === undefined && !host) {
-    throw new InvalidInput('control does not run in a pod and its configuration has no kubernetes.server', {
-      remedy: 'Add the address of the API server, https://HOST:PORT.',
-    })
-  }
-  const inPod = host?.includes(':') ? `https://[${host}]:${port}` : `https://${host}:${port}`
-  return { server: server ?? inPod, caFile, tokenFile }
+export function apiServerOf({ server, caFile, tokenFile }: KubernetesControlConfig['kubernetes']): RestOptions {
+  return { server: server ?? inPodServer(), caFile, tokenFile }
 }
