@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { asCarbonadoError, createLogger, errorLines, InvalidInput, type Logger } from '../base/index.ts'
 import { createSoftVfEngine } from '../network/soft-vf/index.ts'
-import { DirectoryPoolFormat } from '../storage/fake-directory-pool.ts'
+import { FilePoolFormat } from '../storage/pools/index.ts'
 import { startAgent, type Agent } from './agent.ts'
 import { loadAgentConfig } from './config.ts'
 import { version } from './version.ts'
@@ -28,7 +28,7 @@ async function main(): Promise<void> {
         pins: config.bpffs,
         logger,
       }),
-    poolFormats: [new DirectoryPoolFormat('/run/carbonado/pools')],
+    poolFormats: [new FilePoolFormat()],
   })
   stopOnSignals(agent, logger)
 }

@@ -16,13 +16,13 @@ export function making(name: string): string {
 
 /** Makes that place, empty. */
 export async function prepareMaking(folder: string, name: string): Promise<void> {
-  if (existsSync(join(folder, making(name)))) await deleteSubvolumes([join(folder, making(name))])
+  if (existsSync(join(folder, making(name)))) await deleteSubvolumes(folder, [join(folder, making(name))])
   await mkdir(join(folder, makingPrefix + name), { recursive: true })
 }
 
 /** Removes that place with what is in it. */
 export async function discardMaking(folder: string, name: string): Promise<void> {
-  await deleteSubvolumes([join(folder, making(name))])
+  await deleteSubvolumes(folder, [join(folder, making(name))])
   await rmdir(join(folder, makingPrefix + name))
 }
 
@@ -64,7 +64,10 @@ export async function removeUnfinished(folder: string): Promise<void> {
     const path = join(folder, name)
     if (name.startsWith(makingPrefix + groupPrefix)) await rm(path)
     else {
-      await deleteSubvolumes((await readdir(path)).map((entry) => join(path, entry)))
+      await deleteSubvolumes(
+        folder,
+        (await readdir(path)).map((entry) => join(path, entry)),
+      )
       await rmdir(path)
     }
   }

@@ -171,7 +171,7 @@ export class FilePool implements Pool {
       const entry = await this.#find(id)
       if (!entry) return
       await this.#refuseActive(entry)
-      await deleteSubvolumes([this.#path(entry)])
+      await deleteSubvolumes(this.#folder, [this.#path(entry)])
     })
   }
 

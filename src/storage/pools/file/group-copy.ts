@@ -80,7 +80,10 @@ async function areOfOneInstant(folder: string, copies: Copy[]): Promise<boolean>
 }
 
 async function discardCopies(folder: string, copies: Copy[]): Promise<void> {
-  await deleteSubvolumes(copies.map(({ to }) => join(folder, to)).filter((path) => existsSync(path)))
+  await deleteSubvolumes(
+    folder,
+    copies.map(({ to }) => join(folder, to)).filter((path) => existsSync(path)),
+  )
 }
 
 /** BTRFS_IOC_GET_SUBVOL_INFO of linux/btrfs.h, and where in its answer the transactions stand. */

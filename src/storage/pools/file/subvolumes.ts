@@ -21,9 +21,12 @@ export async function copySubvolume(from: string, to: string): Promise<void> {
   await subvolume('snapshot', from, to)
 }
 
-/** Removes subvolumes for good; their space comes back in the background. */
-export async function deleteSubvolumes(paths: string[]): Promise<void> {
-  if (paths.length > 0) await subvolume('delete', '--commit-after', ...paths)
+/** Removes subvolumes of a filesystem for good; their space comes back in the background. */
+export async function deleteSubvolumes(folder: string, paths: string[]): Promise<void> {
+  if (paths.length === 0) return
+  await subvolume('delete', ...paths)
+  // Commits, and wakes what frees the space, which else sleeps half a minute.
+  await exec(['btrfs', 'filesystem', 'sync', folder], { deadline })
 }
 
 async function subvolume(...args: string[]): Promise<void> {

@@ -1,0 +1,1 @@
+export { FilePoolFormat } from './file/index.ts'
