@@ -28,8 +28,10 @@ function conclude(narrator: Narrator, took: string): void {
   narrator.say(broken.length === 0 ? `\nEvery promise was kept. (${took})` : `\nBroken promises (${took}):`)
   for (const text of broken) narrator.say(`  - ${text}`)
   narrator.explain('Floors are promised for what a node sends; floors for receiving come with the next piece.')
-  narrator.say('The lab is still up. Three things to try next:')
+  narrator.say('The lab is still up. Things to try next:')
   narrator.say('  bin/dctl endpoint list -o wide                       who is attached, promised, delivered, dropped')
+  narrator.say('  bin/dctl endpoint describe web                       why is it slow?')
+  narrator.say('  bin/dctl network trace web tenant                    where would a packet be dropped, and why?')
   narrator.say(
     '  bin/dctl lab run n2 mine --network blue --perf-tier gold && bin/dctl lab exec mine -- ping -c 3 10.30.0.50',
   )

@@ -119,7 +119,7 @@ async function setCluster(
   const isSameServer = before.server !== undefined && server === normalizeServer(before.server)
   const token = isSameServer ? before.token : undefined
   writeConfig(file, { ...(server ? { server } : {}), ...(caFile ? { caFile } : {}), ...(token ? { token } : {}) })
-  context.print(`cluster ${server ?? '(no server yet)'} is kept in ${file}`)
+  await printDone(context, { server, caFile, file }, `cluster ${server ?? '(no server yet)'} is kept in ${file}`)
   if (before.token !== undefined && !token)
     context.note('note: the token of the other server was dropped; sign in with `dctl login`.')
 }
@@ -140,6 +140,12 @@ async function viewConfig(context: VerbContext, world: World, command: Command):
   )
 }
 
+/** Says what was done: a sentence for people, what is kept now for programs. */
+async function printDone(context: VerbContext, kept: object, sentence: string): Promise<void> {
+  if (isTable(context)) context.print(sentence)
+  else await printDocument(context, kept)
+}
+
 const reviewPath = '/apis/authentication.k8s.io/v1/selfsubjectreviews'
 const reviewBody = { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' }
 
@@ -158,7 +164,11 @@ async function login(context: VerbContext, world: World, flags: LoginFlags, comm
   const caFile = options.caCert ?? readConfig(...known)?.caFile
   const file = ownConfigFile(options, world)
   writeConfig(file, { server: connection.server, ...(caFile ? { caFile: resolve(caFile) } : {}), token })
-  context.print(`signed in to ${connection.server} as ${user}; kept in ${file}`)
+  await printDone(
+    context,
+    { server: connection.server, user, file },
+    `signed in to ${connection.server} as ${user}; kept in ${file}`,
+  )
   if (options.insecure) context.note('note: -i is not kept; it has to be given each time.')
 }
 
@@ -168,7 +178,7 @@ async function logout(context: VerbContext, world: World, command: Command): Pro
   const { token, ...rest } = readOwnConfig(options, world) ?? {}
   if (token === undefined) return context.note(`note: ${file} holds no token`)
   writeConfig(file, rest)
-  context.print(`signed out; ${file} holds no token any more`)
+  await printDone(context, { ...rest, file }, `signed out; ${file} holds no token any more`)
 }
 
 async function readToken(world: World, { token: given, tokenFile: file }: LoginFlags): Promise<string> {

@@ -129,6 +129,8 @@ describe('config', () => {
     })
     expect(statSync(file()).mode & 0o777).toBe(0o600)
     expect((await own('whoami')).output).toContain('viewer-user')
+    const again = await own(`login --token ${testTokens.viewer} -o json`)
+    expect(JSON.parse(again.output)).toEqual({ server, user: 'viewer-user', file: file() })
     const view = await own('config view')
     expect(view.output).toContain(server)
     expect(view.output + (await own('config view -o json')).output).not.toContain(testTokens.viewer)

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { attachmentFinalizer, Endpoint, Event, Network, Node, PerfTier } from '../../../src/api/index.ts'
 import { zeroCounters } from '../../../src/network/counters.ts'
+import { buildProgram } from '../../../src/cli/program.ts'
+import { VerbSession } from '../../../src/cli/session.ts'
+import { processWorld } from '../../../src/cli/world.ts'
 import { Cluster } from './cluster.ts'
 
 let cluster: Cluster
@@ -104,6 +107,22 @@ describe('networks', () => {
     expect(await dctl('network create first -s 10.44.0.0/24 -v 44')).toMatchObject({ exitCode: 4 })
     expect(await dctl('network create second -s 10.44.0.0/24 -v 44')).toMatchObject({ exitCode: 4 })
     await cluster.done('network delete first -y')
+  })
+})
+
+describe('every list', () => {
+  const world = processWorld()
+  const groups = buildProgram(new VerbSession(world), world).commands
+  const lists = groups.flatMap((group) =>
+    group.commands.flatMap((verb) => (verb.name() === 'list' ? `${group.name()} list` : [])),
+  )
+
+  it.each(lists)('%s prints a table, a wider one, JSON and YAML', async (line) => {
+    const [table, wide] = [await cluster.done(line), await cluster.done(`${line} -o wide`)]
+    expect(wide.split('\n')[0]!.length).toBeGreaterThanOrEqual(table.trimEnd().split('\n')[0]!.trimEnd().length)
+    const object = JSON.parse(await cluster.done(`${line} -o json`)) as { items: unknown[] }
+    expect(Array.isArray(object.items)).toBe(true)
+    expect(parse(await cluster.done(`${line} -o yaml`))).toEqual(object)
   })
 })
 
