@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { attachmentFinalizer, Endpoint, Node } from '../api/index.ts'
+import { attachmentFinalizer, Endpoint, Node, Plex } from '../api/index.ts'
 import { CarbonadoError, Conflict } from '../base/index.ts'
 import type { ResourceStore } from '../store/index.ts'
 import { changeCurrent, printChanged, type VerbContext, type VerbHost } from '../verb/index.ts'
@@ -33,6 +33,8 @@ async function deleteNode(context: VerbContext, [name]: string[], flags: DeleteF
   const store = await context.store()
   const node = await store.get(Node, { name: name! })
   rejectAlive(node)
+  const plexes = (await store.list(Plex, { fieldSelector: `spec.nodeName=${name}` })).items
+  if (plexes.length > 0) throw stillStored(name!, plexes)
   const endpoints = (await store.list(Endpoint, { fieldSelector: `spec.nodeName=${name}` })).items
   if (endpoints.length > 0 && !flags.nodeIsOff) throw stillUsed(name!, endpoints)
   const count = `${endpoints.length} endpoint${endpoints.length === 1 ? '' : 's'}`
@@ -77,6 +79,15 @@ function stillUsed(name: string, endpoints: Endpoint[]): Conflict {
       'If the server is off for good or unplugged, so that it cannot send any more, say so with --node-is-off. ' +
       'Otherwise start it, or wait until it is back.',
     details: { node: name, endpoints: titles },
+  })
+}
+
+/** What is on the drives of a server is not given back like an address: it is lost with them. */
+function stillStored(name: string, plexes: Plex[]): Conflict {
+  const volumes = [...new Set(plexes.map(({ spec }) => spec.volumeName))]
+  return new Conflict(`copies of volumes are on the drives of node ${name}: ${volumes.join(', ')}`, {
+    remedy: 'Delete these volumes first; `dctl volume list` shows them.',
+    details: { node: name, volumes },
   })
 }
 

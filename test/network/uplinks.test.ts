@@ -107,6 +107,29 @@ describe('floors on a link that changes', () => {
   })
 })
 
+describe('another uplink', () => {
+  it('is taken by a restarted agent; of the old one nothing is left', async () => {
+    const gold = container(20, { bandwidthFloor: 100e6 })
+    await engine.attach(gold)
+    const trees = (): string[] =>
+      [...run('tc', 'qdisc', 'show').matchAll(/^qdisc htb 1: dev (\S+)/gm)].map(([, device]) => device!)
+    expect(trees()).toEqual(['eth0'])
+    await engine.stop()
+    run('ip', 'link', 'set', 'eth0', 'name', 'old0')
+    run('ip', 'netns', 'add', 'attic')
+    run('ip', '-n', 'wire', 'link', 'set', 'port', 'netns', 'attic')
+    run('ip', 'netns', 'del', 'wire')
+    makeNode()
+    expect(trees()).toEqual(['old0'])
+    engine = await startEngine()
+    expect(trees()).toEqual(['eth0'])
+    expect(run('bpftool', 'net', 'show', 'dev', 'eth0')).toContain('from_wire')
+    expect(run('bpftool', 'net', 'show', 'dev', 'old0')).not.toContain('from_wire')
+    expect(hasPing(gold)).toBe(true)
+    await engine.detach(gold.endpointId)
+  })
+})
+
 describe('a plane on the link of containers', () => {
   it('has classes of its own without any floor, by its tag, and none when nothing is kept for it', async () => {
     await expect.poll(() => classRates(), { timeout: 5_000 }).toEqual({})

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import { attachmentFinalizer, Endpoint, Event, Network, Node, PerfTier } from '../../../src/api/index.ts'
+import { attachmentFinalizer, Endpoint, Event, Network, Node, PerfTier, Plex, Volume } from '../../../src/api/index.ts'
 import { zeroCounters } from '../../../src/network/counters.ts'
 import { buildProgram } from '../../../src/cli/program.ts'
 import { VerbSession } from '../../../src/cli/session.ts'
@@ -358,6 +358,17 @@ describe('nodes', () => {
     const used = await dctl('node delete n4 -y')
     expect(used).toMatchObject({ exitCode: 4 })
     expect(used.errors).toMatch(/endpoints are still on node n4: default\/(ep7, default\/web|web, default\/ep7)/)
+    const volume = await store.create(Volume, { metadata: { name: 'data' }, spec: { size: '1G', mirrorCount: 1 } })
+    const plex = { volumeName: 'data', volumeUid: volume.metadata.uid!, nodeName: 'n4', driveName: 'd', poolId: 'p' }
+    await store.create(Plex, {
+      metadata: { name: 'data.p0' },
+      spec: { ...plex, size: 1e9, iopsFloor: 0, snapshots: [] },
+    } as unknown as Plex)
+    const stored = await dctl('node delete n4 --node-is-off -y')
+    expect(stored.errors).toContain('copies of volumes are on the drives of node n4: data')
+    await store.delete(Plex, { name: 'data.p0' })
+    await store.delete(Volume, { name: 'data' })
+    expect(await dctl('node get n4')).toMatchObject({ exitCode: 0 })
     const before = (await store.get(Endpoint, { name: 'ep7', namespace: 'default' })).status!.allocation
     expect(await cluster.done('node delete n4 --node-is-off -y')).toBe('node n4 deleted, 2 endpoints given back\n')
     expect(await dctl('node get n4')).toMatchObject({ exitCode: 3 })
