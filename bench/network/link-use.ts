@@ -2,7 +2,7 @@ import { execJson, Unavailable } from '../../src/base/index.ts'
 import { places } from '../../lab/places.ts'
 import { insideNetns } from '../../lab/processes.ts'
 
-/** What a node has sent over its link, as the switch counts it. */
+/** What a node has sent or received over its link, as the switch counts it. */
 export interface LinkReading {
   /** Milliseconds of performance.now(). */
   at: number
@@ -27,11 +27,13 @@ interface QdiscReport {
 }
 
 /**
- * Reads the counters of the queue behind the port into which a node sends: what it lets through has been on the link.
+ * Reads the counters of the queue behind the port into which a node sends, or of the one from which it receives: what it
+ * lets through has been on the link.
  * A queue counts large packets by their segments; the counters of the device do not.
  */
-export async function readLink(node: string): Promise<LinkReading> {
-  const command = ['tc', '-statistics', '-json', 'qdisc', 'show', 'dev', `${node}-in`]
+export async function readLink(node: string, direction: 'sent' | 'received' = 'sent'): Promise<LinkReading> {
+  const device = direction === 'sent' ? `${node}-in` : node
+  const command = ['tc', '-statistics', '-json', 'qdisc', 'show', 'dev', device]
   const queues = await execJson<QdiscReport[]>(insideNetns(places.switchNetns, command))
   const queue = queues?.find(({ kind }) => kind === 'tbf')
   if (!queue) throw new Unavailable(`the switch port of ${node} has no queue`, { remedy: 'Use a lab with a rate.' })

@@ -1,12 +1,14 @@
 import { stage, type Suite } from '../suite.ts'
 import { agentIdleGroup } from './agent-idle.ts'
 import { agentRestartGroup } from './agent-restart.ts'
+import { allFloorsGroup } from './all-floors-group.ts'
 import { claimsGroup } from './claims-group.ts'
 import { cniLatencyGroup } from './cni-latency.ts'
 import { removeLab } from './fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'
 import { closeGigabitLab, openGigabitLab } from './gigabit-lab.ts'
 import { manyEndpointsGroup } from './many-endpoints.ts'
+import { receiveFloorGroup } from './receive-floor-group.ts'
 import { rawPathGroup } from './raw-path.ts'
 import { closeUnlimitedLab, openUnlimitedLab } from './unlimited-lab.ts'
 
@@ -25,7 +27,7 @@ export const networkSuite: Suite = {
       name: 'lab with links of 1 Gbit/s',
       open: openGigabitLab,
       close: closeGigabitLab,
-      groups: [floorGroup, agentIdleGroup, agentRestartGroup],
+      groups: [floorGroup, receiveFloorGroup, allFloorsGroup, agentIdleGroup, agentRestartGroup],
     }),
   ],
   cleanUp: removeLab,

@@ -1,6 +1,15 @@
 import { existsSync } from 'node:fs'
 import { exec } from '../../base/index.ts'
-import { addHooks, NetlinkSocket, putClass, putIngressFilter, putTree, removeClass } from '../netlink/index.ts'
+import {
+  addHooks,
+  decodeQueue,
+  listQueues,
+  NetlinkSocket,
+  putClass,
+  putIngressFilter,
+  putTree,
+  removeClass,
+} from '../netlink/index.ts'
 import { interfaceIndexBase, maximumSlots } from './map-layout.ts'
 
 /** Names and indexes of the limiter's ends (bpf/soft-vf.h, LIMITER_INDEX): those after the endpoints'. */
@@ -67,6 +76,12 @@ export class Limiter {
   async #complete(): Promise<void> {
     for (const { name } of [near, far]) await exec(['ip', 'link', 'set', 'dev', name, 'addrgenmode', 'none', 'up'])
     await this.#socket.change([addHooks(far.name, far.index)]) // refused when they are there, which is as well
-    await this.#socket.must([putIngressFilter(far.name, far.index, this.#program), putTree(near.name, near.index, 0)])
+    const tree = this.#hasTree() ? [] : [putTree(near.name, near.index, 0)]
+    await this.#socket.must([putIngressFilter(far.name, far.index, this.#program), ...tree])
+  }
+
+  #hasTree(): boolean {
+    const queues = this.#socket.dump(listQueues()).map(decodeQueue)
+    return queues.some((queue) => queue?.index === near.index && queue.kind === 'htb')
   }
 }
