@@ -61,7 +61,7 @@ function bandwidth(row: EndpointRow): string {
     ['Delivered', live && `${measuredRate(live.rates.delivered)} in the last second`],
     ['Attainment', live && attainmentText(live)],
   ]
-  return `Bandwidth (floors are promised for what the node sends)\n${renderFields(fields, '  ')}`
+  return `Bandwidth\n${renderFields(fields, '  ')}`
 }
 
 function attainmentText({ windows }: LiveEndpoint): string {

@@ -16,7 +16,7 @@ export interface Competitor {
   delivered: number
   sent: number
   received: number
-  /** Whether what it delivers is more than its floor. */
+  /** Whether it takes more than its floor, one way or the other. */
   isAboveFloor: boolean
 }
 
@@ -93,7 +93,7 @@ export function competitorsOf(endpointId: string, endpoints: LiveEndpoint[], tie
       name,
       ...(tiers.has(id) ? { perfTier: tiers.get(id)! } : {}),
       ...{ promised: bandwidthFloor, delivered, sent, received },
-      isAboveFloor: delivered > bandwidthFloor,
+      isAboveFloor: Math.max(delivered, received) > bandwidthFloor,
     }))
     .toSorted((one, other) => takes(other) - takes(one) || one.name.localeCompare(other.name))
 }

@@ -135,6 +135,15 @@ describe('the verdict', () => {
     })
   })
 
+  it('the uplink is full of what is received, and it gets its floor', () => {
+    const uplink = { ...idleUplink, received: 9.6e8 }
+    expect(verdict(live({}, { received: 2.1e8 }), { uplink })).toMatchObject({
+      code: 'UplinkFullWithFloor',
+      sentence:
+        "the node's uplink is full of what its containers receive (960 Mbit/s of 1 Gbit/s) and it gets its floor",
+    })
+  })
+
   it('its demand is below its floor, also on a full uplink', () => {
     const expected = {
       code: 'DemandBelowFloor',

@@ -215,9 +215,11 @@ function fullUplink(live: LiveEndpoint, uplink: LiveUplink | undefined): SlowVer
     return { code: 'UplinkFullWithFloor', sentence: `${busy} and it gets its floor`, advice }
   }
   if (uplink.received < uplink.rate * nearLimit || live.rates.received === 0) return undefined
+  const full = `the node's uplink is full of what its containers receive (${measuredRate(uplink.received)} of ${formatRate(uplink.rate)})`
+  const getsFloor = live.bandwidthFloor > 0 && live.rates.received >= live.bandwidthFloor * delivered
   return {
-    code: 'UplinkFullReceiving',
-    sentence: `the node's uplink is full of what its containers receive (${measuredRate(uplink.received)} of ${formatRate(uplink.rate)})`,
+    code: getsFloor ? 'UplinkFullWithFloor' : 'UplinkFullReceiving',
+    sentence: getsFloor ? `${full} and it gets its floor` : full,
     advice:
       'More is sent to this node than its link takes. Move a receiver to another node, or hold the senders to caps.',
   }
