@@ -93,7 +93,7 @@ describe('state', () => {
 describe('describe', () => {
   it('tells promised, delivered, attainment and each reason for drops', () => {
     const text = describeEndpoint(attached(), new Date('2026-01-01T01:00:00Z'))
-    expect(text).toContain('floors are promised for what the node sends')
+    expect(text).toMatch(/^Bandwidth$/m)
     expect(text).toMatch(/Promised: +500 Mbit\/s/)
     expect(text).toMatch(/Delivered: +480 Mbit\/s/)
     expect(text).toMatch(/Attainment: +99% \(99 of 100 /)
