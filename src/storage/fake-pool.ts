@@ -1,7 +1,8 @@
 import { Conflict, Exhausted, NotFound } from '../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolFormat, PoolSpace } from './pool-format.ts'
 
-const blockSize = 4096
+/** Bytes that are shared or not as a whole. */
+export const fakeBlockSize = 2 ** 16
 
 /** A block that is written: entries that hold the same object share it. */
 type Block = { text: string }
@@ -53,7 +54,7 @@ export class FakePool implements Pool {
     }
     const usage = { own: 0, shared: 0 }
     for (const block of this.#entry(id).blocks.values()) {
-      usage[holders.get(block) === 1 ? 'own' : 'shared'] += blockSize
+      usage[holders.get(block) === 1 ? 'own' : 'shared'] += fakeBlockSize
     }
     return usage
   }
@@ -112,7 +113,7 @@ export class FakePool implements Pool {
   /** Writes one block of an active volume. Throws Exhausted when the drive is full. */
   write(id: string, block: number, text: string): void {
     const entry = this.#entry(id)
-    if ((block + 1) * blockSize > entry.size) throw new Conflict(`block ${block} lies beyond the end of ${id}`)
+    if ((block + 1) * fakeBlockSize > entry.size) throw new Conflict(`block ${block} lies beyond the end of ${id}`)
     const before = entry.blocks.get(block)
     entry.blocks.set(block, { text })
     if (this.#used() <= this.#drive.capacity) return
@@ -137,7 +138,7 @@ export class FakePool implements Pool {
   }
 
   #used(): number {
-    return new Set([...this.#entries.values()].flatMap(({ blocks }) => [...blocks.values()])).size * blockSize
+    return new Set([...this.#entries.values()].flatMap(({ blocks }) => [...blocks.values()])).size * fakeBlockSize
   }
 }
 

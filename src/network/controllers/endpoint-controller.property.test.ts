@@ -16,7 +16,7 @@ import {
   StoreFixture,
   unbind,
 } from './control-fixture.ts'
-import { MortalStore } from './mortal-store.ts'
+import { MortalStore } from '../../store/mortal-store.ts'
 
 const runs = 50
 const stepsPerRun = 2000

@@ -20,6 +20,8 @@ export interface DriveReconcilerParts {
   inspect: (device: string) => Promise<BlockDevice>
   calibrate: Calibrate
   recorder: EventRecorder
+  /** Ids of all entries that objects tell of. */
+  knownEntries: () => Set<string>
   logger: Logger
   /** Told when a pool was opened, closed or measured. */
   onChange: (driveName: string) => void
@@ -210,10 +212,24 @@ export class DriveReconciler {
       before?.state === 'Ready' || before?.state === 'Missing' || before?.state === 'Failed'
         ? { ...before, message: before.state === 'Ready' ? before.message : undefined }
         : (before ?? {})
-    const report = { size: 0, ...kept, ...news, found: [], state: 'Ready', pool: await this.#measure(pool) }
+    const found = await this.#leftovers(drive, pool)
+    const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: await this.#measure(pool) }
     await this.#report(drive, report as DriveReport)
     this.#parts.onChange(drive.metadata.name)
     return { requeueAfter: measureInterval }
+  }
+
+  /**
+   * Entries of the pool that no object tells of. They are reported and never deleted: what was released in order is gone
+   * before its object, so these belong to objects that were lost or taken away by force.
+   */
+  async #leftovers(drive: Drive, pool: Pool): Promise<string[]> {
+    const known = this.#parts.knownEntries().add(derivedId('calibration', pool.id))
+    const left = (await pool.list()).filter(({ id }) => !known.has(id))
+    const found = left.map(({ id, kind, size }) => `a ${kind} of ${size} bytes without an object: ${id}`)
+    const news = found.filter((each) => !drive.status?.agent?.found.includes(each))
+    if (news.length > 0) this.#warn(drive, 'LeftOnDrive', `drive ${drive.metadata.name} has ${news.join('; ')}`)
+    return found
   }
 
   /** What volumes own alone is read before the sum, so that writes meanwhile only make `held` larger than it is. */

@@ -227,8 +227,10 @@ export class PlexReconciler {
       ...(progress === undefined ? {} : { progress }),
       ...(restoredRequestId === undefined ? {} : { restoredRequestId }),
     })
+    const wasTaken = new Map(statusOf(plex).snapshots.map(({ uid, takenAt }) => [uid, takenAt]))
+    const isNew = snapshots.some(({ uid, takenAt }) => takenAt !== undefined && wasTaken.get(uid) === undefined)
     for (const { uid } of snapshots) [this.#taken, this.#failures].forEach((map) => map.delete(uid))
-    if (plex.status?.madeAt === undefined) this.#parts.onPoolChanged(plex.spec.driveName)
+    if (isNew || plex.status?.madeAt === undefined) this.#parts.onPoolChanged(plex.spec.driveName)
     return waiting ? { requeueAfter: 200 } : { done: true }
   }
 
@@ -242,7 +244,7 @@ export class PlexReconciler {
           ? [{ id: uid, volumeId: plex.metadata.uid! }]
           : this.#members(plex, groupUid, groupPlexes!)
       if (!members) isWaiting = true
-      else await this.#locks.run(`group ${groupUid ?? uid}`, () => this.#take(plex, pool, members))
+      else await this.#locks.run(`group ${groupUid ?? uid}`, () => this.#take(pool, members))
     }
     return isWaiting
   }
@@ -258,14 +260,14 @@ export class PlexReconciler {
     return members.every((member) => member !== undefined) ? members : undefined
   }
 
-  async #take(plex: Plex, pool: Pool, members: { id: string; volumeId: string }[]): Promise<void> {
+  async #take(pool: Pool, members: { id: string; volumeId: string }[]): Promise<void> {
     try {
       const there = new Set((await pool.list()).map(({ id }) => id))
       if (members.every(({ id }) => there.has(id))) return
-      const time = new Date().toISOString()
       await pool.snapshot(members)
+      // afterwards, so that no measurement that began before the snapshot looks as if it contained it
+      const time = new Date().toISOString()
       for (const { id } of members) this.#taken.set(id, time)
-      this.#parts.onPoolChanged(plex.spec.driveName)
     } catch (thrown) {
       const error = asCarbonadoError(thrown)
       if (error.code !== 'Exhausted' && error.code !== 'Conflict' && error.code !== 'NotFound') throw error

@@ -81,6 +81,7 @@ export class StorageAgent {
       inspect: options.inspect ?? inspectDevice,
       calibrate: options.calibrate ?? calibrate,
       recorder: this.#recorder,
+      knownEntries: () => this.#knownEntries(),
       logger,
       onChange: (driveName) => this.#driveChanged(driveName),
     })
@@ -177,6 +178,18 @@ export class StorageAgent {
 
   async #discover(): Promise<void> {
     for (const device of await this.#options.devices()) await this.#drive.register(device)
+  }
+
+  #knownEntries(): Set<string> {
+    return new Set(
+      this.#plexes
+        .items()
+        .flatMap(({ metadata, spec, status }) => [
+          metadata.uid!,
+          ...spec.snapshots.map(({ uid }) => uid),
+          ...(status?.snapshots ?? []).map(({ uid }) => uid),
+        ]),
+    )
   }
 
   #driveProblem(driveName: string): string {

@@ -29,9 +29,17 @@ export type PlexShare = Pick<Plex['spec'], 'size' | 'iopsFloor' | 'source' | 'dr
 export function amountsOf(share: PlexShare, status: Plex['status'], drive: Drive | undefined): Amounts {
   const measuredAt = drive?.status?.agent?.pool?.measuredAt ?? ''
   const unsettled = unsettledSnapshots(share, status, measuredAt)
-  const overwritten = Math.min(share.size, stillToOverwrite(share, status))
   const cloned = share.source && isUnsettledClone(share, status, measuredAt) ? share.source.size : 0
-  return { ...nothing, iops: share.iopsFloor, space: share.size + unsettled * overwritten + cloned }
+  return { ...nothing, iops: share.iopsFloor, space: share.size * (1 + unsettled) + cloned }
+}
+
+/**
+ * Whether the drive's last measurement contains everything that shares blocks of a plex. Until it does, the plex counts
+ * with more than it will: what does not fit then may fit a moment later.
+ */
+export function isSettled(share: PlexShare, status: Plex['status'], drive: Drive | undefined): boolean {
+  const measuredAt = drive?.status?.agent?.pool?.measuredAt ?? ''
+  return unsettledSnapshots(share, status, measuredAt) === 0 && !isUnsettledClone(share, status, measuredAt)
 }
 
 /** How many snapshots there may be that the last measurement of the drive does not contain. */
@@ -42,12 +50,6 @@ function unsettledSnapshots(share: PlexShare, status: Plex['status'], measuredAt
     const { takenAt, failure } = known.get(uid) ?? {}
     return failure === undefined && !(takenAt !== undefined && takenAt < measuredAt)
   }).length
-}
-
-/** With a floor everything may be overwritten; best effort counts what is known to be written. */
-function stillToOverwrite({ size, iopsFloor }: PlexShare, status: Plex['status']): number {
-  const usage = status?.usage
-  return iopsFloor > 0 || !usage ? size : usage.own + usage.shared
 }
 
 function isUnsettledClone({ source, driveName }: PlexShare, status: Plex['status'], measuredAt: string): boolean {

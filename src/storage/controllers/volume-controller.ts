@@ -20,7 +20,7 @@ import {
 import type { ResourceStore } from '../../store/index.ts'
 import { forceAnnotation } from '../force-annotation.ts'
 import { plexName } from '../plex-names.ts'
-import { amountsOf, driveTotals, type PlexShare } from './drive-space.ts'
+import { amountsOf, driveTotals, isSettled, type PlexShare } from './drive-space.ts'
 import { choosePlace, driveProblem } from './placement.ts'
 import {
   promiseOwner,
@@ -230,9 +230,24 @@ export class VolumeController {
   async #refuse(volume: Volume, problem: CarbonadoError): Promise<ReconcileResult> {
     this.#parts.ledger.release(promiseOwner(volume.metadata.uid!, 0))
     this.#parts.onWaiting(volume.metadata.name)
+    const settling = this.#drivesSettling()
+    if (settling.length > 0 && problem.code === 'Exhausted') {
+      const { phase, generation, plexes, inSync } = volumeStatus(volume, undefined, undefined, undefined)
+      await this.#writeStatus(volume, { phase, generation, plexes, inSync, message: measurementOf(settling) })
+      return { done: true }
+    }
     if (volume.status?.message !== problem.message) this.#parts.events.refused(Volume, volume, 'VolumeRefused', problem)
     await this.#writeStatus(volume, volumeStatus(volume, undefined, undefined, problem))
     return { done: true }
+  }
+
+  /** Drives whose measurement does not contain all snapshots and clones on them yet. */
+  #drivesSettling(): string[] {
+    const { plexes, drives } = this.#parts.view
+    const unsettled = plexes
+      .items()
+      .filter(({ spec, status }) => !isSettled(spec, status, drives.get({ name: spec.driveName })))
+    return [...new Set(unsettled.map(({ spec }) => spec.driveName))]
   }
 
   /** Brings size, rates, snapshots and restore of a plex in line, as far as there is room. */
@@ -248,8 +263,8 @@ export class VolumeController {
     for (const snapshot of this.#wantedSnapshots(snapshots, spec)) {
       if (!(await this.#hasSnapshotFinalizer(snapshot))) continue
       const added = this.#trySnapshot(plex, spec, snapshot)
-      if ('refused' in added) failed.set(snapshot.metadata.uid!, added.refused)
-      else spec = added.spec
+      if ('spec' in added) spec = added.spec
+      else if ('refused' in added) failed.set(snapshot.metadata.uid!, added.refused)
     }
     const patch = specPatch(plex.spec, spec)
     const { name, resourceVersion } = plex.metadata
@@ -326,13 +341,14 @@ export class VolumeController {
     return this.#shaped(volume, { spec, tierName: earlierName }, problem)
   }
 
-  #shaped<T extends object>(
+  #shaped<T extends { spec: PlexSpec }>(
     volume: Volume,
     attempt: T,
     problem: CarbonadoError | undefined,
   ): T & { problem?: CarbonadoError } {
     if (!problem) return attempt
     this.#parts.onWaiting(volume.metadata.name)
+    if (this.#drivesSettling().includes(attempt.spec.driveName)) return attempt
     if (volume.status?.message !== problem.message) this.#parts.events.refused(Volume, volume, 'ChangeRefused', problem)
     return { ...attempt, problem }
   }
@@ -363,7 +379,11 @@ export class VolumeController {
     return false
   }
 
-  #trySnapshot(plex: Plex, spec: PlexSpec, snapshot: Snapshot): { spec: PlexSpec } | { refused: CarbonadoError } {
+  #trySnapshot(
+    plex: Plex,
+    spec: PlexSpec,
+    snapshot: Snapshot,
+  ): { spec: PlexSpec } | { refused: CarbonadoError } | { later: true } {
     const { view } = this.#parts
     const { groupName } = snapshot.spec
     const group = groupName === undefined ? undefined : view.groups.get({ name: groupName })
@@ -379,6 +399,8 @@ export class VolumeController {
     const wanted = withSnapshot(spec, snapshot, group)
     const result = this.#promise(plex, wanted)
     if (result.fits) return { spec: wanted }
+    const isDriveSettled = isSettled(spec, plex.status, drive) && !this.#drivesSettling().includes(spec.driveName)
+    if (!isDriveSettled) return { later: true }
     const texts = result.shortfalls.map((each) => describeShortfall(each, `drive ${spec.driveName}`))
     return {
       refused: new Exhausted(
@@ -499,4 +521,8 @@ export class VolumeController {
     const patch = { metadata: { uid }, ...volumeStatusPatch(status) }
     await this.#parts.store.patch(Volume, { name }, patch, { subresource: 'status' })
   }
+}
+
+function measurementOf(drives: string[]): string {
+  return `waiting for a measurement of drive ${drives.join(', ')}`
 }

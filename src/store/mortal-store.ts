@@ -1,5 +1,5 @@
-import type { KindDefinition, KubeObject } from '../../api/index.ts'
-import { Unavailable } from '../../base/index.ts'
+import type { KindDefinition, KubeObject } from '../api/index.ts'
+import { Unavailable } from '../base/index.ts'
 import type {
   DeleteOptions,
   ListOptions,
@@ -9,10 +9,10 @@ import type {
   ResourceStore,
   WatchEvent,
   WatchOptions,
-} from '../../store/index.ts'
+} from './resource-store.ts'
 
 /**
- * The view that one process has of a store, with the moment of its death to choose: after a number of writes it can
+ * For tests of what a crash leaves: the view that one process has of a store, with the moment of its death to choose: after a number of writes it can
  * neither read nor write any more. The last write is either not made, or made without the process learning of it.
  */
 export class MortalStore implements ResourceStore {
