@@ -18,18 +18,24 @@ export async function takeLabDown(): Promise<boolean> {
   const before = describeLeftovers(await findLeftovers())
   if (before.length === 0) return false
   stopStarter()
+  await detachLoops() // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
   killStragglers()
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
-  const loops = [...labLoopDevices(), ...(await labDriveDevices())]
-  for (const device of loops) await exec(['losetup', '--detach', device]).catch(() => {})
   restoreSysctls()
+  await detachLoops()
   await removeLabCgroups()
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   rmSync(driveDirectory, { recursive: true, force: true })
   await verifyGone()
   return true
+}
+
+async function detachLoops(): Promise<void> {
+  for (const device of [...labLoopDevices(), ...(await labDriveDevices())]) {
+    await exec(['losetup', '--detach', device]).catch(() => {}) // verified at the end
+  }
 }
 
 /** A `lab up` that is still at work would go on building. */

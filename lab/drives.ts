@@ -10,13 +10,11 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { exec, execJson } from '../src/base/index.ts'
-import { nodePlaces, places } from './places.ts'
+import { nodePlaces, nodePools, places } from './places.ts'
 
 interface LoopDevice {
   name: string
   'back-file': string | null
-  'maj:min': string
-  'back-maj:min': string
 }
 
 /** Plugs the drive of a node in: a loop device on a sparse file, which the node finds under a path of its own. */
@@ -33,19 +31,19 @@ export async function plugDrive(node: string, machinePid: number, bytes: number)
   symlinkSync((await deviceOf(image)) ?? (await attach(image)), path)
 }
 
-/** Removes the devices of volumes that a node had when its power was cut: they would keep its drive in use. */
+/**
+ * Has the devices of volumes on a node removed as soon as nothing uses them any more. Before its power is cut: afterwards
+ * their files belong to no mount that could be told from others, and they would keep its drive in use.
+ */
 export async function dropVolumeDevices(node: string): Promise<void> {
-  const image = places.driveImage(node)
-  const devices = await loopDevices()
-  const drive = devices.find((device) => device['back-file'] === image)
-  if (drive) await detach(stackedOn(drive, devices))
+  await detach((await loopDevices()).filter((device) => isBelow(device, nodePools(node))))
 }
 
-/** Loop devices of the lab: those of its drives, and those of volumes on them, the uppermost first. */
+/** Loop devices of the lab: those of volumes, then those of its drives. */
 export async function labDriveDevices(): Promise<string[]> {
   const devices = await loopDevices()
-  const drives = devices.filter((device) => device['back-file']?.startsWith(`${places.drives}/`))
-  return [...drives.flatMap((drive) => stackedOn(drive, devices)), ...drives].map(({ name }) => name)
+  const volumes = devices.filter(({ 'back-file': file }) => file?.startsWith(`${nodePools('')}`))
+  return [...volumes, ...devices.filter((device) => isBelow(device, places.drives))].map(({ name }) => name)
 }
 
 async function attach(image: string): Promise<string> {
@@ -61,14 +59,13 @@ async function detach(devices: LoopDevice[]): Promise<void> {
   for (const { name } of devices) await exec(['losetup', '--detach', name]).catch(() => {}) // gone by itself
 }
 
-/** Loop devices on files of a filesystem on this device. */
-function stackedOn(drive: LoopDevice, devices: LoopDevice[]): LoopDevice[] {
-  return devices.filter((device) => device['back-maj:min'] === drive['maj:min'])
+function isBelow({ 'back-file': file }: LoopDevice, folder: string): boolean {
+  return file?.startsWith(`${folder}/`) ?? false
 }
 
 async function loopDevices(): Promise<LoopDevice[]> {
   if (!readdirSync('/sys/block').some((name) => isUsedLoop(name))) return []
-  const columns = 'NAME,BACK-FILE,MAJ:MIN,BACK-MAJ:MIN'
+  const columns = 'NAME,BACK-FILE'
   const output = await execJson<{ loopdevices: LoopDevice[] }>(['losetup', '--json', '--list', '--output', columns])
   return output?.loopdevices ?? []
 }

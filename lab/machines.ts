@@ -75,10 +75,10 @@ export function portOf(machine: string, device: string): string {
 
 /** A power failure: everything in the machine ends at once, its disk stays, its cable goes dark. */
 export async function killMachine(name: string): Promise<void> {
+  await dropVolumeDevices(name)
   for (const cgroup of labCgroups(name)) await killCgroup(cgroup)
   machineStates.delete(name)
   await disconnectPort(...[cableInterface, ...Object.values(planeInterfaces)].map((device) => portOf(name, device)))
-  await dropVolumeDevices(name)
   await removeLabCgroups(name)
 }
 

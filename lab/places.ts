@@ -60,6 +60,11 @@ export const nodePlaces = {
   runcState: '/run/runc',
 } as const
 
+/** Where a node mounts its pools: a path that no other node of any lab has, because loop devices are the machine's. */
+export function nodePools(node: string): string {
+  return `/run/carbonado/pools/${labPrefix}-${node}`
+}
+
 /** Folder of the checkout or installation that this file belongs to: the one with package.json. */
 export const projectRoot = findProjectRoot(fileURLToPath(new URL('.', import.meta.url)))
 

@@ -6,7 +6,7 @@ import { Unavailable } from '../src/base/index.ts'
 import { authorityFile, issueCertificate } from './certificates.ts'
 import { carbonadoConfigurationList } from './cni.ts'
 import { startProgram, programLog } from './machines.ts'
-import { artefacts, nodePlaces, places, projectRoot } from './places.ts'
+import { artefacts, nodePlaces, nodePools, places, projectRoot } from './places.ts'
 import { isRunning, lastLines, signalProcess, waitFor, waitForExit, type ProcessIdentity } from './processes.ts'
 import { machinePid, programStates, readJson, readLabState, writeJson, type LabState } from './state.ts'
 import { cableInterface, planeInterfaces } from './switch.ts'
@@ -148,6 +148,7 @@ export function agentConfiguration(node: string, { rate: limit, planes }: Pick<L
     bpffs: nodePlaces.bpffs,
     programs: artefacts.programs,
     drives: [nodePlaces.drive],
+    poolDirectory: nodePools(node),
     listen: { host: nodeAddress(node), port: agentPort },
     tls: { certificateFile: at('agent.crt'), keyFile: at('agent.key') },
     tokensFile: at('tokens.json'),

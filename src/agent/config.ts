@@ -34,6 +34,8 @@ export const AgentConfig = Type.Object(
     programs: Type.String({ pattern: '^/', default: '/usr/lib/carbonado/bpf' }),
     /** Whole drives that may be given away, by paths that stay; absent: all that nothing uses. */
     drives: Type.Optional(Type.Array(path)),
+    /** Folder in which pools on drives are mounted. */
+    poolDirectory: Type.String({ pattern: '^/', default: '/run/carbonado/pools' }),
     /** Where the live API listens. */
     listen: Type.Object({ host: Type.String(), port: Type.Integer({ minimum: 0, maximum: 65535 }) }, options),
     /** host:port under which control reaches the live API, where it is not `listen`. */

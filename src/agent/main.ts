@@ -28,7 +28,7 @@ async function main(): Promise<void> {
         pins: config.bpffs,
         logger,
       }),
-    poolFormats: [new FilePoolFormat()],
+    poolFormats: [new FilePoolFormat({ folder: config.poolDirectory })],
   })
   stopOnSignals(agent, logger)
 }

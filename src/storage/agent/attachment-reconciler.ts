@@ -27,9 +27,16 @@ const optionalFields = ['devicePath', 'message'] as const
  */
 export class AttachmentReconciler {
   readonly #parts: AttachmentReconcilerParts
+  /** Devices by the uid of their VolumeAttachment that this process has seen itself: status may be from before a boot. */
+  readonly #devices = new Map<string, string>()
 
   constructor(parts: AttachmentReconcilerParts) {
     this.#parts = parts
+  }
+
+  /** The device of an attachment as this process has made or found it. */
+  deviceOf({ metadata }: VolumeAttachment): string | undefined {
+    return this.#devices.get(metadata.uid!)
   }
 
   async reconcile(name: string): Promise<ReconcileResult> {
@@ -61,6 +68,7 @@ export class AttachmentReconciler {
     try {
       const { readOnly } = attachment.spec
       const { devicePath } = await this.#parts.withPlex(place.uid, () => place.pool.activate(place.uid, { readOnly }))
+      this.#devices.set(attachment.metadata.uid!, devicePath)
       await this.#write(attachment, { attached: true, devicePath })
       return { done: true }
     } catch (thrown) {
@@ -87,6 +95,7 @@ export class AttachmentReconciler {
     }
     const finalizers = metadata.finalizers.filter((each) => each !== volumeAttachmentFinalizer)
     const { name, resourceVersion } = metadata
+    this.#devices.delete(metadata.uid!)
     await this.#parts.store.patch(VolumeAttachment, { name }, { metadata: { finalizers } }, { resourceVersion })
     return { done: true }
   }

@@ -135,7 +135,8 @@ export class PlexReconciler {
       case 'copy':
         return this.#copy(plex, pool)
       case 'resize':
-        await this.#resize(plex, pool)
+        await pool.resize(id, spec.size)
+        this.#parts.onPoolChanged(spec.driveName)
         return true
       case 'restore':
         await pool.restore(id, step.snapshotUid)
@@ -181,12 +182,19 @@ export class PlexReconciler {
     return true
   }
 
-  /** The pool first, which brings the device along, then the filesystem on it. */
-  async #resize({ metadata, spec }: Plex, pool: Pool): Promise<void> {
-    await pool.resize(metadata.uid!, spec.size)
+  /** The pool has grown, and with it the device; the size is told when the filesystem has followed. */
+  async #growFilesystem(plex: Plex, pool: Pool, entry: PoolEntry): Promise<void> {
+    const { metadata, status } = plex
+    if (status?.size === undefined || status.size >= entry.size) return
     const device = (await pool.active()).find(({ id }) => id === metadata.uid)
-    if (device) await this.#parts.growFilesystem(device.devicePath)
-    this.#parts.onPoolChanged(spec.driveName)
+    if (!device) return
+    try {
+      await this.#parts.growFilesystem(device.devicePath)
+    } catch (error) {
+      const message = `the device has grown, its filesystem could not: ${asCarbonadoError(error).message}`
+      await this.#write(plex, { ...status, message })
+      throw error
+    }
   }
 
   /** Only for the spec that was seen: what is announced later than its release would never be released. */
@@ -201,6 +209,7 @@ export class PlexReconciler {
     const waiting = await this.#takeSnapshots(plex, pool, entries)
     const now = await pool.list()
     const entry = now.find(({ id }) => id === plex.metadata.uid)!
+    await this.#growFilesystem(plex, pool, entry)
     const wanted = new Set(plex.spec.snapshots.map(({ uid }) => uid))
     const { usageOf } = this.#parts
     const usage = usageOf(entry.id)

@@ -72,7 +72,6 @@ export class StorageAgent {
       { controller: 'carbonado.io/storage-agent', instance: hostname() },
       logger,
     )
-    this.attacher = new VolumeAttacher({ store, nodeName })
     this.#drive = new DriveReconciler({
       nodeName,
       store,
@@ -93,6 +92,7 @@ export class StorageAgent {
       withPlex: (uid, work) => plex.withPlex(uid, work),
       logger,
     })
+    this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: (each) => attachment.deviceOf(each) })
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, {
         maximumRetryDelay: 5_000,

@@ -8,6 +8,8 @@ export interface VolumeAttacherOptions {
   store: ResourceStore
   /** The node that uses the volumes. */
   nodeName: string
+  /** The device as the agent itself has seen it; absent: as the object says, which a boot may have made untrue. */
+  deviceOf?: (attachment: VolumeAttachment) => string | undefined
   /** Milliseconds that attaching or detaching may take; 10 000 unless told. */
   patience?: number
 }
@@ -22,11 +24,13 @@ export class VolumeAttacher {
   readonly #store: ResourceStore
   readonly #nodeName: string
   readonly #patience: number
+  readonly #deviceOf: (attachment: VolumeAttachment) => string | undefined
 
-  constructor({ store, nodeName, patience = 10_000 }: VolumeAttacherOptions) {
+  constructor({ store, nodeName, deviceOf = deviceInStatus, patience = 10_000 }: VolumeAttacherOptions) {
     this.#store = store
     this.#nodeName = nodeName
     this.#patience = patience
+    this.#deviceOf = deviceOf
   }
 
   /**
@@ -39,7 +43,8 @@ export class VolumeAttacher {
     await this.#claim(volume, readOnly, giveUp)
     for (;;) {
       const attachment = await this.#read(volumeName)
-      if (attachment?.status?.attached && attachment.status.devicePath) return attachment.status.devicePath
+      const device = attachment?.spec.nodeName === this.#nodeName ? this.#deviceOf(attachment) : undefined
+      if (device !== undefined) return device
       if (Date.now() > giveUp) {
         throw new Unavailable(
           `volume ${volumeName} has no device yet: ${attachment?.status?.message ?? 'no news of it'}`,
@@ -118,6 +123,10 @@ export class VolumeAttacher {
   async #read(name: string): Promise<VolumeAttachment | undefined> {
     return this.#store.get(VolumeAttachment, { name }).catch(ignoreGone)
   }
+}
+
+function deviceInStatus({ status }: VolumeAttachment): string | undefined {
+  return status?.attached ? status.devicePath : undefined
 }
 
 function ignoreGone(error: unknown): undefined {

@@ -32,8 +32,13 @@ export function volumeStatus(
   if (!plex) return { phase: 'Pending', generation, plexes: [], inSync: [], ...problemFields(problem) }
   const { spec, status, metadata } = plex
   const isUp = status?.state === 'Up'
-  const waiting =
-    isUp || problem ? {} : { message: status?.message ?? `waiting for the agent of node ${spec.nodeName}` }
+  const waiting = problem
+    ? {}
+    : isUp
+      ? status.message === undefined
+        ? {}
+        : { message: status.message }
+      : { message: status?.message ?? `waiting for the agent of node ${spec.nodeName}` }
   const copying = status?.progress !== undefined && status.progress < 1 ? { progress: status.progress } : {}
   return {
     phase: volume.metadata.deletionTimestamp ? 'Releasing' : isUp ? 'Available' : 'Pending',

@@ -1,0 +1,231 @@
+import './own-lab.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Lab, takeLabDown } from '../../lab/index.ts'
+import { labDriveDevices } from '../../lab/drives.ts'
+import { nodePools } from '../../lab/places.ts'
+import { Drive, Plex, Snapshot, Volume, VolumeAttachment } from '../../src/api/index.ts'
+import { CarbonadoError } from '../../src/base/index.ts'
+import { VolumeAttacher } from '../../src/storage/agent/index.ts'
+
+let lab: Lab
+
+beforeAll(async () => {
+  await takeLabDown()
+  lab = await Lab.up({ nodes: 2, driveSize: 3 * 2 ** 30 })
+})
+afterAll(() => lab.down())
+
+async function dctl(line: string): Promise<string> {
+  return (await lab.dctl(line.split(' '), { deadline: 60_000 })).stdout
+}
+
+/** Runs a shell script on a node. */
+async function on(node: string, script: string): Promise<string> {
+  return (await lab.nodeExec(node, ['sh', '-ec', script], { deadline: 60_000 })).stdout.trim()
+}
+
+function attacher(node: string): VolumeAttacher {
+  return new VolumeAttacher({ store: lab.store, nodeName: node })
+}
+
+/** Attaches and mounts a volume; returns its mount point. */
+async function mount(node: string, volume: string, makeFilesystem = false): Promise<string> {
+  const device = await attacher(node).attach(volume)
+  const folder = `/run/mounted-${volume}`
+  await on(node, `${makeFilesystem ? `mkfs.ext4 -q ${device};` : ''} mkdir -p ${folder}; mount ${device} ${folder}`)
+  return folder
+}
+
+async function unmount(node: string, volume: string): Promise<void> {
+  await on(node, `umount /run/mounted-${volume}`)
+  await attacher(node).detach(volume)
+}
+
+async function eventually<T>(what: string, ask: () => Promise<T | undefined | false>, seconds = 20): Promise<T> {
+  const giveUp = Date.now() + seconds * 1000
+  for (;;) {
+    const answer = await ask()
+    if (answer !== undefined && answer !== false) return answer
+    if (Date.now() > giveUp) throw new Error(`waited ${seconds} s in vain for ${what}`)
+    await sleep(50)
+  }
+}
+
+describe('drives', () => {
+  it('are found, refused while there is data on them, and become pools', async () => {
+    await eventually('the drives', async () => (await lab.store.list(Drive)).items.every(({ status }) => status?.agent))
+    expect(await dctl('drive list')).toMatch(/n1\.drive0 +n1 +drive0 +3GiB +Blank/)
+    await on('n2', 'mkfs.ext4 -q -L precious /run/carbonado/drives/drive0')
+    await expect(dctl('drive format n2.drive0 -y')).rejects.toThrow(/there is data on it: ext4 "precious"/)
+    await Promise.all([dctl('drive format n1.drive0 -y'), dctl('drive format n2.drive0 --force -y')])
+    for (const name of ['n1.drive0', 'n2.drive0']) {
+      const { status } = await lab.store.get(Drive, { name })
+      expect(status?.agent).toMatchObject({ state: 'Ready', found: [] })
+      expect(status!.agent!.calibration!.readIops).toBeGreaterThan(100)
+    }
+  })
+})
+
+describe('a volume', () => {
+  it('keeps what is written through snapshot, clone, a copy to another node, restore and online resize', async () => {
+    expect(await dctl('volume create v1 -s 200Mi -n n1 -p best-effort')).toContain(
+      'volume v1 created: 200 MiB on node n1',
+    )
+    const folder = await mount('n1', 'v1', true)
+    await on(
+      'n1',
+      `head -c 20M /dev/urandom > ${folder}/first; sha256sum < ${folder}/first > ${folder}/sum; sync -f ${folder}`,
+    )
+    await dctl('snapshot create s1 --src v1')
+    await on('n1', `rm ${folder}/first; echo later > ${folder}/second; sync -f ${folder}`)
+    const [near, far] = await Promise.all([
+      dctl('volume create v2 --src s1 -n n1'),
+      dctl('volume create v3 --src s1 -n n2'),
+    ])
+    expect([near, far].map((text) => /on node (n\d)/.exec(text)?.[1])).toEqual(['n1', 'n2'])
+    for (const [node, volume] of [
+      ['n1', 'v2'],
+      ['n2', 'v3'],
+    ] as const) {
+      const clone = await mount(node, volume)
+      expect(await on(node, `cd ${clone}; sha256sum < first | cmp - sum; ls`)).toContain('first')
+      expect(await on(node, `ls ${clone}`)).not.toContain('second')
+      await unmount(node, volume)
+    }
+    await dctl('volume update v1 -s 400Mi')
+    expect(Number(await on('n1', `df --output=size -m ${folder} | tail -1`))).toBeGreaterThan(350)
+    expect(await on('n1', `cat ${folder}/second`)).toBe('later')
+    await expect(dctl('volume restore v1 -s s1 -y')).rejects.toThrow('is attached to node n1')
+    await unmount('n1', 'v1')
+    await dctl('volume restore v1 -l -y')
+    await mount('n1', 'v1')
+    expect(await on('n1', `cd ${folder}; sha256sum < first | cmp - sum; ls`)).not.toContain('second')
+  })
+
+  it('has its device and everything that was flushed after a power failure of its node', async () => {
+    await on('n1', `echo flushed > /run/mounted-v1/flushed; sync -f /run/mounted-v1`)
+    await lab.killNode('n1')
+    await lab.startNode('n1')
+    await lab.waitForReady()
+    await eventually('the device', async () => {
+      const device = await attacher('n1').attach('v1') // until the agent runs, as it was before
+      const script = `mkdir -p /run/mounted-v1; e2fsck -p ${device} || [ $? -le 1 ]; mount ${device} /run/mounted-v1`
+      return on('n1', script).then(
+        () => true,
+        () => false,
+      )
+    })
+    expect(await on('n1', 'cat /run/mounted-v1/flushed')).toBe('flushed')
+    await unmount('n1', 'v1')
+  })
+
+  it('is deleted after its snapshots, and leaves nothing', async () => {
+    await expect(dctl('volume delete v1 -y')).rejects.toThrow('in use by 1 snapshot: s1')
+    await dctl('snapshot delete s1 -y')
+    await dctl('volume delete v1 v2 v3 -y')
+    await expectNothingLeft()
+  })
+})
+
+describe('a storm with killed programs', () => {
+  it('leaks no device, entry or object', async () => {
+    let stormy = true
+    const killing = killInTurn(() => stormy)
+    const workers = [0, 1, 2, 3].map((number) => stormOf(`storm${number}`, number % 2 === 0 ? 'n1' : 'n2'))
+    try {
+      await Promise.all(workers)
+    } finally {
+      stormy = false
+      await killing
+    }
+    await takeAllAway()
+    await expectNothingLeft()
+  })
+})
+
+/** Kills an agent or control at random moments and starts it again. */
+async function killInTurn(goesOn: () => boolean): Promise<void> {
+  while (goesOn()) {
+    await sleep(Math.random() * 700)
+    const victim = Math.floor(Math.random() * 3)
+    if (victim === 2) {
+      await lab.stopControl({ kill: true })
+      await lab.startControl()
+    } else {
+      await lab.killAgent(lab.nodes[victim]!)
+      await lab.startAgent(lab.nodes[victim]!)
+    }
+  }
+}
+
+/** What a user does with one volume; what fails because something was killed is done again. */
+async function stormOf(name: string, node: string): Promise<void> {
+  for (let round = 0; round < 3; round += 1) {
+    const volume = `${name}-${round}`
+    const { store } = lab
+    await insist(() =>
+      store.create(Volume, { metadata: { name: volume }, spec: { size: '64Mi', mirrorCount: 1, nodeNames: [node] } }),
+    )
+    await insist(() => attacher(node).attach(volume))
+    await insist(() => store.create(Snapshot, { metadata: { name: `${volume}-s` }, spec: { volumeName: volume } }))
+    await insist(() => store.patch(Volume, { name: volume }, { spec: { size: '96Mi' } }))
+    await insist(() => attacher(node).detach(volume))
+    await insist(() => store.delete(Snapshot, { name: `${volume}-s` }))
+    await eventually('the volume to go', async () => {
+      await store.delete(Volume, { name: volume }).catch(() => {})
+      return store.get(Volume, { name: volume }).then(() => false, isGone)
+    })
+  }
+}
+
+async function insist(work: () => Promise<unknown>): Promise<void> {
+  await eventually('an operation', () =>
+    work().then(
+      () => true,
+      (error: unknown) => {
+        // it was done, and only the answer was lost
+        if (error instanceof CarbonadoError && ['Conflict', 'NotFound'].includes(error.code)) return isDone(error)
+        return false
+      },
+    ),
+  )
+}
+
+function isDone(error: CarbonadoError): boolean {
+  return (
+    error.code === 'NotFound' || error.message.includes('exists already') || error.message.includes('being deleted')
+  )
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof CarbonadoError && error.code === 'NotFound'
+}
+
+async function takeAllAway(): Promise<void> {
+  for (const kind of [VolumeAttachment, Snapshot, Volume]) {
+    await eventually(`all of ${kind.plural} to go`, async () => {
+      const { items } = await lab.store.list(kind as typeof Volume)
+      for (const { metadata } of items) await lab.store.delete(kind as typeof Volume, metadata).catch(() => {})
+      return items.length === 0
+    })
+  }
+}
+
+/** No objects, no devices, nothing promised, nothing in the pools. */
+async function expectNothingLeft(): Promise<void> {
+  for (const kind of [Volume, Plex, Snapshot, VolumeAttachment]) {
+    expect((await lab.store.list(kind as typeof Volume)).items.map(({ metadata }) => metadata.name)).toEqual([])
+  }
+  const devices = (await labDriveDevices()).length
+  expect(devices, 'loop devices beside those of the drives').toBe(lab.nodes.length)
+  for (const node of lab.nodes) {
+    const drive = await eventually(`the promises of ${node} to be given back`, async () => {
+      const { status } = await lab.store.get(Drive, { name: `${node}.drive0` })
+      const { space, iops } = status?.capacity ?? {}
+      return iops?.promised === 0 && space?.promised === status?.agent?.pool?.held ? status : undefined
+    })
+    expect(drive.agent!.found).toEqual([])
+    expect(await on(node, `find ${nodePools(node)} -type f -size +1M`)).toBe('')
+  }
+}
