@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => lab.down())
 
-it('10 000 ADD and DEL with 200 kills at random moments leak and double nothing', { timeout: 500_000 }, async () => {
+it('10 000 ADD and DEL with 200 kills at random moments leak and double nothing', { timeout: 900_000 }, async () => {
   const staticEndpoints = ['s1', 's2', 's3', 's4']
   for (const name of staticEndpoints) await lab.dctl(['endpoint', 'create', name, '--network', 'blue'])
   const tally = await runStorm(lab, {

@@ -64,7 +64,7 @@ export interface JournalOptions {
 
 /**
  * Opens or makes the journal. A damaged file is moved aside and an empty journal begun: kernel and store tell what is
- * attached. Throws Conflict when another agent has the file.
+ * attached. Throws Conflict when another agent has the file, Unavailable when the disk refuses.
  */
 export function openJournal(options: JournalOptions): Journal {
   mkdirSync(dirname(options.file), { recursive: true })
@@ -77,6 +77,7 @@ export function openJournal(options: JournalOptions): Journal {
         cause: error,
       })
     }
+    if (isDiskError(error)) throw notWritable(error)
     const aside = `${options.file}.damaged-${Date.now()}`
     options.logger.error({ err: error, aside }, 'the journal is damaged; it is rebuilt from kernel and store')
     renameSync(options.file, aside)
@@ -87,6 +88,19 @@ export function openJournal(options: JournalOptions): Journal {
 
 function isLocked(error: unknown): boolean {
   return (error as { errcode?: number }).errcode === 5
+}
+
+/** SQLITE_PERM, READONLY, IOERR, FULL, CANTOPEN: these say nothing about what is in the file. */
+function isDiskError(error: unknown): boolean {
+  const { errcode = 0 } = error as { errcode?: number }
+  return [3, 8, 10, 13, 14].includes(errcode & 0xff)
+}
+
+function notWritable(error: unknown): Unavailable {
+  return new Unavailable(`the agent's journal cannot be written: ${(error as Error).message}`, {
+    remedy: 'Make space on the disk under stateDirectory and check that it is healthy; then try again.',
+    cause: error,
+  })
 }
 
 const schema = `
@@ -174,10 +188,7 @@ class SqliteJournal implements Journal {
     try {
       write()
     } catch (error) {
-      throw new Unavailable(`the agent's journal cannot be written: ${(error as Error).message}`, {
-        remedy: 'Make space on the disk under stateDirectory and check that it is healthy; then try again.',
-        cause: error,
-      })
+      throw notWritable(error)
     }
     if (++this.#writes % writesPerCheckpoint !== 0) return
     try {
