@@ -6,6 +6,7 @@ import { Conflict, InvalidInput } from '../src/base/index.ts'
 import { containerLog, findContainer, removeContainer, startContainer, type Container } from './containers.ts'
 import { takeLabDown } from './down.ts'
 import { onHost } from './hosts.ts'
+import { kubectlCommand } from './kubernetes/index.ts'
 import { Lab } from './lab.ts'
 import { requireRoot } from './requirements.ts'
 import { containerStates, hostStates, requireLab } from './state.ts'
@@ -22,6 +23,7 @@ export function addLabCommand(program: Command): void {
   addRun(lab)
   addHostVerb(lab)
   addExec(lab)
+  addKubectl(lab)
   addPower(lab)
   addRemove(lab)
   addDown(lab)
@@ -37,6 +39,7 @@ Examples:
   $ dctl lab run n2 client --network blue --perf-tier high
   $ dctl lab exec client -- ping -c 3 10.30.0.10
   $ dctl lab kill n1 && dctl lab start n1
+  $ dctl lab up --kubernetes && dctl lab kubectl -- get pods -A
   $ dctl lab down
 `
 
@@ -141,6 +144,16 @@ function addExec(lab: Command): void {
     .action(async (name: string, command: string[]) => {
       requireUp()
       process.exit(await attached(commandOn(name, command)))
+    })
+}
+
+function addKubectl(lab: Command): void {
+  lab
+    .command('kubectl [words...]')
+    .description('run kubectl against the Kubernetes of the lab; its exit code is that of dctl')
+    .action(async (words: string[]) => {
+      requireUp()
+      process.exit(await attached(kubectlCommand(words)))
     })
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { exec } from '../../src/base/index.ts'
@@ -25,6 +25,8 @@ export function configureKubernetesNode(node: string): void {
   const folder = join(disk, 'etc', 'kubernetes')
   mkdirSync(folder, { recursive: true })
   mkdirSync(join(disk, 'etc', 'containerd'), { recursive: true })
+  mkdirSync(join(disk, 'opt', 'cni', 'bin'), { recursive: true })
+  copyFileSync('/usr/lib/cni/loopback', join(disk, 'opt', 'cni', 'bin', 'loopback')) // containerd wants it in any pod
   writeFileSync(join(disk, 'etc', 'containerd', 'config.toml'), containerdConfiguration)
   writeFileSync(join(folder, 'resolv.conf'), `nameserver ${clusterNetwork.dnsService}\n`)
   writeFileSync(join(folder, 'kubelet.yaml'), stringify(kubeletConfiguration(node)))

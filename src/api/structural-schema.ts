@@ -52,7 +52,10 @@ function objectSchema(schema: TSchema): StructuralSchema {
   const patterns = Object.values((schema.patternProperties ?? {}) as Record<string, TSchema>)
   if (patterns.length > 0) return { type: 'object', additionalProperties: structuralSchema(patterns[0]!) }
   const properties = Object.entries(schema.properties as Record<string, TSchema>)
-  const required = (schema.required ?? []) as string[]
+  // kubectl does not know that the server fills in defaults, and would ask for them
+  const isFilledIn = (name: string): boolean =>
+    (schema.properties as Record<string, TSchema>)[name]?.default !== undefined
+  const required = ((schema.required ?? []) as string[]).filter((name) => !isFilledIn(name))
   return {
     type: 'object',
     properties: Object.fromEntries(properties.map(([name, value]) => [name, structuralSchema(value)])),

@@ -1,0 +1,124 @@
+import './own-lab.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Lab, takeLabDown } from '../../lab/index.ts'
+import { applyObjects, imageReference, kubectl } from '../../lab/kubernetes/index.ts'
+
+let lab: Lab
+
+beforeAll(async () => {
+  await takeLabDown()
+  lab = await Lab.up({ kubernetes: true, rate: null })
+  await applyObjects([network('blue', 100, '10.30.0'), network('green', 200, '10.31.0')])
+})
+afterAll(() => lab?.down())
+
+function network(name: string, vlan: number, prefix: string): object {
+  return {
+    apiVersion: 'carbonado.io/v1alpha1',
+    kind: 'Network',
+    metadata: { name },
+    spec: { subnets: [{ cidr: `${prefix}.0/24`, gateway: `${prefix}.1` }], vlan },
+  }
+}
+
+function pod(name: string, endpoint: object | string, nodeName?: string): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, labels: { app: 'test' }, annotations: { 'carbonado.io/endpoint0': typeof endpoint === 'string' ? endpoint : JSON.stringify(endpoint) } },
+    spec: {
+      nodeName,
+      terminationGracePeriodSeconds: 0,
+      containers: [{ name: 'main', image: imageReference('busybox'), imagePullPolicy: 'Never', command: ['sleep', 'infinity'] }],
+    },
+  } // prettier-ignore
+}
+
+interface PodList {
+  items: { metadata: { name: string }; status: { podIP?: string; phase: string } }[]
+}
+
+async function addresses(): Promise<string[]> {
+  const { items } = JSON.parse(await kubectl(['get', 'pods', '-l', 'app=test', '-o', 'json'])) as PodList
+  return items.map(({ status }) => status.podIP ?? '')
+}
+
+const running = (deadline: number): Promise<string> =>
+  kubectl(['wait', 'pod', '-l', 'app=test', '--for=condition=Ready', `--timeout=${deadline}s`], { deadline: (deadline + 5) * 1000 }) // prettier-ignore
+
+const nothingLeft = async (): Promise<void> => {
+  await kubectl(['delete', 'pod', '-l', 'app=test', '--wait=true', '--timeout=60s'], { deadline: 65_000 })
+  await expect
+    .poll(() => kubectl(['get', 'endpoints.carbonado.io,addressclaims,macclaims', '-A', '-o', 'name']), {
+      timeout: 20_000,
+    }) // prettier-ignore
+    .toBe('')
+}
+
+describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
+  test('reach each other within a network, on one node and across nodes, and nobody else', async () => {
+    await applyObjects([
+      pod('blue1', { network: 'blue' }, 'n1'),
+      pod('blue2', { network: 'blue', perfTier: 'high' }, 'n1'),
+      pod('blue3', { network: 'blue' }, 'n2'),
+      pod('green1', { network: 'green' }, 'n1'),
+    ])
+    await running(60)
+    const address = async (name: string): Promise<string> =>
+      kubectl(['get', 'pod', name, '-o', 'jsonpath={.status.podIP}'])
+    const pings = async (from: string, to: string): Promise<boolean> =>
+      kubectl(['exec', from, '--', 'ping', '-c', '1', '-W', '2', await address(to)]).then(() => true, () => false) // prettier-ignore
+    expect(await address('green1')).toMatch(/^10\.31\.0\./)
+    expect(await pings('blue1', 'blue2')).toBe(true)
+    expect(await pings('blue1', 'blue3')).toBe(true)
+    expect(await pings('blue1', 'green1')).toBe(false)
+    await nothingLeft()
+  })
+
+  test('sixty at once have sixty addresses, and leave nothing behind', async () => {
+    await applyObjects(Array.from({ length: 60 }, (_, index) => pod(`many${index}`, { network: 'blue' })))
+    await running(180)
+    const given = await addresses()
+    expect(new Set(given).size).toBe(60)
+    expect(given.every((address) => address.startsWith('10.30.0.'))).toBe(true)
+    await nothingLeft()
+  })
+
+  test('that ask for what there is not say why in their events', async () => {
+    await applyObjects([pod('lost', { network: 'purple' })])
+    await expect
+      .poll(
+        () =>
+          kubectl([
+            'get',
+            'events',
+            '--field-selector',
+            'involvedObject.name=lost',
+            '-o',
+            'jsonpath={.items[*].message}',
+          ]),
+        { timeout: 20_000 },
+      ) // prettier-ignore
+      .toMatch(/purple/)
+    await nothingLeft()
+  })
+
+  test('keep their traffic while agents and control are rolled', async () => {
+    await applyObjects([pod('client', { network: 'blue' }, 'n1'), pod('server', { network: 'blue' }, 'n2')])
+    await running(60)
+    const server = await kubectl(['get', 'pod', 'server', '-o', 'jsonpath={.status.podIP}'])
+    const pinging = kubectl(['exec', 'client', '--', 'ping', '-q', '-i', '0.05', '-w', '25', server], {
+      deadline: 40_000,
+    })
+    for (const what of ['daemonset/carbonado-agent', 'deployment/carbonado-control']) {
+      await kubectl(['-n', 'carbonado-system', 'rollout', 'restart', what])
+    }
+    expect(await pinging).toMatch(/ 0% packet loss/)
+    for (const what of ['daemonset/carbonado-agent', 'deployment/carbonado-control']) {
+      await kubectl(['-n', 'carbonado-system', 'rollout', 'status', what, '--timeout=120s'], { deadline: 125_000 })
+    }
+    await applyObjects([pod('later', { network: 'blue' })])
+    await running(60)
+    await nothingLeft()
+  })
+})
