@@ -13,7 +13,7 @@ import { networkAdmission, startNetworkControllers, type NetworkControllers } fr
 import type { AttachedEndpoint, AttachRequest, NetworkEngine } from '../engine.ts'
 import { createFakeKernel, FakeEngine } from '../fake-engine.ts'
 import { createNetwork, createNode, createStatic, eventually, StoreFixture } from './control-fixture.ts'
-import { MortalStore } from './mortal-store.ts'
+import { MortalStore } from '../../store/mortal-store.ts'
 
 const runs = 25
 const stepsPerRun = 80
