@@ -13,6 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'lab/**/*.test.ts', 'bench/**/*.test.ts', 'test/unit/**/*.test.ts'],
+          testTimeout: 30_000, // properties under a busy machine
           sequence: { groupOrder: 0 },
         },
       },

@@ -39,13 +39,13 @@ export class VolumeAttacher {
    */
   async attach(volumeName: string, { readOnly = false }: { readOnly?: boolean } = {}): Promise<string> {
     const volume = await this.#store.get(Volume, { name: volumeName })
-    const giveUp = Date.now() + this.#patience
+    const giveUp = performance.now() + this.#patience
     await this.#claim(volume, readOnly, giveUp)
     for (;;) {
       const attachment = await this.#read(volumeName)
       const device = attachment?.spec.nodeName === this.#nodeName ? this.#deviceOf(attachment) : undefined
       if (device !== undefined) return device
-      if (Date.now() > giveUp) {
+      if (performance.now() > giveUp) {
         throw new Unavailable(
           `volume ${volumeName} has no device yet: ${attachment?.status?.message ?? 'no news of it'}`,
           {
@@ -64,11 +64,11 @@ export class VolumeAttacher {
     if (attachment.spec.nodeName !== this.#nodeName) return
     const { uid } = attachment.metadata
     await this.#store.delete(VolumeAttachment, { name: volumeName }, { uid }).catch(ignoreGone)
-    const giveUp = Date.now() + this.#patience
+    const giveUp = performance.now() + this.#patience
     for (;;) {
       const left = await this.#read(volumeName)
       if (left?.metadata.uid !== uid) return
-      if (Date.now() > giveUp) {
+      if (performance.now() > giveUp) {
         throw new Unavailable(`volume ${volumeName} is still attached: ${left!.status?.message ?? 'no news of it'}`, {
           remedy: 'Stop what uses it; it is detached as soon as nothing does.',
         })
@@ -90,7 +90,7 @@ export class VolumeAttacher {
       const existing = await this.#read(name)
       if (existing && !existing.metadata.deletionTimestamp) return this.#checkOwn(existing, readOnly)
       if (!existing && (await this.#create(object))) return
-      if (Date.now() > giveUp) {
+      if (performance.now() > giveUp) {
         throw new Unavailable(`volume ${name} is still being detached from node ${existing?.spec.nodeName}`, {
           remedy: 'Try again; if it stays so, look whether the agent of that node runs.',
         })
