@@ -3,6 +3,7 @@ import { agentIdleGroup } from './agent-idle.ts'
 import { agentRestartGroup } from './agent-restart.ts'
 import { allFloorsGroup } from './all-floors-group.ts'
 import { claimsGroup } from './claims-group.ts'
+import { cniInterfacesGroup } from './cni-interfaces.ts'
 import { cniLatencyGroup } from './cni-latency.ts'
 import { removeLab } from './fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'
@@ -20,7 +21,7 @@ export const networkSuite: Suite = {
       name: 'lab with unlimited links',
       open: openUnlimitedLab,
       close: closeUnlimitedLab,
-      groups: [rawPathGroup, cniLatencyGroup, manyEndpointsGroup],
+      groups: [rawPathGroup, cniLatencyGroup, cniInterfacesGroup, manyEndpointsGroup],
     }),
     stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup] }),
     stage({

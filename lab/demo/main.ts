@@ -5,6 +5,7 @@ import { showIsolation } from './isolation.ts'
 import { Narrator } from './narration.ts'
 import { createNetworks } from './networks.ts'
 import { showStaticEndpoint } from './static-endpoint.ts'
+import { showTwoInterfaces } from './two-interfaces.ts'
 
 /** Runs the demo on a fresh lab; exit code 1 when a promise was broken, 2 when it could not run. */
 async function demo(narrator: Narrator): Promise<void> {
@@ -19,6 +20,7 @@ async function demo(narrator: Narrator): Promise<void> {
   const { peer } = await showIsolation(lab, narrator)
   await showGuarantee(lab, narrator)
   await showStaticEndpoint(lab, narrator, peer)
+  await showTwoInterfaces(lab, narrator, 5)
   await lab.close()
   conclude(narrator, seconds())
 }

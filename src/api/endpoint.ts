@@ -9,6 +9,8 @@ export const Holder = Type.Object(
   {
     containerId: Type.String({ minLength: 1, maxLength: 256 }),
     interfaceName: Type.String({ pattern: '^[^/:\\s]{1,15}$' }),
+    /** Interface of the same container with which this one comes and goes; absent: this is the primary, or on its own. */
+    primaryInterface: Type.Optional(Type.String({ pattern: '^[^/:\\s]{1,15}$' })),
     /** The pod as CNI_ARGS named it, where the runtime did. */
     pod: Type.Optional(
       Type.Object({ namespace: Type.String(), name: Type.String(), uid: Type.Optional(Type.String()) }),
@@ -103,6 +105,11 @@ export const Endpoint = defineKind({
               containerId: Type.String(),
               hostInterface: Type.String(),
               since: Type.String(),
+              /**
+               * Of a primary interface: all interfaces of the container, as the annotation
+               * k8s.v1.cni.cncf.io/network-status of its pod has them (JSON).
+               */
+              networkStatus: Type.Optional(Type.String()),
             }),
             Type.Null(),
           ]),

@@ -42,8 +42,8 @@ export interface AttachRequest extends ContainerPlace {
   /**
    * Routing table, and preference of its rules, for packets that the container sends from one of `addresses`: they leave
    * by this interface whatever the main table says. For each address a rule `from ADDRESS lookup TABLE`, and in the table
-   * the subnet and the default route by the gateway. Rules of an earlier interface with the same address may still be
-   * there. Absent: no table and no rules.
+   * the subnet and the default route by the gateway. Rules that an earlier interface with the same address left are
+   * removed. Absent: no table and no rules.
    */
   routingTable?: number
 }

@@ -47,7 +47,12 @@ const wrong: [string, CniRequest, number, RegExp][] = [
   ['an annotation that is a list', annotated('["blue"]'), 7, /a list.*JSON object/],
   ['an annotation with a key nobody knows', annotated('{"vlan":4}'), 2, /vlan/],
   ['an annotation with a network that cannot be', annotated('{"network":"../blue"}'), 7, /\.\.\/blue/],
-  ['a second interface', { annotations: { 'carbonado.io/endpoint1': '{"network":"blue"}' } }, 2, /endpoint1/],
+  [
+    'a second interface without a first',
+    { annotations: { 'carbonado.io/endpoint1': '{"network":"blue"}' } },
+    7,
+    /endpoint1.*without.*endpoint0/,
+  ],
   ['an unknown network', annotated('{"network":"violet"}'), 103, /network.*violet/],
   ['an unknown tier', annotated('{"network":"blue","perfTier":"platinum"}'), 103, /platinum/],
   ['an unknown static endpoint', annotated('{"endpointId":"nobody"}'), 103, /nobody/],

@@ -92,11 +92,12 @@ describe('two interfaces of one container', () => {
     }
   })
 
-  it('lose one without the other, and get it again although the rules of the old one are still there', async () => {
+  it('lose one without the other, and get it again with another table although the rules of the old one are still there', async () => {
     await engine.detach(second.endpointId)
     expect(hasPing('container90', '10.30.0.10')).toBe(true)
     expect(hasPing('container91', '10.30.0.11')).toBe(false)
-    second = { ...secondInterface(first, 11), defaultRouteMetric: 50 }
+    second = { ...secondInterface(first, 11), defaultRouteMetric: 50, routingTable: 1002 }
+    runIn('container10', 'ip', 'route', 'add', 'unreachable', 'default', 'table', '1001')
     await engine.attach(second)
     expect(hasPing('container91', 'fd00:30::11')).toBe(true)
     expect(defaultDevices('container10', '-4')).toEqual(['eth1', 'eth0'])
@@ -104,8 +105,8 @@ describe('two interfaces of one container', () => {
   })
 
   it('has a table missed by check, and given by attaching again', async () => {
-    runIn('container10', 'ip', 'rule', 'del', 'pref', '1001')
-    runIn('container10', 'ip', '-6', 'route', 'flush', 'table', '1001')
+    runIn('container10', 'ip', 'rule', 'del', 'pref', '1002')
+    runIn('container10', 'ip', '-6', 'route', 'flush', 'table', '1002')
     expect((await engine.check(second)).map(({ reason }) => reason)).toEqual(['SourceRouteMissing'])
     expect(hasPing('container91', '10.30.0.11')).toBe(false)
     await engine.attach(second)

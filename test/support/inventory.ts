@@ -9,8 +9,8 @@ import { decodeAlias } from '../../src/network/soft-vf/interface-alias.ts'
 import { decodeEndpoint } from '../../src/network/soft-vf/map-layout.ts'
 import type { Sandbox } from './sandboxes.ts'
 
-/** A container interface that a runtime has attached. */
-export type Attached = Pick<Sandbox, 'node' | 'id'>
+/** A container that a runtime has attached, by eth0 alone unless told. */
+export type Attached = Pick<Sandbox, 'node' | 'id'> & { interfaceNames?: string[] }
 
 /** Traces of one slot of a node, as the kernel has them. */
 interface SlotTraces {
@@ -53,8 +53,10 @@ export async function findDifferences(lab: Lab, attached: Attached[], nodes = la
 function differencesOfHolders(endpoints: Endpoint[], attached: Attached[], nodes: string[]): string[] {
   const held = endpoints
     .filter(({ spec }) => spec.holder && nodes.includes(spec.nodeName!))
-    .map(({ spec }) => `${spec.holder!.containerId} on ${spec.nodeName}`)
-  const wanted = attached.filter(({ node }) => nodes.includes(node)).map(({ id, node }) => `${id} on ${node}`)
+    .map(({ spec }) => `${spec.holder!.containerId} ${spec.holder!.interfaceName} on ${spec.nodeName}`)
+  const wanted = attached
+    .filter(({ node }) => nodes.includes(node))
+    .flatMap(({ id, node, interfaceNames = ['eth0'] }) => interfaceNames.map((name) => `${id} ${name} on ${node}`))
   const kept = endpoints.filter(({ spec, metadata }) => {
     const isHere = nodes.includes(spec.nodeName!) || !spec.nodeName
     return isHere && ((!spec.isStatic && !spec.holder) || metadata.deletionTimestamp !== undefined)

@@ -1,20 +1,13 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
-import { Node, type Allocation, type Endpoint } from '../../api/index.ts'
-import { CarbonadoError, Conflict, KeyedLock, NotFound, Unavailable, type Logger } from '../../base/index.ts'
+import { Node, type Endpoint } from '../../api/index.ts'
+import { Conflict, KeyedLock, NotFound, Unavailable, type Logger } from '../../base/index.ts'
 import type { Informer, ResourceStore } from '../../store/index.ts'
-import { cniCodes, type AttachmentOperations, type AttachmentResult } from '../cni/index.ts'
-import type { AttachRequest, NetworkEngine } from '../engine.ts'
+import { cniCodes, type AttachedInterface, type AttachmentOperations, type AttachmentResult } from '../cni/index.ts'
+import type { NetworkEngine } from '../engine.ts'
+import { addInterfaces, withoutUndefined } from './add-operation.ts'
 import { withDeadline } from './deadline.ts'
-import { ratesOf } from './decide.ts'
-import {
-  defaultPatience,
-  EndpointObjects,
-  isSameHolder,
-  referenceFor,
-  type BoundEndpoint,
-  type Patience,
-} from './endpoint-objects.ts'
+import { defaultPatience, EndpointObjects, isSameHolder, type Patience } from './endpoint-objects.ts'
+import { isChildOf } from './family.ts'
 import type { Journal, JournalRecord } from './journal.ts'
 import { netnsState, requireNetns, type NetnsState } from './netns.ts'
 import { EndpointReconciler } from './reconciler.ts'
@@ -48,7 +41,8 @@ export class Attachments implements AttachmentOperations {
     this.#patience = { ...defaultPatience, ...options.patience }
     this.#netnsState = options.netnsState ?? netnsState
     const { nodeName, store, informer } = options
-    this.#objects = new EndpointObjects(store, informer, nodeName, this.#patience)
+    const [patience, isKept] = [this.#patience, (endpointId: string) => this.#isAttachedHere(endpointId)]
+    this.#objects = new EndpointObjects({ store, informer, nodeName, patience, isKept })
     this.#reconciler = new EndpointReconciler({ ...options, objects: this.#objects, netnsState: this.#netnsState })
   }
 
@@ -73,45 +67,46 @@ export class Attachments implements AttachmentOperations {
   }
 
   /**
-   * Attaches a container interface. The same request again gives the same result and makes nothing new; another request
+   * Attaches a container interface with its children, all or none. The same request again gives the same result and makes nothing new; another request
    * for the same interface is a Conflict. What fails half-way is undone.
    */
   add(request: AddRequest): Promise<AttachmentResult> {
-    return this.#containers.run(containerKey(request), async () => {
-      const present = this.#options.journal
-        .all()
-        .find((record) => isSameHolder(record, request) && (record.state === 'attached' || record.state === 'found'))
+    return this.#containers.run(request.containerId, async () => {
+      const present = this.#presentOf(request)
       if (present) return this.#repeat(present, request)
       requireNetns(request.netns, this.#netnsState(request.netns))
-      return this.#reconciler.whileAdding(referenceFor(request), () => this.#attach(request))
+      const { journal, engine, logger } = this.#options
+      const [objects, reconciler, patience] = [this.#objects, this.#reconciler, this.#patience]
+      return resultOf(await addInterfaces({ journal, engine, logger, objects, reconciler, patience }, request))
     })
   }
 
-  /** Detaches a container interface; needs no control. The store is told in the background. */
+  /** Detaches an interface with its children; needs no control. The store is told in the background. */
   remove(container: ContainerInterface): Promise<void> {
-    return this.#containers.run(containerKey(container), async () => {
+    return this.#containers.run(container.containerId, async () => {
       const { journal } = this.#options
-      for (const record of journal.all()) {
-        if (!isSameHolder(record, container) || !isOfNetwork(record, container.cniNetwork)) continue
-        if (record.state !== 'detached') {
-          journal.put({ ...record, state: 'removing' })
-          await this.#reconciler.detach(record.endpointId)
-        }
-        this.#reconciler.requeue(record)
-      }
+      const records = this.#familyOf(container)
+      const present = records.filter(({ state }) => state !== 'detached')
+      if (present.length > 0) journal.putAll(present.map((record) => ({ ...record, state: 'removing' })))
+      const detached = await Promise.allSettled(present.map(({ endpointId }) => this.#reconciler.detach(endpointId)))
+      for (const record of records) this.#reconciler.requeue(record)
+      const failed = detached.find((outcome) => outcome.status === 'rejected')
+      if (failed) throw failed.reason
     })
   }
 
   /** Compares what is attached with the kernel. Throws NotFound (CNI code 3) or Conflict (CNI code 110). */
   check(container: ContainerInterface, netns: string): Promise<AttachmentResult> {
-    return this.#containers.run(containerKey(container), async () => {
-      const record = this.attached().find(
-        (candidate) => isSameHolder(candidate, container) && isOfNetwork(candidate, container.cniNetwork),
-      )
-      if (!record) throw unknownContainer(container)
-      const problems = (await this.#options.engine.check(record.request)).map(({ message }) => message)
+    return this.#containers.run(container.containerId, async () => {
+      const records = this.#familyOf(container).filter(({ state }) => state === 'attached')
+      const [record] = records
+      if (!record || record.primaryInterface !== undefined) throw unknownContainer(container)
+      const found = await Promise.all(records.map(({ request }) => this.#options.engine.check(request)))
+      const problems = found.flat().map(({ message }) => message)
       if (record.request.netns !== netns) problems.push(`it is attached to ${record.request.netns}, not to ${netns}`)
-      if (problems.length === 0) return resultOf(record)
+      const children = record.add?.children?.length ?? records.length - 1
+      if (records.length <= children) problems.push(`only ${records.length - 1} of its ${children} children are there`)
+      if (problems.length === 0) return resultOf(records)
       throw new Conflict(`interface ${container.interfaceName} is not as it was attached: ${problems.join('; ')}`, {
         remedy: 'Delete the container and start it again.',
         details: { cniCode: cniCodes.checkFailed, problems },
@@ -121,13 +116,15 @@ export class Attachments implements AttachmentOperations {
 
   /** Removes what was attached under a CNI network name and is not listed as valid. */
   async collectGarbage(cniNetwork: string, valid: { containerId: string; interfaceName: string }[]): Promise<void> {
-    const garbage = this.#options.journal
+    const attachments = this.#options.journal
       .all()
       .filter((record) => record.cniNetwork === cniNetwork && record.state !== 'attaching')
-      .filter((record) => !valid.some((attachment) => isSameHolder(record, attachment)))
-    const removed = await Promise.allSettled(
-      garbage.map(({ containerId, interfaceName }) => this.remove({ cniNetwork, containerId, interfaceName })),
-    )
+      .map(({ containerId, interfaceName, primaryInterface = interfaceName }) => ({
+        containerId,
+        interfaceName: primaryInterface,
+      }))
+    const garbage = attachments.filter((record) => !valid.some((attachment) => isSameHolder(record, attachment)))
+    const removed = await Promise.allSettled(garbage.map((each) => this.remove({ cniNetwork, ...each })))
     const failed = removed.find((outcome) => outcome.status === 'rejected')
     if (failed) throw failed.reason
   }
@@ -144,6 +141,22 @@ export class Attachments implements AttachmentOperations {
     throw notReady('the endpoints of this node have not been read yet')
   }
 
+  /** What the container has under the name of the interface asked for. Throws Conflict when it is another one's child. */
+  #presentOf(request: AddRequest): JournalRecord | undefined {
+    const names = [request, ...(request.children ?? [])].map(({ interfaceName }) => interfaceName)
+    const present = this.#options.journal
+      .all()
+      .filter(({ state }) => state === 'attached' || state === 'found')
+      .filter(({ containerId, interfaceName }) => containerId === request.containerId && names.includes(interfaceName))
+    const own = present.find((record) => isSameHolder(record, request) && record.primaryInterface === undefined)
+    if (own ?? present.length === 0) return own
+    const { interfaceName, namespace, name } = present[0]!
+    throw new Conflict(
+      `container ${request.containerId} already has an interface ${interfaceName}: endpoint ${namespace}/${name}`,
+      { remedy: 'Ask for another interface name, or detach the other one first.' },
+    )
+  }
+
   async #repeat(record: JournalRecord, request: AddRequest): Promise<AttachmentResult> {
     if (record.state === 'found') {
       throw new Unavailable(
@@ -153,149 +166,49 @@ export class Attachments implements AttachmentOperations {
         },
       )
     }
-    if (record.add && !isDeepStrictEqual(record.add, withoutUndefined(request))) {
+    const records = this.#familyOf(request).filter(({ state }) => state === 'attached')
+    const isWhole = records.length > (record.add?.children?.length ?? 0)
+    if (!isWhole || (record.add && !isDeepStrictEqual(record.add, withoutUndefined(request)))) {
       throw new Conflict(
         `interface ${request.interfaceName} of container ${request.containerId} is already attached as ` +
-          `${record.namespace}/${record.name}, from an ADD with other arguments`,
-        { remedy: 'Send DEL before an ADD with other arguments.' },
+          `${record.namespace}/${record.name}, ${isWhole ? 'from an ADD with other arguments' : 'and lost a child since'}`,
+        { remedy: isWhole ? 'Send DEL before an ADD with other arguments.' : 'Send DEL, then ADD.' },
       )
     }
-    await this.#reconciler.withEngine(record.endpointId, (engine) => engine.attach(record.request))
-    return resultOf(record)
-  }
-
-  async #attach(request: AddRequest): Promise<AttachmentResult> {
-    const { engine } = this.#options
-    const likely = Promise.withResolvers<BoundEndpoint>()
-    const certain = this.#bind(request, likely.resolve)
-    certain.then(likely.resolve, likely.reject)
-    likely.promise.catch(() => {}) // awaited below
-    await nextTurn() // by then control has been asked, and finds an address meanwhile
-    using _preparation = engine.prepare(request)
-    const bound = await likely.promise
-    try {
-      return await this.#attachBound(bound, certain, request)
-    } catch (error) {
-      await this.#undo(bound)
-      throw error
-    } finally {
-      this.#reconciler.requeue({ ...bound.reference, endpointId: bound.uid })
-    }
-  }
-
-  /** What is likely is prepared; the endpoint can send and receive, and is told of, once it is certain. */
-  async #attachBound(
-    likely: BoundEndpoint,
-    certain: Promise<BoundEndpoint>,
-    request: AddRequest,
-  ): Promise<AttachmentResult> {
-    const { journal } = this.#options
-    const allocation = await this.#objects.waitForAllocation(likely)
-    // an earlier holder of the same static endpoint leaves the journal a moment after it left the store
-    await this.#reconciler.whenForgotten(({ endpointId }) => endpointId === likely.uid, this.#patience.release)
-    const record = newRecord(likely, request, allocation)
-    journal.put(record)
-    const confirmed = certain.then((bound) => requireSame(bound, likely))
-    confirmed.catch(() => {}) // the engine waits for it, unless it fails before
-    const { hostInterface, mtu } = await this.#reconciler.withEngine(likely.uid, (engine) =>
-      engine.attach(record.request, confirmed),
+    await Promise.all(
+      records.map(({ endpointId, request: each }) =>
+        this.#reconciler.withEngine(endpointId, (engine) => engine.attach(each)),
+      ),
     )
-    const attached = { ...record, state: 'attached', hostInterface, mtu, since: new Date().toISOString() } as const
-    journal.put(attached)
-    return resultOf(attached)
+    return resultOf(records)
   }
 
-  async #bind(request: AddRequest, onLikely: (bound: BoundEndpoint) => void): Promise<BoundEndpoint> {
-    const { namespace, name } = referenceFor(request)
-    const isSameObject = (record: JournalRecord): boolean => record.namespace === namespace && record.name === name
-    if (request.wish.kind === 'static') {
-      await this.#reconciler.whenForgotten(
-        (record) => isSameObject(record) && isSameHolder(record, request),
-        this.#patience.release,
-      )
-      return this.#objects.bind(request)
-    }
-    await this.#reconciler.whenForgotten(isSameObject, this.#patience.release)
-    try {
-      return await this.#objects.create(request, onLikely)
-    } catch (error) {
-      if (!(error instanceof CarbonadoError) || error.code !== 'Conflict') throw error
-      return this.#createInPlaceOfLeftover(request, error)
-    }
+  /** The records of an attachment: that of its interface, if there is one, then its children. */
+  #familyOf(container: ContainerInterface): JournalRecord[] {
+    const all = this.#options.journal.all().filter((record) => isOfNetwork(record, container.cniNetwork))
+    return [
+      ...all.filter((record) => isSameHolder(record, container) && record.primaryInterface === undefined),
+      ...all.filter((record) => isChildOf(record, container)).toSorted(byInterface),
+    ]
   }
 
-  /** The name is taken: by what a crashed or late ADD of this very interface left, which nobody was told about. */
-  async #createInPlaceOfLeftover(request: AddRequest, conflict: CarbonadoError): Promise<BoundEndpoint> {
-    const leftover = await this.#objects.read(referenceFor(request))
-    const holder = leftover?.spec.holder
-    if (leftover && (!holder || !isSameHolder(holder, request))) throw conflict
-    if (leftover) await this.#objects.release(referenceFor(request), leftover.metadata.uid!, request)
-    return this.#objects.create(request)
-  }
-
-  /** Takes back what a failed ADD did to the kernel; the object follows in the background. */
-  async #undo(bound: BoundEndpoint): Promise<void> {
-    const { journal, logger } = this.#options
-    const record = journal.get(bound.uid)
-    if (record?.state !== 'attaching') return
-    journal.put({ ...record, state: 'removing' })
-    await this.#reconciler.detach(bound.uid).catch((error: unknown) => {
-      logger.warn({ err: error, endpoint: record.name }, 'undoing an ADD failed; it will be tried again')
-    })
+  #isAttachedHere(endpointId: string): boolean {
+    return this.#options.journal.get(endpointId)?.state === 'attached'
   }
 }
 
-function newRecord(bound: BoundEndpoint, request: AddRequest, allocation: Allocation): JournalRecord {
-  const { namespace, name } = bound.reference
-  const { containerId, interfaceName, cniNetwork, netns } = request
-  const { addresses, macAddress, vlan, mtu } = allocation
-  const attach: AttachRequest = {
-    endpointId: bound.uid,
-    endpointName: `${namespace}/${name}`,
-    containerId,
-    netns,
-    interfaceName,
-    macAddress,
-    addresses,
-    vlan,
-    ...(mtu === undefined ? {} : { mtu }),
-    ...ratesOf(allocation),
-  }
-  return {
-    state: 'attaching',
-    endpointId: bound.uid,
-    namespace,
-    name,
-    containerId,
-    interfaceName,
-    networkName: bound.networkName,
-    cniNetwork,
-    request: attach,
-    add: withoutUndefined(request),
-  }
+/** What an ADD made; the primary interface comes first. */
+function resultOf([primary, ...children]: JournalRecord[]): AttachmentResult {
+  return { ...interfaceOf(primary!), ...(children.length > 0 ? { children: children.map(interfaceOf) } : {}) }
 }
 
-function resultOf({ request, hostInterface, mtu }: JournalRecord): AttachmentResult {
+function interfaceOf({ request, hostInterface, mtu }: JournalRecord): AttachedInterface {
   const { interfaceName, netns, macAddress, addresses } = request
   return { hostInterface: hostInterface!, interfaceName, netns, macAddress, mtu: mtu!, addresses }
 }
 
-/** What was prepared for must be what came; anything else is a defect of the server. */
-function requireSame(certain: BoundEndpoint, likely: BoundEndpoint): void {
-  const [now, then] = [certain.answered.status?.allocation, likely.answered.status?.allocation]
-  if (certain.uid === likely.uid && isDeepStrictEqual(now, then)) return
-  throw new Unavailable(`endpoint ${likely.reference.name} changed while it was being attached`, {
-    remedy: 'Try again.',
-  })
-}
-
-/** As it will be after a round through the journal. */
-function withoutUndefined(request: AddRequest): AddRequest {
-  return JSON.parse(JSON.stringify(request)) as AddRequest
-}
-
-function containerKey({ containerId, interfaceName }: ContainerInterface): string {
-  return `${containerId}/${interfaceName}`
+function byInterface(one: JournalRecord, other: JournalRecord): number {
+  return one.interfaceName.localeCompare(other.interfaceName, 'en', { numeric: true })
 }
 
 /** An adopted attachment whose CNI network nobody knows answers to any. */

@@ -1,6 +1,6 @@
 import type { Allocation, Endpoint } from '../../api/index.ts'
 import type { AttachedEndpoint, AttachRequest } from '../engine.ts'
-import { cniNetworkAnnotation, netnsAnnotation } from './endpoint-objects.ts'
+import { cniNetworkAnnotation, netnsAnnotation, routingAnnotation } from './endpoint-objects.ts'
 import type { JournalRecord } from './journal.ts'
 import type { NetnsState } from './netns.ts'
 
@@ -16,6 +16,8 @@ export interface Situation {
   isSynced: boolean
   /** Whether the kernel was found without the datapath although the journal has it attached. */
   isMissing: boolean
+  /** Whether it is a child whose primary interface has gone. */
+  isOrphan: boolean
 }
 
 /** Floor and cap in bits per second. */
@@ -66,8 +68,9 @@ function stepForFound({ object, isSynced, nodeName }: Situation): Step {
   return { step: isClaimed ? 'adopt' : 'mark-removing' }
 }
 
-function stepForAttached({ object, isSynced, isMissing, nodeName }: Situation, record: JournalRecord): Step {
-  if (object?.metadata.deletionTimestamp) return { step: 'mark-removing' }
+function stepForAttached(situation: Situation, record: JournalRecord): Step {
+  const { object, isSynced, isMissing, isOrphan, nodeName } = situation
+  if (object?.metadata.deletionTimestamp !== undefined || isOrphan) return { step: 'mark-removing' }
   if (isMissing) return { step: 'repair' }
   if (!isSynced) return { step: 'nothing' }
   if (!object || object.spec.nodeName !== nodeName) return { step: 'lost' }
@@ -161,7 +164,30 @@ export function adoptedRecord(record: JournalRecord, object: Endpoint, since: st
     request.addresses = decision.addresses
     if (decision.mtu !== undefined) request.mtu = decision.mtu
   }
+  Object.assign(request, routingOf(annotations[routingAnnotation]))
   const cniNetwork = annotations[cniNetworkAnnotation]
-  const { networkName } = object.spec
-  return { ...record, state: 'attached', networkName, request, since, ...(cniNetwork ? { cniNetwork } : {}) }
+  const { networkName, holder } = object.spec
+  const primaryInterface = holder?.primaryInterface
+  return {
+    ...record,
+    state: 'attached',
+    networkName,
+    request,
+    since,
+    ...(cniNetwork ? { cniNetwork } : {}),
+    ...(primaryInterface ? { primaryInterface } : {}),
+  }
+}
+
+/** What the annotation says; nothing when somebody damaged it. */
+function routingOf(text = '{}'): Pick<AttachRequest, 'defaultRouteMetric' | 'routingTable'> {
+  try {
+    const { defaultRouteMetric, routingTable } = JSON.parse(text) as Record<string, unknown>
+    return {
+      ...(typeof defaultRouteMetric === 'number' ? { defaultRouteMetric } : {}),
+      ...(typeof routingTable === 'number' ? { routingTable } : {}),
+    }
+  } catch {
+    return {}
+  }
 }

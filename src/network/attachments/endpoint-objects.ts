@@ -1,22 +1,36 @@
+import { createHash } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   apiVersionOf,
   attachmentFinalizer,
   Endpoint,
   Network,
+  Node,
   type Allocation,
   type Holder,
   type Refusal,
 } from '../../api/index.ts'
-import { CarbonadoError, Conflict, InvalidInput, NotFound, Unavailable, type ErrorCode } from '../../base/index.ts'
+import {
+  CarbonadoError,
+  Conflict,
+  Internal,
+  InvalidInput,
+  NotFound,
+  Unavailable,
+  type ErrorCode,
+} from '../../base/index.ts'
+import { chooseNetwork } from './choose-network.ts'
 import type { Informer, ObjectReference, ResourceStore } from '../../store/index.ts'
 import { withDeadline } from './deadline.ts'
 import { endpointNameFor } from './endpoint-name.ts'
-import type { AddRequest, EndpointWish } from './wish.ts'
+import type { InterfaceRequest } from './plan-interfaces.ts'
+import type { EndpointWish } from './wish.ts'
 
 /** Kept with the object so that an agent that lost its journal can adopt what the kernel still has. */
 export const cniNetworkAnnotation = 'carbonado.io/cni-network'
 export const netnsAnnotation = 'carbonado.io/netns'
+/** Routing table and default-route metric of one of several interfaces, as JSON. */
+export const routingAnnotation = 'carbonado.io/routing'
 
 /** How long control may take. Milliseconds. */
 export interface Patience {
@@ -30,6 +44,14 @@ export interface Patience {
 
 export const defaultPatience: Patience = { answer: 3_000, allocation: 5_000, release: 2_000 }
 
+/** What the agent says about an attached endpoint, without its own name. */
+export interface Attachment {
+  containerId: string
+  hostInterface: string
+  since: string
+  networkStatus?: string
+}
+
 /** An endpoint that exists and waits for control's decision. */
 export interface BoundEndpoint {
   reference: Required<ObjectReference>
@@ -38,6 +60,17 @@ export interface BoundEndpoint {
   networkName: string
   /** As it was answered: a server that decides at once has decided here. */
   answered: Endpoint
+}
+
+/** What endpoint objects are handled with. */
+export interface EndpointObjectsParts {
+  store: ResourceStore
+  /** Follows the endpoints of the node. */
+  informer: Informer<Endpoint>
+  nodeName: string
+  patience: Patience
+  /** Whether an endpoint is attached on this node and nobody wants it otherwise. */
+  isKept: (endpointId: string) => boolean
 }
 
 /**
@@ -49,13 +82,14 @@ export class EndpointObjects {
   readonly #informer: Informer<Endpoint>
   readonly #nodeName: string
   readonly #patience: Patience
+  readonly #isKept: (endpointId: string) => boolean
 
-  /** `informer` follows the endpoints of the node. */
-  constructor(store: ResourceStore, informer: Informer<Endpoint>, nodeName: string, patience: Patience) {
+  constructor({ store, informer, nodeName, patience, isKept }: EndpointObjectsParts) {
     this.#store = store
     this.#informer = informer
     this.#nodeName = nodeName
     this.#patience = patience
+    this.#isKept = isKept
   }
 
   /** Reads one endpoint past the cache; undefined when there is none. */
@@ -72,16 +106,18 @@ export class EndpointObjects {
    * Makes the dynamic endpoint of a container interface. Throws Conflict when the name is taken. `onEarly` may be told
    * what the answer will be, to prepare for it.
    */
-  async create(request: AddRequest, onEarly?: (likely: BoundEndpoint) => void): Promise<BoundEndpoint> {
-    const { networkName, perfTierName } = request.wish as EndpointWish & { kind: 'dynamic' }
+  async create(request: InterfaceRequest, onEarly?: (likely: BoundEndpoint) => void): Promise<BoundEndpoint> {
+    const { perfTierName, addresses, macAddress, ...where } = request.wish as EndpointWish & { kind: 'dynamic' }
     const reference = referenceFor(request)
     const object: Endpoint = {
       apiVersion: apiVersionOf(Endpoint),
       kind: Endpoint.kind,
       metadata: { ...reference, finalizers: [attachmentFinalizer], annotations: annotationsFor(request) },
       spec: {
-        networkName: networkName ?? (await this.#defaultNetwork()),
+        networkName: where.networkName ?? (await this.#chooseNetwork(where.networkGroup)),
         ...(perfTierName ? { perfTierName } : {}),
+        ...(addresses ? { addresses } : {}),
+        ...(macAddress ? { macAddress } : {}),
         isStatic: false,
         nodeName: this.#nodeName,
         holder: holderFor(request),
@@ -92,10 +128,11 @@ export class EndpointObjects {
   }
 
   /**
-   * Gives a free static endpoint to a container interface; what a crashed ADD of that interface left is released first.
-   * Throws NotFound, InvalidInput when it is not static, Conflict naming the holder when another one has it.
+   * Gives a static endpoint to a container interface; what a crashed ADD of that interface left is released first. Waits a
+   * while for a holder that may be on its way out: its DEL is answered before the store knows. Throws NotFound,
+   * InvalidInput when it is not static, Conflict naming the holder when another one has it.
    */
-  async bind(request: AddRequest): Promise<BoundEndpoint> {
+  async bind(request: InterfaceRequest): Promise<BoundEndpoint> {
     const reference = referenceFor(request)
     const giveUp = performance.now() + this.#patience.release
     for (;;) {
@@ -105,14 +142,37 @@ export class EndpointObjects {
         await this.release(reference, endpoint.metadata.uid!, request)
         continue
       }
-      if (endpoint.spec.holder || endpoint.spec.nodeName) {
-        // the holder before may be on its way out: its DEL is answered before the store knows
-        if (performance.now() > giveUp) throw inUse(endpoint)
-        await delay(20)
+      if (isFree(endpoint)) {
+        const bound = await this.tryBind(endpoint, request)
+        if (bound) return bound
         continue
       }
-      const bound = await this.#tryBind(endpoint, request)
-      if (bound) return boundFrom(bound)
+      if (performance.now() > giveUp || !(await this.#mayBeLeaving(endpoint))) throw inUse([endpoint])
+      await delay(20)
+    }
+  }
+
+  /**
+   * Gives any free one of the static endpoints `PREFIX-0`, `PREFIX-1`, ... to a container interface. `hold` keeps the
+   * reconciler off an endpoint that is tried; it is given up for those that others took first. Waits a while for holders that may be on their way out. Throws NotFound
+   * when there are none, Conflict when all are held.
+   */
+  async bindAny(
+    request: InterfaceRequest & { wish: { kind: 'any-static' } },
+    hold: (reference: ObjectReference) => Disposable,
+  ): Promise<BoundEndpoint> {
+    const giveUp = performance.now() + this.#patience.release
+    for (;;) {
+      const all = await this.#ofPrefix(request)
+      for (const endpoint of rotated(all.filter(isFree), request.containerId)) {
+        const held = hold(referenceTo(endpoint))
+        const bound = await this.tryBind(endpoint, request)
+        if (bound) return bound
+        held[Symbol.dispose]()
+      }
+      const leaving = await Promise.all(all.map((endpoint) => this.#mayBeLeaving(endpoint)))
+      if (performance.now() > giveUp || !leaving.includes(true)) throw inUse(all)
+      await delay(20)
     }
   }
 
@@ -169,10 +229,7 @@ export class EndpointObjects {
   }
 
   /** Says in the object that it is attached. */
-  async reportAttachment(
-    endpoint: Endpoint,
-    attachment: { containerId: string; hostInterface: string; since: string },
-  ): Promise<void> {
+  async reportAttachment(endpoint: Endpoint, attachment: Attachment): Promise<void> {
     const status = { attachment: { nodeName: this.#nodeName, ...attachment } }
     await this.#answer(
       this.#store.patch(Endpoint, referenceTo(endpoint), { status }, { subresource: 'status' }),
@@ -180,12 +237,35 @@ export class EndpointObjects {
     )
   }
 
-  #isHeldBy({ spec }: Endpoint, request: AddRequest): boolean {
+  /** The static endpoints of a prefix, in the order of their numbers. */
+  async #ofPrefix({ pod, wish }: InterfaceRequest & { wish: { kind: 'any-static' } }): Promise<Endpoint[]> {
+    const namespace = pod?.namespace ?? 'default'
+    const { items } = await this.#answer(this.#store.list(Endpoint, { namespace }), 'looking for static endpoints')
+    const found = items.filter(({ metadata, spec }) => spec.isStatic && isOfPrefix(metadata.name, wish.prefix))
+    const usable = found.filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+    if (usable.length > 0) return usable
+    throw new NotFound(
+      `there is no static endpoint ${wish.prefix}-0, ${wish.prefix}-1, ... in namespace ${namespace}`,
+      {
+        remedy: `Create them: dctl endpoint create ${wish.prefix}-0 -n NETWORK --ns ${namespace}.`,
+      },
+    )
+  }
+
+  /** Whether it is possible that the holder of an endpoint lets go of it within moments. */
+  async #mayBeLeaving({ metadata, spec }: Endpoint): Promise<boolean> {
+    if (spec.nodeName === undefined) return true // somebody let go of it since
+    if (spec.nodeName === this.#nodeName) return !this.#isKept(metadata.uid!)
+    const node = await this.#answer(this.#store.get(Node, { name: spec.nodeName }), 'looking at the node of the holder')
+    return node.status?.agent === undefined || node.status.ready?.state !== false
+  }
+
+  #isHeldBy({ spec }: Endpoint, request: InterfaceRequest): boolean {
     return spec.nodeName === this.#nodeName && spec.holder !== undefined && isSameHolder(spec.holder, request)
   }
 
-  /** Undefined when somebody else changed the object first. */
-  async #tryBind(endpoint: Endpoint, request: AddRequest): Promise<Endpoint | undefined> {
+  /** Binds a free static endpoint. Undefined when somebody else changed the object first. */
+  async tryBind(endpoint: Endpoint, request: InterfaceRequest): Promise<BoundEndpoint | undefined> {
     const { metadata } = endpoint
     const patch = {
       metadata: {
@@ -196,10 +276,11 @@ export class EndpointObjects {
     }
     const options = { resourceVersion: metadata.resourceVersion }
     try {
-      return await this.#answer(
+      const bound = await this.#answer(
         this.#store.patch(Endpoint, referenceTo(endpoint), patch, options),
         'binding the static endpoint',
       )
+      return boundFrom(bound)
     } catch (error) {
       if (!(error instanceof CarbonadoError) || error.code !== 'Conflict') throw error
       const now = await this.read(referenceTo(endpoint))
@@ -223,7 +304,7 @@ export class EndpointObjects {
     const patch = {
       metadata: {
         finalizers: otherFinalizers(endpoint),
-        annotations: { [cniNetworkAnnotation]: null, [netnsAnnotation]: null },
+        annotations: { [cniNetworkAnnotation]: null, [netnsAnnotation]: null, [routingAnnotation]: null },
       },
       spec: { nodeName: null, holder: null },
     }
@@ -243,13 +324,10 @@ export class EndpointObjects {
     await this.#answer(this.#store.patch(Endpoint, reference, patch, options), 'deleting the endpoint')
   }
 
-  async #defaultNetwork(): Promise<string> {
-    const { items } = await this.#answer(this.#store.list(Network), 'looking for the default network')
-    const found = items.find((network) => network.spec.isDefault)
-    if (found) return found.metadata.name
-    throw new NotFound('the container names no network and there is no default network', {
-      remedy: `Name one in the annotation carbonado.io/endpoint0, or make one the default: dctl network update NAME --set-default.`,
-    })
+  async #chooseNetwork(group: string | undefined): Promise<string> {
+    const what = group === undefined ? 'looking for the default network' : `looking for a network of group ${group}`
+    const { items } = await this.#answer(this.#store.list(Network), what)
+    return chooseNetwork(items, group)
   }
 
   #answer<T>(work: Promise<T>, what: string): Promise<T> {
@@ -257,11 +335,15 @@ export class EndpointObjects {
   }
 }
 
-/** Namespace and name of the endpoint that an ADD is about. */
-export function referenceFor(request: AddRequest): Required<ObjectReference> {
+/** Namespace and name of the endpoint that an interface is to have. */
+export function referenceFor(
+  request: Pick<InterfaceRequest, 'containerId' | 'interfaceName' | 'pod' | 'wish'>,
+): Required<ObjectReference> {
   const namespace = request.pod?.namespace ?? 'default'
   const { wish } = request
-  return { namespace, name: wish.kind === 'static' ? wish.endpointName : endpointNameFor(request) }
+  if (wish.kind === 'static') return { namespace, name: wish.endpointName }
+  if (wish.kind === 'dynamic') return { namespace, name: endpointNameFor(request) }
+  throw new Internal('which endpoint an interface gets is not known before it is bound')
 }
 
 /** Whether a holder is this container interface. */
@@ -287,12 +369,23 @@ function boundFrom(endpoint: Endpoint): BoundEndpoint {
   }
 }
 
-function annotationsFor(request: AddRequest): Record<string, string> {
-  return { [cniNetworkAnnotation]: request.cniNetwork, [netnsAnnotation]: request.netns }
+function annotationsFor(request: InterfaceRequest): Record<string, string> {
+  const { defaultRouteMetric, routingTable } = request
+  const isRouted = defaultRouteMetric !== undefined || routingTable !== undefined
+  return {
+    [cniNetworkAnnotation]: request.cniNetwork,
+    [netnsAnnotation]: request.netns,
+    ...(isRouted ? { [routingAnnotation]: JSON.stringify({ defaultRouteMetric, routingTable }) } : {}),
+  }
 }
 
-function holderFor({ containerId, interfaceName, pod }: AddRequest): Holder {
-  return { containerId, interfaceName, ...(pod ? { pod } : {}) }
+function holderFor({ containerId, interfaceName, primaryInterface, pod }: InterfaceRequest): Holder {
+  return {
+    containerId,
+    interfaceName,
+    ...(primaryInterface ? { primaryInterface } : {}),
+    ...(pod ? { pod } : {}),
+  }
 }
 
 function otherFinalizers({ metadata }: Endpoint): string[] {
@@ -312,17 +405,34 @@ function requireBindable(endpoint: Endpoint | undefined, reference: ObjectRefere
   })
 }
 
-function inUse(endpoint: Endpoint): Conflict {
-  const { metadata, spec } = endpoint
-  const pod = spec.holder?.pod
-  const who = pod ? `pod ${pod.namespace}/${pod.name}` : `container ${spec.holder?.containerId ?? '(unknown)'}`
-  return new Conflict(
-    `static endpoint ${metadata.namespace}/${metadata.name} is held by ${who} on node ${spec.nodeName ?? '(unknown)'}`,
-    {
-      remedy: 'Stop that container first, or use another endpoint.',
-      details: { holder: spec.holder, nodeName: spec.nodeName },
-    },
-  )
+function isFree({ spec }: Endpoint): boolean {
+  return spec.holder === undefined && spec.nodeName === undefined
+}
+
+function isOfPrefix(name: string, prefix: string): boolean {
+  return name.startsWith(`${prefix}-`) && /^(0|[1-9][0-9]*)$/.test(name.slice(prefix.length + 1))
+}
+
+/** Begins somewhere else for each container, so that those that start together do not all try the same one first. */
+function rotated(endpoints: Endpoint[], containerId: string): Endpoint[] {
+  const start = createHash('sha256').update(containerId).digest().readUInt32LE() % Math.max(1, endpoints.length)
+  return [...endpoints.slice(start), ...endpoints.slice(0, start)]
+}
+
+/** Names up to three endpoints that are held, with who has them. */
+function inUse(endpoints: Endpoint[]): Conflict {
+  const [first] = endpoints
+  const held = endpoints.slice(0, 3).map(({ metadata, spec }) => {
+    const pod = spec.holder?.pod
+    const who = pod ? `pod ${pod.namespace}/${pod.name}` : `container ${spec.holder?.containerId ?? '(unknown)'}`
+    return `${metadata.namespace}/${metadata.name} is held by ${who} on node ${spec.nodeName ?? '(unknown)'}`
+  })
+  const more = endpoints.length > held.length ? `, and ${endpoints.length - held.length} more are held` : ''
+  return new Conflict(`static endpoint ${held.join(', ')}${more}`, {
+    remedy:
+      'Stop that container first, or use another endpoint. If its node is gone for good, say so: dctl node fence NODE.',
+    details: { holder: first?.spec.holder, nodeName: first?.spec.nodeName },
+  })
 }
 
 function isDecided(endpoint: Endpoint, bound: BoundEndpoint): boolean {

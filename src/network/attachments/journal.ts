@@ -29,7 +29,9 @@ export interface JournalRecord {
   /** Name of the CNI network configuration; absent when the endpoint was adopted and nothing tells. */
   cniNetwork?: string
   request: AttachRequest
-  /** The ADD that asked for it; absent when adopted. */
+  /** Of a child: the interface of the same container that it comes and goes with. */
+  primaryInterface?: string
+  /** The ADD that asked for it; absent for children and when adopted. */
   add?: AddRequest
   /** Facts from the engine, once attached. */
   hostInterface?: string
@@ -48,6 +50,8 @@ export interface Journal {
   get(endpointId: string): JournalRecord | undefined
   all(): JournalRecord[]
   put(record: JournalRecord): void
+  /** Writes all of them or, when the process dies meanwhile, none. */
+  putAll(records: JournalRecord[]): void
   delete(endpointId: string): void
   /** From now on the records are those of this boot. */
   confirmBoot(): void
@@ -169,6 +173,13 @@ class SqliteJournal implements Journal {
     this.#records.set(record.endpointId, Object.freeze({ ...record }))
   }
 
+  putAll(records: JournalRecord[]): void {
+    this.#run(() =>
+      this.#inOneTransaction(() => records.forEach((each) => this.#write.run(each.endpointId, encode(each)))),
+    )
+    for (const record of records) this.#records.set(record.endpointId, Object.freeze({ ...record }))
+  }
+
   delete(endpointId: string): void {
     this.#run(() => this.#erase.run(endpointId))
     this.#records.delete(endpointId)
@@ -181,6 +192,17 @@ class SqliteJournal implements Journal {
 
   close(): void {
     this.#database.close()
+  }
+
+  #inOneTransaction(write: () => void): void {
+    this.#database.exec('begin immediate')
+    try {
+      write()
+      this.#database.exec('commit')
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('rollback')
+      throw error
+    }
   }
 
   /** A write, and now and then a checkpoint; by hand, since SQLite would say that a write failed when it did not. */

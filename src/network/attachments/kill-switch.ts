@@ -90,7 +90,7 @@ export class KillSwitch {
     }
     return new Proxy(journal, {
       get: (_, property) => {
-        if (property === 'put' || property === 'delete' || property === 'confirmBoot') {
+        if (property === 'put' || property === 'putAll' || property === 'delete' || property === 'confirmBoot') {
           const effect = (journal[property] as (value?: unknown) => void).bind(journal)
           return (value: unknown) => guarded(() => effect(value))
         }

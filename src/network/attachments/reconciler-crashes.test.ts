@@ -9,6 +9,19 @@ const wishes = {
   static: { kind: 'static', endpointName: 'ep1' },
 } as const
 
+/** One ADD with three interfaces, one of them on a static endpoint. */
+const requests = {
+  dynamic: addRequest({ wish: wishes.dynamic }),
+  static: addRequest({ wish: wishes.static }),
+  several: addRequest({
+    wish: wishes.dynamic,
+    children: [
+      { interfaceName: 'eth1', wish: wishes.static },
+      { interfaceName: 'eth2', wish: { kind: 'dynamic', networkName: 'green' } },
+    ],
+  }),
+}
+
 /** Kernel, journal and store agree: what is attached is known everywhere, and nothing else holds anything. */
 async function expectConsistent(node: TestNode): Promise<void> {
   const agrees = async (): Promise<boolean> => {
@@ -62,12 +75,13 @@ async function atEveryPoint(trial: (kill: KillSwitch) => Promise<boolean>): Prom
   }
 }
 
-describe.each(['dynamic', 'static'] as const)('an agent killed at every point, %s endpoint', (kind) => {
-  const request = addRequest({ wish: wishes[kind] })
+describe.each(['dynamic', 'static', 'several'] as const)('an agent killed at every point, %s', (kind) => {
+  const request = requests[kind]
+  const interfaces = 1 + (request.children?.length ?? 0)
 
   async function newNode(): Promise<TestNode> {
     const node = await TestNode.create()
-    if (kind === 'static') await node.createStatic('ep1')
+    if (kind !== 'dynamic') await node.createStatic('ep1')
     return node
   }
 
@@ -80,15 +94,16 @@ describe.each(['dynamic', 'static'] as const)('an agent killed at every point, %
       else await node.stopAgent()
       await node.startAgent()
       await expectConsistent(node)
+      expect([0, interfaces]).toContain(node.kernel.attachments.size) // all or none
       await node.attachments.remove(container)
       await expectConsistent(node)
       expect(node.kernel.attachments.size).toBe(0)
       return wasKilled
     })
-    expect(points).toBeGreaterThan(8)
+    expect(points).toBeGreaterThan(interfaces === 1 ? 8 : 16) // the journal has one write for all
   })
 
-  test('of ADD, then ADD again: exactly one is attached', async () => {
+  test('of ADD, then ADD again: exactly what was asked for is attached', async () => {
     await atEveryPoint(async (kill) => {
       await using node = await newNode()
       await node.stopAgent()
@@ -98,8 +113,8 @@ describe.each(['dynamic', 'static'] as const)('an agent killed at every point, %
       await node.startAgent()
       await node.attachments.add(request)
       await expectConsistent(node)
-      expect(node.kernel.attachments.size).toBe(1)
-      expect(await node.endpoints()).toHaveLength(1)
+      expect(node.kernel.attachments.size).toBe(interfaces)
+      expect(await node.endpoints()).toHaveLength(interfaces)
       return wasKilled
     })
   })
@@ -119,7 +134,7 @@ describe.each(['dynamic', 'static'] as const)('an agent killed at every point, %
       expect(node.kernel.attachments.size).toBe(0)
       return wasKilled
     })
-    expect(points).toBeGreaterThan(8)
+    expect(points).toBeGreaterThan(interfaces === 1 ? 8 : 16) // the journal has one write for all
   })
 
   test('of the repair itself: the start after it repairs', async () => {

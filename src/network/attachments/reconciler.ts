@@ -4,9 +4,11 @@ import { Internal, KeyedLock, Unavailable, WorkQueue, type Logger, type Reconcil
 import type { Informer, ObjectReference } from '../../store/index.ts'
 import type { NetworkEngine } from '../engine.ts'
 import { adoptedRecord, nextStep, planStart, type Rates, type Step } from './decide.ts'
-import type { EndpointObjects } from './endpoint-objects.ts'
+import type { Attachment, EndpointObjects } from './endpoint-objects.ts'
+import { isChildOf, isOrphan } from './family.ts'
 import type { Journal, JournalRecord } from './journal.ts'
 import type { NetnsState } from './netns.ts'
+import { networkStatusOf } from './network-status.ts'
 
 /** What the reconciler works on. */
 export interface ReconcilerParts {
@@ -40,6 +42,7 @@ interface EndpointKey {
  * - between 2 and 4 the journal says `attaching`: undone by 6 to 11, nobody was told;
  * - between 4 and 6 kernel, journal and store agree; a runtime that got no answer repeats the ADD or sends DEL;
  * - between 6 and 11 the journal says how far it got, and every later step does nothing when it was done before.
+ * Of an ADD with several interfaces the writes 2, 4 and 6 are one write for all: it counts for all of them or for none.
  * The addresses are safe because 10 comes after 7: as long as the kernel lets the endpoint send, its object, and so its
  * claims, exist. reconciler-crashes.test.ts kills the agent at each of these points.
  */
@@ -105,15 +108,18 @@ export class EndpointReconciler {
     this.#queue.add(encodeKey({ namespace, name, uid: endpointId }))
   }
 
-  /** Keeps the reconciler off an object that the journal does not know, while an ADD works on it. */
-  async whileAdding<T>(reference: ObjectReference, work: () => Promise<T>): Promise<T> {
+  /** Keeps the reconciler off an object that the journal does not know, until it is disposed of: an ADD works on it. */
+  hold(reference: ObjectReference): Disposable {
     const key = addingKey(reference)
     this.#adding.set(key, (this.#adding.get(key) ?? 0) + 1)
-    try {
-      return await work()
-    } finally {
-      // what the ADD left behind, on success or failure, is the reconciler's again
-      void this.#whenSeen(reference).then(() => this.#endAdding(key, reference))
+    let isHeld = true
+    return {
+      [Symbol.dispose]: () => {
+        if (!isHeld) return
+        isHeld = false
+        // what the ADD left behind, on success or failure, is the reconciler's again
+        void this.#whenSeen(reference).then(() => this.#endAdding(key, reference))
+      },
     }
   }
 
@@ -157,7 +163,9 @@ export class EndpointReconciler {
       if (journal.get(endpointId)?.state !== 'removing') return
       await engine.detach(endpointId)
       this.#missing.delete(endpointId)
-      journal.put({ ...journal.get(endpointId)!, state: 'detached' })
+      const record = journal.get(endpointId)!
+      journal.put({ ...record, state: 'detached' })
+      for (const child of journal.all()) if (isChildOf(child, record)) this.requeue(child)
     })
   }
 
@@ -211,6 +219,7 @@ export class EndpointReconciler {
       isAdding: this.#adding.has(addingKey(key)),
       isSynced: this.#isSynced,
       isMissing: this.#missing.has(key.uid),
+      isOrphan: record !== undefined && isOrphan(record, this.#parts.journal.all()),
     })
     const isLast = await this.#execute(step, key, record, object)
     return { step: step.step, isLast }
@@ -259,7 +268,7 @@ export class EndpointReconciler {
         await this.#shape(key.uid, step.rates)
         return false
       case 'report':
-        await objects.reportAttachment(object!, attachmentOf(record!))
+        await objects.reportAttachment(object!, attachmentOf(record!, journal.all()))
         return true
     }
   }
@@ -293,10 +302,12 @@ export class EndpointReconciler {
   }
 }
 
-function attachmentOf(record: JournalRecord): { containerId: string; hostInterface: string; since: string } {
-  const { containerId, hostInterface, since } = record
+function attachmentOf(record: JournalRecord, all: JournalRecord[]): Attachment {
+  const { containerId, hostInterface, since, primaryInterface } = record
   if (!hostInterface || !since) throw new Internal(`the journal lacks what the engine said about ${record.name}`)
-  return { containerId, hostInterface, since }
+  if (primaryInterface !== undefined) return { containerId, hostInterface, since }
+  const interfaces = [record, ...all.filter((other) => isChildOf(other, record))]
+  return { containerId, hostInterface, since, networkStatus: networkStatusOf(interfaces) }
 }
 
 function addingKey({ namespace, name }: ObjectReference): string {

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { apiVersionOf, Endpoint, Node } from '../../api/index.ts'
+import { apiVersionOf, Endpoint, Network, Node } from '../../api/index.ts'
 import { silentLogger } from '../../base/index.ts'
 import { createInformer, EmbeddedStore, type ResourceStore } from '../../store/index.ts'
 import type { NetworkEngine } from '../engine.ts'
@@ -92,6 +92,24 @@ export class TestNode implements AsyncDisposable {
       metadata: { name, namespace },
       spec: { networkName: 'blue', isStatic: true },
     })
+  }
+
+  /** Makes a network with the counts that control would write; for choices by the agent alone. */
+  async createNetwork(name: string, counts: { group?: string; total: number; used: number }): Promise<void> {
+    const { group, ...usage } = counts
+    const networkGroup = group === undefined ? {} : { networkGroup: group }
+    await this.store.create(Network, {
+      apiVersion: apiVersionOf(Network),
+      kind: 'Network',
+      metadata: { name },
+      spec: { subnets: [{ cidr: '10.0.0.0/16', ranges: [] }], plane: 'pods', isDefault: false, ...networkGroup },
+    })
+    await this.store.patch(Network, { name }, { status: { usage } }, { subresource: 'status' })
+  }
+
+  /** Loses the journal of an agent that is stopped, or one of the files beside it. */
+  forgetJournal(suffix = ''): void {
+    rmSync(join(this.directory, `journal.db${suffix}`), { force: true })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

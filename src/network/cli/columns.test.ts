@@ -61,7 +61,7 @@ describe('cells', () => {
   it('of an attached endpoint', () => {
     expect(words(renderTable(endpointColumns, [attached()], { wide: true }))[1]).toEqual([
       ...['ep1', 'default', '0123456789ab', 'blue', '10.30.0.50', '02:00:00:00:00:01', '10.30.0.1', '100', 'cb1', 'n1'],
-      ...['app=web', 'Attached', 'gold', '500M', '480M', '99%', '7'],
+      ...['app=web', 'eth0', '-', 'Attached', 'gold', '500M', '480M', '99%', '7'],
     ])
   })
 
@@ -99,6 +99,20 @@ describe('describe', () => {
     expect(text).toMatch(/Attainment: +99% \(99 of 100 /)
     expect(text).toMatch(/spoofed-mac: +7/)
     expect(text).not.toContain('spoofed-arp')
+  })
+
+  it('names what comes and goes together', () => {
+    const row = attached()
+    const sibling = (name: string, interfaceName: string, primaryInterface?: string): Endpoint => ({
+      metadata: { name },
+      spec: { ...row.endpoint.spec, holder: { containerId: '0', interfaceName, primaryInterface } },
+    })
+    const siblings = [sibling('b', 'eth2', 'eth0'), sibling('a', 'eth1', 'eth0'), sibling('c', 'net1')]
+    expect(describeEndpoint({ ...row, siblings }, new Date())).toMatch(
+      /Children: +eth1 \(endpoint a\), eth2 \(endpoint b\)/,
+    )
+    const child = { ...row, endpoint: sibling('a', 'eth1', 'eth0'), siblings: [sibling('p', 'eth0')] }
+    expect(describeEndpoint(child, new Date())).toMatch(/Comes with: +eth0 \(endpoint p\)/)
   })
 
   it('shows why control refused', () => {

@@ -11,6 +11,8 @@ export interface EndpointRow {
   network?: Network
   /** Absent when it is not attached or its node did not answer. */
   live?: LiveEndpoint
+  /** The other endpoints of its container, where they were looked for. */
+  siblings?: Endpoint[]
 }
 
 const shortIdLength = 12
@@ -76,6 +78,8 @@ export const endpointColumns: Column<EndpointRow>[] = [
   { header: 'VF', value: ({ endpoint }) => endpoint.status?.attachment?.hostInterface },
   { header: 'NODE', value: ({ endpoint }) => endpoint.spec.nodeName },
   { header: 'LABELS', value: ({ endpoint }) => formatLabels(endpoint.metadata.labels) },
+  { header: 'INTERFACE', value: ({ endpoint }) => endpoint.spec.holder?.interfaceName, wide: true },
+  { header: 'PRIMARY', value: ({ endpoint }) => endpoint.spec.holder?.primaryInterface, wide: true },
   { header: 'STATE', value: ({ endpoint }) => stateOf(endpoint), wide: true },
   { header: 'PERF-TIER', value: tierOf, wide: true },
   { header: 'PROMISED', value: ({ live }) => live && formatQuantity(live.bandwidthFloor), wide: true },

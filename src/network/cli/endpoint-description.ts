@@ -32,9 +32,25 @@ function identity(row: EndpointRow, now: Date): [string, string | number | undef
     ['Node', spec.nodeName],
     ['Container', holder && `${holder.containerId} (interface ${holder.interfaceName})`],
     ['Pod', holder?.pod && `${holder.pod.namespace}/${holder.pod.name}`],
+    ...family(row),
     ['Host interface', status?.attachment?.hostInterface],
     ['Attached for', formatAge(status?.attachment?.since, now)],
     ['Age', formatAge(metadata.creationTimestamp, now)],
+  ]
+}
+
+/** What comes and goes together with it: of a child its primary, of a primary its children. */
+function family({ endpoint, siblings = [] }: EndpointRow): [string, string][] {
+  const { holder } = endpoint.spec
+  const title = ({ metadata, spec }: Endpoint): string => `${spec.holder!.interfaceName} (endpoint ${metadata.name})`
+  const ownName = holder?.interfaceName
+  const primary = siblings.find(({ spec }) => spec.holder!.interfaceName === holder?.primaryInterface)
+  const children = siblings.filter(({ spec }) => ownName !== undefined && spec.holder!.primaryInterface === ownName)
+  return [
+    ...(holder?.primaryInterface
+      ? [['Comes with', primary ? title(primary) : holder.primaryInterface] as [string, string]]
+      : []),
+    ...(children.length > 0 ? [['Children', children.map(title).sort().join(', ')] as [string, string]] : []),
   ]
 }
 

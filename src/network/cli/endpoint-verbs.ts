@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { Endpoint, Network } from '../../api/index.ts'
 import { asCarbonadoError, Conflict } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
@@ -36,6 +36,7 @@ interface EndpointListFlags {
   ns?: string
   network?: string
   node?: string
+  selector?: string
   labels?: string
 }
 
@@ -50,7 +51,8 @@ export function addEndpointVerbs(program: Command, host: VerbHost): void {
     .option('--ns <namespace>', 'only this namespace (all without it)')
     .option('-n, --network <name>', 'only those on this network')
     .option('--node <name>', 'only those on this node')
-    .option('-l, --labels <selector>', 'only those whose labels match, such as app=web')
+    .option('-l, --selector <selector>', 'only those whose labels match, such as app=web')
+    .addOption(new Option('--labels <selector>', 'the same').hideHelp())
     .action(host.run(listEndpoints))
     .addHelpText('after', '\nExample:\n  $ dctl endpoint list -n blue -o wide\n')
   endpoint
@@ -149,7 +151,7 @@ async function listEndpoints(context: VerbContext, _names: string[], flags: Endp
   const { items } = await store.list(Endpoint, {
     namespace: flags.ns,
     fieldSelector: fields.join(',') || undefined,
-    labelSelector: flags.labels,
+    labelSelector: flags.selector ?? flags.labels,
   })
   if (!isTable(context)) return printList(context, Endpoint, items, [])
   await printRowsOf(context, items)
@@ -190,8 +192,21 @@ async function describe(context: VerbContext, [name]: string[], { ns }: { ns: st
     return printDocument(context, { endpoint, live, uplink, competitors, held, verdict })
   }
   const [row] = await rowsOf(context, [endpoint], false)
-  const text = describeEndpoint({ ...row!, live: report.live }, context.now())
+  const siblings = await siblingsOf(await context.store(), endpoint)
+  const text = describeEndpoint({ ...row!, live: report.live, siblings }, context.now())
   context.print([text, ...slowReportText(report, context.now())].join('\n\n'))
+}
+
+/** The other endpoints that the container of an endpoint holds. */
+async function siblingsOf(
+  store: ResourceStore,
+  { metadata, spec: { nodeName, holder } }: Endpoint,
+): Promise<Endpoint[]> {
+  if (!holder) return []
+  const { items } = await store.list(Endpoint, { fieldSelector: `spec.nodeName=${nodeName}` })
+  return items.filter(
+    (other) => other.spec.holder?.containerId === holder.containerId && other.metadata.uid !== metadata.uid,
+  )
 }
 
 async function deleteEndpoints(

@@ -1,42 +1,48 @@
-import { namePattern } from '../../api/index.ts'
-import type { EndpointWish } from '../attachments/wish.ts'
+import { usualMetric, type EndpointWish } from '../attachments/wish.ts'
 import { describeValue, invalidConfiguration, unsupportedField } from './refusals.ts'
+import { parseWish, type Wished } from './wish-object.ts'
 
 /** Prefixes of the annotations, ours and that of the original. */
 const prefixes = ['carbonado.io/', 'diamanti.com/']
 
-const knownKeys = ['network', 'perfTier', 'endpointId']
-/** Part of the annotation's language, but not of this version. */
-const laterKeys = ['networkGroup', 'endpointPrefix', 'metric']
-
-/** What the annotations of a pod ask for; `none` is a pod that wants no interface from Carbonado. */
-export type AnnotatedWish = EndpointWish | { kind: 'none' } | undefined
+/** Interfaces that the annotations of one pod can ask for. */
+export const mostInterfaces = 16
 
 /**
- * Reads the pod annotations `carbonado.io/endpoint0` (JSON) and `carbonado.io/endpoint: none`, also with the prefix
- * `diamanti.com/`. Undefined when there is neither. Throws InvalidInput that names the annotation and what was wrong.
+ * What the annotations of a pod ask for: `none` is a pod that wants no interface from Carbonado; otherwise one wish per
+ * interface, endpoint0 first, and undefined where the pod says nothing.
  */
-export function parseAnnotations(annotations: Record<string, string>): AnnotatedWish {
+export type AnnotatedWishes = 'none' | [Wished, ...Wished[]] | undefined
+
+/**
+ * Reads the pod annotations `carbonado.io/endpoint0`, `endpoint1`, ... (JSON) and `carbonado.io/endpoint: none`, also with
+ * the prefix `diamanti.com/`. Throws InvalidInput that names the annotation and what was wrong. `podName` tells which
+ * endpoint of a prefix is meant.
+ */
+export function parseAnnotations(annotations: Record<string, string>, podName?: string): AnnotatedWishes {
   const ours = endpointAnnotations(annotations)
-  for (const key of ours.keys()) {
-    if (key !== 'endpoint' && key !== 'endpoint0') refuseKey(key)
-  }
   const optOut = ours.get('endpoint')
-  const wish = ours.get('endpoint0')
   if (optOut !== undefined && optOut !== 'none') {
     throw invalidConfiguration(
       `annotation carbonado.io/endpoint is ${describeValue(optOut)}, expected "none"`,
       'Remove the annotation, or use carbonado.io/endpoint0 to ask for an interface.',
     )
   }
-  if (optOut !== undefined && wish !== undefined) {
+  const numbers = interfaceNumbers([...ours.keys()].filter((key) => key !== 'endpoint'))
+  if (optOut !== undefined && numbers.length > 0) {
     throw invalidConfiguration(
       'annotations carbonado.io/endpoint: none and carbonado.io/endpoint0 contradict each other',
       'Remove one of the two.',
     )
   }
-  if (optOut !== undefined) return { kind: 'none' }
-  return wish === undefined ? undefined : parseWish(wish)
+  if (optOut !== undefined) return 'none'
+  const [first, ...others] = numbers.map((number) =>
+    parseWish(ours.get(`endpoint${number}`)!, `annotation carbonado.io/endpoint${number}`, podName),
+  )
+  if (!first) return undefined
+  const wishes: [Wished, ...Wished[]] = [first, ...others]
+  refuseTwice(wishes)
+  return wishes
 }
 
 /** Our annotations by their key without prefix; the same key under both prefixes must say the same. */
@@ -57,74 +63,54 @@ function endpointAnnotations(annotations: Record<string, string>): Map<string, s
   return found
 }
 
-function refuseKey(key: string): never {
-  const isLater = /^endpoint[1-9][0-9]*$/.test(key)
-  throw unsupportedField(
-    isLater
-      ? `annotation carbonado.io/${key} is not supported: a pod gets one interface for now`
-      : `annotation carbonado.io/${key} is not known`,
-    'Use carbonado.io/endpoint0 for the interface, or carbonado.io/endpoint: none for no interface.',
-  )
-}
-
-function parseWish(text: string): EndpointWish {
-  const value = parseJson(text)
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalidConfiguration(
-      `annotation carbonado.io/endpoint0 is ${describeValue(value)}, expected a JSON object`,
-      `Write it like '{"network":"blue","perfTier":"high"}'.`,
-    )
-  }
-  const wish = value as Record<string, unknown>
-  refuseUnknown(Object.keys(wish))
-  const { network, perfTier, endpointId } = {
-    network: nameAt(wish, 'network'),
-    perfTier: nameAt(wish, 'perfTier'),
-    endpointId: nameAt(wish, 'endpointId'),
-  }
-  if (endpointId === undefined) return { kind: 'dynamic', networkName: network, perfTierName: perfTier }
-  if (network !== undefined || perfTier !== undefined) {
-    throw invalidConfiguration(
-      'annotation carbonado.io/endpoint0 has endpointId beside network or perfTier, expected endpointId alone',
-      'Leave network and perfTier out: the static endpoint has its own.',
-    )
-  }
-  return { kind: 'static', endpointName: endpointId }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw invalidConfiguration(
-      `annotation carbonado.io/endpoint0 is not JSON: ${describeValue(text)}`,
-      `Write it like '{"network":"blue","perfTier":"high"}'.`,
-    )
-  }
-}
-
-function refuseUnknown(keys: string[]): void {
-  const unknown = keys.filter((key) => !knownKeys.includes(key))
-  if (unknown.length === 0) return
-  const later = unknown.filter((key) => laterKeys.includes(key))
-  const names = unknown.map(describeValue).join(', ')
-  throw unsupportedField(
-    later.length === unknown.length
-      ? `annotation carbonado.io/endpoint0 has ${names}, which this version does not support`
-      : `annotation carbonado.io/endpoint0 has the unknown key ${names}`,
-    `Use only ${knownKeys.join(', ')}.`,
-  )
-}
-
-const namePatternExpression = new RegExp(namePattern)
-
-/** Reads an object name; undefined when absent. */
-function nameAt(wish: Record<string, unknown>, key: string): string | undefined {
-  const value = Object.hasOwn(wish, key) ? wish[key] : undefined
-  if (value === undefined) return undefined
-  if (typeof value === 'string' && value.length <= 253 && namePatternExpression.test(value)) return value
+/** The numbers in the keys, from 0 on without a gap: endpointN is the interface ethN. */
+function interfaceNumbers(keys: string[]): number[] {
+  const numbers = keys.map(interfaceNumber).sort((one, other) => one - other)
+  const gap = numbers.findIndex((number, index) => number !== index)
+  if (gap < 0) return numbers
   throw invalidConfiguration(
-    `annotation carbonado.io/endpoint0 has ${key} ${describeValue(value)}, expected the name of an object`,
-    'Names are lower-case letters, digits, dashes and dots.',
+    `annotation carbonado.io/endpoint${numbers[gap]} is there without carbonado.io/endpoint${gap}`,
+    'Number the interfaces from endpoint0 on without a gap; endpoint0 is the primary one.',
+  )
+}
+
+function interfaceNumber(key: string): number {
+  const digits = /^endpoint(0|[1-9][0-9]*)$/.exec(key)?.[1]
+  if (digits === undefined) {
+    throw unsupportedField(
+      `annotation carbonado.io/${key} is not known`,
+      'Use carbonado.io/endpoint0, endpoint1, ... for interfaces, or carbonado.io/endpoint: none for no interface.',
+    )
+  }
+  if (Number(digits) < mostInterfaces) return Number(digits)
+  throw invalidConfiguration(
+    `annotation carbonado.io/${key.slice(0, 40)} is one too many: a pod has at most ${mostInterfaces} interfaces`,
+    `Use endpoint0 to endpoint${mostInterfaces - 1}.`,
+  )
+}
+
+/** One static endpoint cannot be two interfaces, and of two default routes of one metric neither is the better one. */
+function refuseTwice(wishes: Wished[]): void {
+  const metrics = new Map<number, number>()
+  const endpoints = new Map<string, number>()
+  for (const [number, { wish, metric }] of wishes.entries()) {
+    const endpoint = staticNameOf(wish)
+    if (endpoint !== undefined) refuseSecond(endpoints, endpoint, number, 'ask for the static endpoint')
+    refuseSecond(metrics, metric ?? usualMetric(number), number, 'have the metric')
+  }
+}
+
+function staticNameOf(wish: EndpointWish): string | undefined {
+  if (wish.kind === 'static') return wish.endpointName
+  return wish.kind === 'any-static' ? `${wish.prefix}-...` : undefined
+}
+
+function refuseSecond<T extends string | number>(seen: Map<T, number>, value: T, number: number, what: string): void {
+  const before = seen.get(value)
+  seen.set(value, number)
+  if (before === undefined) return
+  throw invalidConfiguration(
+    `annotations carbonado.io/endpoint${before} and carbonado.io/endpoint${number} both ${what} ${value}`,
+    'Let each interface have its own.',
   )
 }

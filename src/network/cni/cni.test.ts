@@ -202,6 +202,97 @@ describe('configuration', () => {
   })
 })
 
+/** Annotations for two interfaces. */
+const two = (first: object, second: object): Record<string, string> => ({
+  'carbonado.io/endpoint0': JSON.stringify(first),
+  'diamanti.com/endpoint1': JSON.stringify(second),
+})
+
+describe('several interfaces', () => {
+  test('are endpoint0, endpoint1, ..., under both prefixes, and become eth0, eth1, ...', () => {
+    const add = parseAdd({
+      ...annotated(two({ network: 'blue' }, { network: 'green', metric: 20 })),
+      perfTier: 'high',
+    })!
+    expect(add.wish).toEqual({ kind: 'dynamic', networkName: 'blue', perfTierName: 'high' })
+    expect(add.children).toEqual([
+      { interfaceName: 'eth1', wish: { kind: 'dynamic', networkName: 'green', perfTierName: 'high' }, metric: 20 },
+    ])
+    expect(parseAdd(annotated(two({ network: 'blue' }, { network: 'blue' })))!.children).toHaveLength(1)
+  })
+
+  test('the tenth comes after the ninth', () => {
+    const annotations = Object.fromEntries(
+      Array.from({ length: 12 }, (_, index) => [
+        `carbonado.io/endpoint${index}`,
+        `{"network":"n${index}"}`,
+      ]).toReversed(),
+    )
+    const { children } = parseAdd(annotated(annotations))!
+    expect(children!.map(({ interfaceName, wish }) => [interfaceName, (wish as { networkName: string }).networkName])).toEqual(
+      Array.from({ length: 11 }, (_, index) => [`eth${index + 1}`, `n${index + 1}`]),
+    ) // prettier-ignore
+  })
+
+  test('another name than eth0 is that interface alone, whatever the annotations say', () => {
+    const configuration = {
+      ...annotated(two({ network: 'blue' }, { network: 'green' })),
+      network: 'red',
+      args: { cni: { metric: 30, labels: [{ key: 'a', value: 'b' }] } },
+    }
+    const add = parseAdd(configuration, { CNI_IFNAME: 'net1' })!
+    expect(add).toMatchObject({ interfaceName: 'net1', isAdditional: true, metric: 30 })
+    expect(add.wish).toEqual({ kind: 'dynamic', networkName: 'red' })
+    expect(add.children).toBeUndefined()
+    expect(parseAdd(annotated({ 'carbonado.io/endpoint': 'none' }), { CNI_IFNAME: 'net1' })).toBeDefined()
+    const chosen = parseAdd({ ...configuration, args: { cni: { endpointId: 'db' } } }, { CNI_IFNAME: 'net1' })!
+    expect(chosen.wish).toEqual({ kind: 'static', endpointName: 'db' })
+  })
+
+  test('addresses and MAC of the runtime are for the interface of the call', async () => {
+    const runtimeConfig = { ips: ['10.30.0.50/24', 'fd00::50'], mac: '02:AB:00:00:00:01' }
+    expect(parseAdd({ runtimeConfig })!.wish).toMatchObject({
+      addresses: ['10.30.0.50', 'fd00::50'],
+      macAddress: '02:ab:00:00:00:01',
+    })
+    for (const wrong of [{ ips: ['ten'] }, { mac: '02:ab' }, { ips: ['fe80::1%eth0'] }]) {
+      expect((await call({}, { ...goodConfiguration, runtimeConfig: wrong })).output!.code).toBe(7)
+    }
+    const held = { ...goodConfiguration, runtimeConfig, args: { cni: { endpointId: 'db' } } }
+    expect((await call({ CNI_IFNAME: 'net1' }, held)).output!.msg).toContain('beside a static endpoint')
+  })
+
+  test('only the primary has its addresses in ips; the others are interfaces', () => {
+    const child = { ...attached, interfaceName: 'eth1', hostInterface: 'cb2', macAddress: '02:00:00:00:00:02' }
+    const result = formatResult('1.0.0', { ...attached, children: [child] })
+    expect(result).toMatchObject({
+      interfaces: [{ name: 'cb1' }, { name: 'eth0' }, { name: 'cb2' }, { name: 'eth1', mac: '02:00:00:00:00:02' }],
+      ips: [{ interface: 1 }, { interface: 1 }],
+      routes: [{ dst: '0.0.0.0/0' }],
+    })
+    expect((result as { ips: unknown[] }).ips).toHaveLength(2)
+  })
+})
+
+describe('a prefix of static endpoints', () => {
+  test.each([
+    ['web-0', { kind: 'static', endpointName: 'db-0' }],
+    ['web-17', { kind: 'static', endpointName: 'db-17' }],
+    ['web-6d4cf56db6-x7k2p', { kind: 'any-static', prefix: 'db' }],
+    ['web-6d4cf56db6-24567', { kind: 'any-static', prefix: 'db' }],
+    ['web-01', { kind: 'any-static', prefix: 'db' }],
+    ['web', { kind: 'any-static', prefix: 'db' }],
+  ])('for pod %s is %j', (name, wish) => {
+    const configuration = annotated({ 'carbonado.io/endpoint0': '{"endpointPrefix":"db"}' })
+    expect(parseAdd(configuration, { CNI_ARGS: `K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${name}` })!.wish).toEqual(wish)
+  })
+
+  test('without a pod is any that is free', () => {
+    const configuration = annotated({ 'carbonado.io/endpoint0': '{"endpointPrefix":"db"}' })
+    expect(parseAdd(configuration, { CNI_ARGS: '' })!.wish).toEqual({ kind: 'any-static', prefix: 'db' })
+  })
+})
+
 describe('what a container asks for', () => {
   test('comes from the annotation, filled up by the configuration', () => {
     expect(parseAdd({ network: 'blue', perfTier: 'medium' })!.wish).toEqual({
@@ -229,11 +320,31 @@ describe('what a container asks for', () => {
     [{ 'carbonado.io/endpoint0': 'blue' }, 7, 'is not JSON'],
     [{ 'carbonado.io/endpoint0': '[]' }, 7, 'expected a JSON object'],
     [{ 'carbonado.io/endpoint0': '{"netwrok":"blue"}' }, 2, '"netwrok"'],
-    [{ 'carbonado.io/endpoint0': '{"networkGroup":"g1"}' }, 2, '"networkGroup"'],
+    [{ 'carbonado.io/endpoint0': '{"networkGroup":"g1","network":"blue"}' }, 7, 'network beside networkGroup'],
+    [{ 'carbonado.io/endpoint0': '{"networkGroup":["g1"]}' }, 7, 'networkGroup a list'],
     [{ 'carbonado.io/endpoint0': '{"network":5}' }, 7, 'network 5'],
     [{ 'carbonado.io/endpoint0': '{"network":"Blue"}' }, 7, 'network "Blue"'],
-    [{ 'carbonado.io/endpoint0': '{"endpointId":"e","network":"n"}' }, 7, 'endpointId alone'],
-    [{ 'carbonado.io/endpoint1': '{"network":"blue"}' }, 2, 'endpoint1'],
+    [{ 'carbonado.io/endpoint0': '{"endpointId":"e","network":"n"}' }, 7, 'network beside endpointId'],
+    [{ 'carbonado.io/endpoint0': '{"endpointPrefix":"e","perfTier":"high"}' }, 7, 'endpointPrefix beside perfTier'],
+    [{ 'carbonado.io/endpoint0': '{"endpointPrefix":""}' }, 7, 'endpointPrefix ""'],
+    [{ 'carbonado.io/endpoint1': '{"network":"blue"}' }, 7, 'endpoint1 is there without carbonado.io/endpoint0'],
+    [{ 'carbonado.io/endpoint0': '{}', 'carbonado.io/endpoint2': '{}' }, 7, 'endpoint2 is there without'],
+    [{ 'carbonado.io/endpoint0': '{}', 'carbonado.io/endpoint17': '{}' }, 7, 'at most 16 interfaces'],
+    [{ 'carbonado.io/endpoint9999999999999999999999': '{}' }, 7, 'at most 16 interfaces'],
+    [{ 'carbonado.io/endpoint00': '{}' }, 2, 'endpoint00 is not known'],
+    [{ 'carbonado.io/endpoint-1': '{}' }, 2, 'endpoint-1 is not known'],
+    [{ 'carbonado.io/endpoint0': '{}', 'diamanti.com/endpoint1': 'x' }, 7, 'endpoint1 is not JSON'],
+    [{ 'carbonado.io/endpoint': 'none', 'diamanti.com/endpoint1': '{}' }, 7, 'endpoint1 is there without'],
+    [two({ endpointId: 'e' }, { endpointId: 'e' }), 7, 'both ask for the static endpoint e'],
+    [two({ endpointId: 'web-0' }, { endpointPrefix: 'web' }), 7, 'both ask for the static endpoint web-0'],
+    [two({ network: 'a', metric: 20 }, { network: 'b', metric: 20 }), 7, 'both have the metric 20'],
+    [two({ network: 'a', metric: 101 }, { network: 'b' }), 7, 'both have the metric 101'],
+    [{ 'carbonado.io/endpoint0': '{"metric":-1}' }, 7, 'metric -1'],
+    [{ 'carbonado.io/endpoint0': '{"metric":0}' }, 7, 'metric 0'],
+    [{ 'carbonado.io/endpoint0': '{"metric":"20"}' }, 7, 'metric "20"'],
+    [{ 'carbonado.io/endpoint0': '{"metric":1.5}' }, 7, 'metric 1.5'],
+    [{ 'carbonado.io/endpoint0': '{"metric":1e300}' }, 7, 'metric 1e+300'],
+    [{ 'carbonado.io/endpoint0': '{"metric":null}' }, 7, 'metric null'],
     [{ 'carbonado.io/endpont0': '{}', 'carbonado.io/endpointX': '{}' }, 2, 'endpointX'],
     [{ 'carbonado.io/endpoint': 'some' }, 7, 'expected "none"'],
     [{ 'carbonado.io/endpoint': 'none', 'carbonado.io/endpoint0': '{}' }, 7, 'contradict'],

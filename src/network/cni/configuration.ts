@@ -51,8 +51,13 @@ const NetworkConfiguration = Type.Object({
   runtimeConfig: Type.Optional(
     Type.Object({
       [annotationsCapability]: Type.Optional(Type.Union([Type.Record(Type.String(), Type.String()), Type.Null()])),
+      /** Capabilities of the specification's conventions: addresses, with or without prefix length, and MAC wished for. */
+      ips: Type.Optional(Type.Array(Type.String(), { maxItems: 2 })),
+      mac: Type.Optional(Type.String()),
     }),
   ),
+  /** Arguments for any plugin; `args.cni` has those by which Multus passes what a pod says about one interface. */
+  args: Type.Optional(Type.Unknown()),
   dns: Type.Optional(Dns),
   prevResult: Type.Optional(PreviousResult),
   'cni.dev/valid-attachments': Type.Optional(Attachments),
@@ -63,15 +68,7 @@ export type NetworkConfiguration = Static<typeof NetworkConfiguration>
 const check = TypeCompiler.Compile(NetworkConfiguration)
 
 /** Fields that the specification or the runtimes put there and that need nothing from the plugin. */
-const fieldsOfOthers = [
-  'cniVersions',
-  'capabilities',
-  'args',
-  'disableCheck',
-  'disableGC',
-  'ipMasq',
-  'loadOnlyInlinedPlugins',
-]
+const fieldsOfOthers = ['cniVersions', 'capabilities', 'disableCheck', 'disableGC', 'ipMasq', 'loadOnlyInlinedPlugins']
 
 /** Decodes standard input. Throws InvalidInput with CNI code 6 unless it is one JSON object. */
 export function decodeInput(input: Uint8Array): Record<string, unknown> {

@@ -4,7 +4,7 @@ import type { AddRequest, ContainerInterface } from '../attachments/wish.ts'
 import { decodeInput, versionForErrors, type PreviousResult } from './configuration.ts'
 import { cniCodes, toCniError } from './errors.ts'
 import { parseRequest, type CniEnvironment, type CniRequest } from './request.ts'
-import { formatResult, type AttachmentResult } from './result.ts'
+import { formatResult, type AttachedInterface, type AttachmentResult } from './result.ts'
 import { supportedVersions } from './versions.ts'
 
 /** What the verbs do, in the terms of the agent. Every operation is idempotent and throws CarbonadoErrors. */
@@ -73,16 +73,9 @@ async function answer(operations: AttachmentOperations, request: CniRequest): Pr
   }
 }
 
-/** CHECK is about what the runtime was told: our interface and addresses must be in it. Others may have added more. */
+/** CHECK is about what the runtime was told: our interfaces and addresses must be in it. Others may have added more. */
 function comparePrevious(attached: AttachmentResult, previous: PreviousResult): undefined {
-  const differences: string[] = []
-  const known = previous.interfaces?.find(
-    ({ name, sandbox }) => name === attached.interfaceName && (sandbox ?? '') !== '',
-  )
-  if (!known) differences.push(`interface ${attached.interfaceName} is not in prevResult`)
-  else if (known.mac && known.mac.toLowerCase() !== attached.macAddress) {
-    differences.push(`interface ${attached.interfaceName} has MAC ${attached.macAddress}, prevResult says ${known.mac}`)
-  }
+  const differences = [attached, ...(attached.children ?? [])].flatMap((each) => missingInterface(each, previous))
   for (const { address, prefixLength } of attached.addresses) {
     const text = `${address}/${prefixLength}`
     if (!previous.ips?.some((ip) => ip.address === text)) differences.push(`address ${text} is not in prevResult`)
@@ -92,4 +85,11 @@ function comparePrevious(attached: AttachmentResult, previous: PreviousResult): 
     remedy: 'Delete the container and start it again.',
     details: { cniCode: cniCodes.checkFailed },
   })
+}
+
+function missingInterface({ interfaceName, macAddress }: AttachedInterface, previous: PreviousResult): string[] {
+  const known = previous.interfaces?.find(({ name, sandbox }) => name === interfaceName && (sandbox ?? '') !== '')
+  if (!known) return [`interface ${interfaceName} is not in prevResult`]
+  if (!known.mac || known.mac.toLowerCase() === macAddress) return []
+  return [`interface ${interfaceName} has MAC ${macAddress}, prevResult says ${known.mac}`]
 }

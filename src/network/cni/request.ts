@@ -1,5 +1,6 @@
+import { isIP } from 'node:net'
 import { namePattern } from '../../api/index.ts'
-import type { AddRequest, ContainerInterface, EndpointWish, Pod } from '../attachments/wish.ts'
+import type { AddRequest, ContainerInterface, Pod } from '../attachments/wish.ts'
 import { parseAnnotations } from './annotations.ts'
 import {
   annotationsCapability,
@@ -10,6 +11,7 @@ import {
   type PreviousResult,
 } from './configuration.ts'
 import { describeValue, invalidConfiguration, invalidEnvironment } from './refusals.ts'
+import { checkWish, isWishKey, type Wished } from './wish-object.ts'
 import { isSupportedVersion, requireVerb, requireVersion, type CniVersion } from './versions.ts'
 
 /** The CNI_ variables of one call. */
@@ -79,26 +81,85 @@ function parseAdd(
   const container = containerInterface(environment, configuration)
   const netns = requireNetns(environment)
   const pod = parsePod(environment.get('CNI_ARGS') ?? '')
-  const wish = parseWish(configuration)
+  const wishes = parseWishes(configuration, container.interfaceName, pod?.name)
   return {
     verb: 'ADD',
     version,
-    add: wish && { ...container, netns, ...(pod ? { pod } : {}), wish },
+    add: wishes && { ...container, netns, ...(pod ? { pod } : {}), ...wishes },
     previous: configuration.prevResult,
     dns: configuration.dns,
   }
 }
 
-/** What the annotations ask for, filled up with the defaults of the network configuration. */
-function parseWish(configuration: NetworkConfiguration): EndpointWish | undefined {
-  const annotated = parseAnnotations(configuration.runtimeConfig?.[annotationsCapability] ?? {})
-  if (annotated?.kind === 'none') return undefined
-  if (annotated?.kind === 'static') return annotated
-  return {
-    kind: 'dynamic',
-    networkName: annotated?.networkName ?? configuration.network,
-    perfTierName: annotated?.perfTierName ?? configuration.perfTier,
+/**
+ * The interface that runtimes give every pod. The annotations of the pod are about it and what comes with it; an ADD of
+ * any other name, such as Multus sends, is about that interface alone.
+ */
+const primaryInterface = 'eth0'
+
+/** What is wished for the interface and its children; undefined for a pod that wants none. */
+type Wishes = Pick<AddRequest, 'wish' | 'metric' | 'children' | 'isAdditional'> | undefined
+
+function parseWishes(configuration: NetworkConfiguration, interfaceName: string, podName: string | undefined): Wishes {
+  if (interfaceName !== primaryInterface) return { ...additionalWish(configuration, podName), isAdditional: true }
+  const annotated = parseAnnotations(configuration.runtimeConfig?.[annotationsCapability] ?? {}, podName)
+  if (annotated === 'none') return undefined
+  const [first, ...others] = annotated ?? [noWish]
+  const children = others.map((each, index) => ({ interfaceName: `eth${index + 1}`, ...filledUp(each, configuration) }))
+  const primary = withRequested(filledUp(first, configuration), configuration)
+  return { ...primary, ...(children.length > 0 ? { children } : {}) }
+}
+
+const noWish: Wished = { wish: { kind: 'dynamic' } }
+
+/** Multus puts the `cni-args` of a pod's network selection into args.cni, among those of others. */
+function additionalWish(configuration: NetworkConfiguration, podName: string | undefined): Wished {
+  const { args } = configuration
+  const own = isRecord(args) && isRecord(args.cni) ? Object.entries(args.cni).filter(([key]) => isWishKey(key)) : []
+  const wished = checkWish(Object.fromEntries(own), 'args.cni', podName)
+  return withRequested(filledUp(wished, configuration), configuration)
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Network and tier of the network configuration are for wishes that do not say otherwise. */
+function filledUp({ wish, ...rest }: Wished, configuration: NetworkConfiguration): Wished {
+  if (wish.kind !== 'dynamic') return { wish, ...rest }
+  const networkName = wish.networkName ?? (wish.networkGroup === undefined ? configuration.network : undefined)
+  return { wish: { ...wish, networkName, perfTierName: wish.perfTierName ?? configuration.perfTier }, ...rest }
+}
+
+/** Addresses and MAC that the runtime asks for by the capabilities `ips` and `mac`. */
+function withRequested({ wish, ...rest }: Wished, { runtimeConfig }: NetworkConfiguration): Wished {
+  const addresses = runtimeConfig?.ips?.map(requestedAddress) ?? []
+  const macAddress = runtimeConfig?.mac?.toLowerCase()
+  if (addresses.length === 0 && macAddress === undefined) return { wish, ...rest }
+  if (wish.kind !== 'dynamic') {
+    throw invalidConfiguration(
+      'runtimeConfig has ips or mac beside a static endpoint, which has its own',
+      'Leave them out, or ask for a network instead of a static endpoint.',
+    )
   }
+  if (macAddress !== undefined && !/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(macAddress)) {
+    throw invalidConfiguration(
+      `runtimeConfig.mac is ${describeValue(macAddress)}, expected a MAC address`,
+      'Write it like 02:00:00:00:00:01.',
+    )
+  }
+  const requested = { ...(addresses.length > 0 ? { addresses } : {}), ...(macAddress ? { macAddress } : {}) }
+  return { wish: { ...wish, ...requested }, ...rest }
+}
+
+/** The prefix length is the network's, whatever the runtime says. */
+function requestedAddress(text: string): string {
+  const address = text.split('/')[0]!
+  if (isIP(address) !== 0 && !address.includes('%')) return address
+  throw invalidConfiguration(
+    `runtimeConfig.ips has ${describeValue(text)}, expected an IP address`,
+    'Write it like 10.30.0.50 or 10.30.0.50/24.',
+  )
 }
 
 function parseCheck(

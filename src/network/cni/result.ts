@@ -2,8 +2,8 @@ import { isIPv6 } from 'node:net'
 import type { Dns, PreviousResult } from './configuration.ts'
 import { isAtLeast, type CniVersion } from './versions.ts'
 
-/** What an ADD made, in the terms of no particular version. */
-export interface AttachmentResult {
+/** One interface that an ADD made, in the terms of no particular version. */
+export interface AttachedInterface {
   hostInterface: string
   interfaceName: string
   netns: string
@@ -13,8 +13,14 @@ export interface AttachmentResult {
   addresses: { address: string; prefixLength: number; gateway?: string }[]
 }
 
+/** What an ADD made: the primary interface, and those that came with it. */
+export interface AttachmentResult extends AttachedInterface {
+  children?: AttachedInterface[]
+}
+
 /**
- * The result of an ADD in the format of a version. `attached` is undefined for a pod that wants no interface: then the
+ * The result of an ADD in the format of a version. Runtimes copy every entry of `ips` into the addresses of the pod, so
+ * that only those of the primary interface are there; children are in `interfaces`. `attached` is undefined for a pod that wants no interface: then the
  * result of the plugins before is passed on alone. What earlier plugins of the chain made comes first.
  */
 export function formatResult(
@@ -27,7 +33,10 @@ export function formatResult(
   const before = previous.interfaces ?? []
   return {
     cniVersion: version,
-    interfaces: [...before, ...(attached ? interfacesOf(version, attached) : [])],
+    interfaces: [
+      ...before,
+      ...(attached ? [attached, ...(attached.children ?? [])].flatMap((each) => interfacesOf(version, each)) : []),
+    ],
     ips: [
       ...earlierAddresses(version, previous),
       ...(attached ? addressesOf(version, attached, before.length + 1) : []),
@@ -37,7 +46,7 @@ export function formatResult(
   }
 }
 
-function interfacesOf(version: CniVersion, attached: AttachmentResult): object[] {
+function interfacesOf(version: CniVersion, attached: AttachedInterface): object[] {
   const mtu = isAtLeast(version, '1.1.0') ? { mtu: attached.mtu } : {}
   const { hostInterface, interfaceName, macAddress, netns } = attached
   return [

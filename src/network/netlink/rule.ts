@@ -3,7 +3,7 @@ import { familyOf } from './address.ts'
 import { attribute, flags, readAttributes, u32, type NetlinkMessage, type NetlinkRequest } from './message.ts'
 
 /** RTM_... of linux/rtnetlink.h. */
-const type = { new: 32, get: 34 } as const
+const type = { new: 32, delete: 33, get: 34 } as const
 /** FRA_... of linux/fib_rules.h. */
 const field = { source: 2, preference: 6, table: 15 } as const
 const lookUp = 1 // FR_ACT_TO_TBL
@@ -18,20 +18,27 @@ export interface SourceRule {
 }
 
 /** Makes a rule. Refused with EEXIST when the same one is there. */
-export function addSourceRule({ address, table, preference }: SourceRule): NetlinkRequest {
+export function addSourceRule(rule: SourceRule): NetlinkRequest {
+  return { type: type.new, flags: flags.create | flags.exclusive, body: encode(rule), purpose: `add ${text(rule)}` }
+}
+
+/** Removes a rule. Refused with ENOENT when it is not there. */
+export function removeSourceRule(rule: SourceRule): NetlinkRequest {
+  return { type: type.delete, flags: 0, body: encode(rule), purpose: `remove ${text(rule)}` }
+}
+
+function text({ address, table }: SourceRule): string {
+  return `the rule from ${address} lookup ${table}`
+}
+
+function encode({ address, table, preference }: SourceRule): Buffer {
   const bytes = addressBytes(address)
-  const header = Buffer.from([familyOf(address), 0, bytes.length * 8, 0, 0, 0, 0, lookUp, 0, 0, 0, 0])
-  return {
-    type: type.new,
-    flags: flags.create | flags.exclusive,
-    body: Buffer.concat([
-      header,
-      attribute(field.source, bytes),
-      attribute(field.preference, u32(preference)),
-      attribute(field.table, u32(table)),
-    ]),
-    purpose: `add rule from ${address} lookup ${table}`,
-  }
+  return Buffer.concat([
+    Buffer.from([familyOf(address), 0, bytes.length * 8, 0, 0, 0, 0, lookUp, 0, 0, 0, 0]),
+    attribute(field.source, bytes),
+    attribute(field.preference, u32(preference)),
+    attribute(field.table, u32(table)),
+  ])
 }
 
 /** Asks for the rules of a family (AF_INET, AF_INET6). */

@@ -18,9 +18,11 @@ import {
   listRules,
   NetlinkSocket,
   putTokenBucket,
+  removeSourceRule,
   type InterfaceAddress,
   type Link,
   type NetlinkRequest,
+  type SourceRule,
 } from '../netlink/index.ts'
 import { capBucket } from './shaping.ts'
 
@@ -71,9 +73,19 @@ export async function addSourceRouting(request: AttachRequest): Promise<void> {
 }
 
 async function routeBySource(socket: NetlinkSocket, request: AttachRequest, link: Link): Promise<void> {
+  if (request.routingTable === undefined) return
+  await socket.change(staleRules(socket, request).map(removeSourceRule)) // one that is gone meanwhile is gone
   const refused = await socket.change(sourceRouting(request, link))
   const failed = refused.find(({ error }) => !error.isAlreadyThere)
   if (failed) throw failed.error
+}
+
+/** Rules about the addresses that lead elsewhere: left by an interface that had them before; rules outlive interfaces. */
+function staleRules(socket: NetlinkSocket, { addresses, routingTable }: AttachRequest): SourceRule[] {
+  const ours = addresses.map(({ address }) => address)
+  return [...new Set(ours.map(familyOf))]
+    .flatMap((family) => socket.dump(listRules(family)).map(decodeSourceRule))
+    .filter((rule) => rule !== undefined && ours.includes(rule.address) && rule.table !== routingTable) as SourceRule[]
 }
 
 /** The routes of the interface in its own table before the rules that lead there. */
