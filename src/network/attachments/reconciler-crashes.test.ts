@@ -75,81 +75,85 @@ async function atEveryPoint(trial: (kill: KillSwitch) => Promise<boolean>): Prom
   }
 }
 
-describe.each(['dynamic', 'static', 'several'] as const)('an agent killed at every point, %s', (kind) => {
-  const request = requests[kind]
-  const interfaces = 1 + (request.children?.length ?? 0)
+describe.each(['dynamic', 'static', 'several'] as const)(
+  'an agent killed at every point, %s',
+  { timeout: 30_000 },
+  (kind) => {
+    const request = requests[kind]
+    const interfaces = 1 + (request.children?.length ?? 0)
 
-  async function newNode(): Promise<TestNode> {
-    const node = await TestNode.create()
-    if (kind !== 'dynamic') await node.createStatic('ep1')
-    return node
-  }
+    async function newNode(): Promise<TestNode> {
+      const node = await TestNode.create()
+      if (kind !== 'dynamic') await node.createStatic('ep1')
+      return node
+    }
 
-  test('of ADD, then DEL: nothing is left', async () => {
-    const points = await atEveryPoint(async (kill) => {
-      await using node = await newNode()
-      await node.stopAgent()
-      const wasKilled = await killDuring(node, kill, () => node.attachments.add(request))
-      if (wasKilled) node.abandonAgent()
-      else await node.stopAgent()
-      await node.startAgent()
-      await expectConsistent(node)
-      expect([0, interfaces]).toContain(node.kernel.attachments.size) // all or none
-      await node.attachments.remove(container)
-      await expectConsistent(node)
-      expect(node.kernel.attachments.size).toBe(0)
-      return wasKilled
+    test('of ADD, then DEL: nothing is left', async () => {
+      const points = await atEveryPoint(async (kill) => {
+        await using node = await newNode()
+        await node.stopAgent()
+        const wasKilled = await killDuring(node, kill, () => node.attachments.add(request))
+        if (wasKilled) node.abandonAgent()
+        else await node.stopAgent()
+        await node.startAgent()
+        await expectConsistent(node)
+        expect([0, interfaces]).toContain(node.kernel.attachments.size) // all or none
+        await node.attachments.remove(container)
+        await expectConsistent(node)
+        expect(node.kernel.attachments.size).toBe(0)
+        return wasKilled
+      })
+      expect(points).toBeGreaterThan(interfaces === 1 ? 8 : 16) // the journal has one write for all
     })
-    expect(points).toBeGreaterThan(interfaces === 1 ? 8 : 16) // the journal has one write for all
-  })
 
-  test('of ADD, then ADD again: exactly what was asked for is attached', async () => {
-    await atEveryPoint(async (kill) => {
-      await using node = await newNode()
-      await node.stopAgent()
-      const wasKilled = await killDuring(node, kill, () => node.attachments.add(request))
-      if (wasKilled) node.abandonAgent()
-      else await node.stopAgent()
-      await node.startAgent()
-      await node.attachments.add(request)
-      await expectConsistent(node)
-      expect(node.kernel.attachments.size).toBe(interfaces)
-      expect(await node.endpoints()).toHaveLength(interfaces)
-      return wasKilled
+    test('of ADD, then ADD again: exactly what was asked for is attached', async () => {
+      await atEveryPoint(async (kill) => {
+        await using node = await newNode()
+        await node.stopAgent()
+        const wasKilled = await killDuring(node, kill, () => node.attachments.add(request))
+        if (wasKilled) node.abandonAgent()
+        else await node.stopAgent()
+        await node.startAgent()
+        await node.attachments.add(request)
+        await expectConsistent(node)
+        expect(node.kernel.attachments.size).toBe(interfaces)
+        expect(await node.endpoints()).toHaveLength(interfaces)
+        return wasKilled
+      })
     })
-  })
 
-  test('of DEL: it is completed by the next start', async () => {
-    const points = await atEveryPoint(async (kill) => {
-      await using node = await newNode()
-      await node.attachments.add(request)
-      await expectConsistent(node)
-      await node.stopAgent()
-      const wasKilled = await killDuring(node, kill, () => node.attachments.remove(container))
-      if (wasKilled) node.abandonAgent()
-      else await node.stopAgent()
-      await node.startAgent()
-      await node.attachments.remove(container) // as the runtime does that got no answer
-      await expectConsistent(node)
-      expect(node.kernel.attachments.size).toBe(0)
-      return wasKilled
+    test('of DEL: it is completed by the next start', async () => {
+      const points = await atEveryPoint(async (kill) => {
+        await using node = await newNode()
+        await node.attachments.add(request)
+        await expectConsistent(node)
+        await node.stopAgent()
+        const wasKilled = await killDuring(node, kill, () => node.attachments.remove(container))
+        if (wasKilled) node.abandonAgent()
+        else await node.stopAgent()
+        await node.startAgent()
+        await node.attachments.remove(container) // as the runtime does that got no answer
+        await expectConsistent(node)
+        expect(node.kernel.attachments.size).toBe(0)
+        return wasKilled
+      })
+      expect(points).toBeGreaterThan(interfaces === 1 ? 8 : 16) // the journal has one write for all
     })
-    expect(points).toBeGreaterThan(interfaces === 1 ? 8 : 16) // the journal has one write for all
-  })
 
-  test('of the repair itself: the start after it repairs', async () => {
-    await atEveryPoint(async (kill) => {
-      await using node = await newNode()
-      const first = new KillSwitch(6) // in the middle of the ADD
-      await node.stopAgent()
-      await killDuring(node, first, () => node.attachments.add(request))
-      node.abandonAgent()
-      const wasKilled = await killDuring(node, kill, async () => {})
-      if (wasKilled) node.abandonAgent()
-      else await node.stopAgent()
-      await node.startAgent()
-      await expectConsistent(node)
-      return wasKilled
+    test('of the repair itself: the start after it repairs', async () => {
+      await atEveryPoint(async (kill) => {
+        await using node = await newNode()
+        const first = new KillSwitch(6) // in the middle of the ADD
+        await node.stopAgent()
+        await killDuring(node, first, () => node.attachments.add(request))
+        node.abandonAgent()
+        const wasKilled = await killDuring(node, kill, async () => {})
+        if (wasKilled) node.abandonAgent()
+        else await node.stopAgent()
+        await node.startAgent()
+        await expectConsistent(node)
+        return wasKilled
+      })
     })
-  })
-})
+  },
+)
