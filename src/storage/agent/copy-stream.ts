@@ -53,11 +53,13 @@ export async function writeBlocks(
   const file = await open(devicePath, 'r+')
   try {
     let reached = range.offset
+    let isWhole = false
     for await (const { offset, block } of decode(stream)) {
       if (block.length > 0) await file.write(block, 0, block.length, offset)
       reached = offset + block.length
+      isWhole = block.length === 0
     }
-    if (reached !== range.offset + range.length) {
+    if (!isWhole || reached !== range.offset + range.length) {
       throw new Unavailable(`the copy ended at ${reached}, before ${range.offset + range.length}`)
     }
     await file.sync()
@@ -67,19 +69,19 @@ export async function writeBlocks(
 }
 
 async function* decode(stream: AsyncIterable<Buffer>): AsyncGenerator<{ offset: number; block: Buffer }> {
-  let buffered: Buffer[] = []
+  let parts: Buffer[] = []
   let have = 0
+  let needed = headerLength
   for await (const part of stream) {
-    buffered.push(part)
+    parts.push(part)
     have += part.length
-    for (;;) {
-      const needed =
-        have < headerLength ? headerLength : headerLength + lengthIn((buffered = [Buffer.concat(buffered)])[0]!)
-      if (have < needed) break
-      const [bytes] = (buffered = [Buffer.concat(buffered)])
-      yield checked(bytes!.subarray(0, needed))
-      buffered = [bytes!.subarray(needed)]
-      have -= needed
+    while (have >= needed) {
+      const bytes = Buffer.concat(parts)
+      const whole = headerLength + lengthIn(bytes)
+      if (have >= whole) yield checked(bytes.subarray(0, whole))
+      parts = [have >= whole ? bytes.subarray(whole) : bytes]
+      have = parts[0]!.length
+      needed = have >= headerLength ? headerLength + lengthIn(parts[0]!) : headerLength
     }
   }
   if (have > 0) throw new Unavailable('the copy ended within a block')
