@@ -7,6 +7,7 @@ import type { BlockDevice } from './block-device.ts'
 import type { Calibrate } from './calibration.ts'
 import { derivedId } from './derived-id.ts'
 import type { OpenPools } from './open-pools.ts'
+import type { RisingClock } from './rising-clock.ts'
 
 type DriveReport = NonNullable<NonNullable<Drive['status']>['agent']>
 type FormatRequest = NonNullable<Drive['spec']['format']>
@@ -20,6 +21,7 @@ export interface DriveReconcilerParts {
   inspect: (device: string) => Promise<BlockDevice>
   calibrate: Calibrate
   recorder: EventRecorder
+  clock: RisingClock
   /** Ids of all entries that objects tell of. */
   knownEntries: () => Set<string>
   logger: Logger
@@ -79,6 +81,7 @@ export class DriveReconciler {
       await this.#parts.pools.close(name)
       return { done: true }
     }
+    this.#parts.clock.seen(drive.status?.agent?.pool?.measuredAt)
     const { format: request } = drive.spec
     const { agent } = drive.status ?? {}
     const isMade = agent?.requestId === request?.requestId && agent?.state !== 'Formatting'
@@ -234,7 +237,7 @@ export class DriveReconciler {
 
   /** What volumes own alone is read before the sum, so that writes meanwhile only make `held` larger than it is. */
   async #measure(pool: Pool): Promise<NonNullable<DriveReport['pool']>> {
-    const measuredAt = new Date().toISOString()
+    const measuredAt = this.#parts.clock.now()
     let own = 0
     for (const { id, kind } of await pool.list()) {
       const usage = await pool.usage(id).catch(() => undefined) // deleted meanwhile

@@ -4,6 +4,7 @@ import { asCarbonadoError, CarbonadoError, KeyedLock, type Logger, type Reconcil
 import type { Informer, ResourceStore } from '../../store/index.ts'
 import type { EntryUsage, Pool, PoolEntry } from '../pool-format.ts'
 import type { OpenPools } from './open-pools.ts'
+import type { RisingClock } from './rising-clock.ts'
 import { nextPlexStep, snapshotReport, snapshotsToTake, type PlexStep } from './plex-decision.ts'
 
 type PlexStatus = NonNullable<Plex['status']>
@@ -18,6 +19,7 @@ export interface PlexReconcilerParts {
   pools: OpenPools
   usageOf: (entryId: string) => EntryUsage | undefined
   copy: CopyPlex
+  clock: RisingClock
   /** Enlarges the filesystem on a device that has grown, where it is mounted. */
   growFilesystem: (devicePath: string) => Promise<void>
   /** Why the pool of a drive is not open. */
@@ -178,7 +180,7 @@ export class PlexReconciler {
     if (!(await this.#parts.copy(plex, pool, report))) return true
     const current = await this.#live(plex.metadata.name)
     if (!current) return false
-    await this.#write(current, { ...statusOf(current), madeAt: new Date().toISOString(), progress: 1 })
+    await this.#write(current, { ...statusOf(current), madeAt: this.#parts.clock.now(), progress: 1 })
     return true
   }
 
@@ -217,7 +219,7 @@ export class PlexReconciler {
       .snapshots.filter(({ uid }) => wanted.has(uid))
       .map((before) => {
         const { uid } = before
-        const time = this.#taken.get(uid) ?? new Date().toISOString()
+        const time = this.#taken.get(uid) ?? this.#parts.clock.now()
         const known = { time, usage: usageOf(uid), failure: this.#failures.get(uid) }
         return snapshotReport(
           before,
@@ -225,7 +227,7 @@ export class PlexReconciler {
           known,
         )
       })
-    const { restoredRequestId, progress, madeAt = new Date().toISOString() } = plex.status ?? {}
+    const { restoredRequestId, progress, madeAt = this.#parts.clock.now() } = plex.status ?? {}
     await this.#write(plex, {
       state: 'Up',
       generation: plex.metadata.generation ?? 0,
@@ -275,7 +277,7 @@ export class PlexReconciler {
       if (members.every(({ id }) => there.has(id))) return
       await pool.snapshot(members)
       // afterwards, so that no measurement that began before the snapshot looks as if it contained it
-      const time = new Date().toISOString()
+      const time = this.#parts.clock.now()
       for (const { id } of members) this.#taken.set(id, time)
     } catch (thrown) {
       const error = asCarbonadoError(thrown)

@@ -11,6 +11,7 @@ import { DriveReconciler } from './drive-reconciler.ts'
 import { growFilesystem } from './filesystem-growth.ts'
 import { OpenPools } from './open-pools.ts'
 import { PlexReconciler } from './plex-reconciler.ts'
+import { RisingClock } from './rising-clock.ts'
 import { copySnapshot, SnapshotReader, type FetchBlocks } from './snapshot-copy.ts'
 import { VolumeAttacher } from './volume-attacher.ts'
 
@@ -44,6 +45,7 @@ export class StorageAgent {
   readonly #options: StorageAgentOptions
   readonly #pools: OpenPools
   readonly #reader: SnapshotReader
+  readonly #clock = new RisingClock()
   readonly #recorder: EventRecorder
   readonly #drives: Informer<Drive>
   readonly #plexes: Informer<Plex>
@@ -80,6 +82,7 @@ export class StorageAgent {
       inspect: options.inspect ?? inspectDevice,
       calibrate: options.calibrate ?? calibrate,
       recorder: this.#recorder,
+      clock: this.#clock,
       knownEntries: () => this.#knownEntries(),
       logger,
       onChange: (driveName) => this.#driveChanged(driveName),
@@ -145,6 +148,7 @@ export class StorageAgent {
       store,
       plexes: this.#plexes,
       pools: this.#pools,
+      clock: this.#clock,
       usageOf: (entryId) => this.#drive.usageOf(entryId),
       copy: (plex, pool, report) =>
         copySnapshot(plex, pool, report, {
