@@ -93,6 +93,7 @@ describe('a packet is dropped', () => {
   const cases: [string, Partial<PathKnowledge>, string][] = [
     ['no container holds the sender', { from: { title: 'web', endpoint: { state: 'Allocated', isNodeReady: false, networkName: 'blue' } } }, 'web attached: no container uses it: it is Allocated'],
     ['no container holds the receiver', { to: { title: 'db', endpoint: { state: 'Refused', isNodeReady: false, networkName: 'blue' } } }, 'db attached: no container uses it: it is Refused'],
+    ['the node does not have it', { from: { ...end('web', 1), facts: undefined, isMissing: true } }, 'web attached: node n1 does not have it, although its object says so'],
     ['the interface is gone', { from: end('web', 1, { found: undefined }) }, 'web interface: eth0 is not in the container any more'],
     ['the interface is down', { from: end('web', 1, { found: { ...found, isUp: false } }) }, 'web interface: eth0 is down'],
     ['the address is gone', { from: end('web', 1, { found: { ...found, addresses: [] } }) }, 'web interface: eth0 lacks its address 10.30.0.1'],

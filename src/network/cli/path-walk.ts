@@ -14,6 +14,8 @@ export interface PathEnd {
   facts?: PathFacts
   /** Why the agent tells nothing. */
   agentProblem?: string
+  /** Whether the agent answered that it does not have the endpoint. */
+  isMissing?: boolean
 }
 
 /** What the real frames showed, where some were sent. */
@@ -107,7 +109,7 @@ function receivingHops(to: PathEnd): Hop[] {
   return [attached, forwardingHop(to), interfaceHop(to, to.address)]
 }
 
-function attachedHop({ title, endpoint, facts, agentProblem }: PathEnd): Hop {
+function attachedHop({ title, endpoint, facts, agentProblem, isMissing }: PathEnd): Hop {
   const hop = `${title} attached`
   const { state, nodeName, isNodeReady } = endpoint!
   if (state !== 'Attached') {
@@ -118,6 +120,9 @@ function attachedHop({ title, endpoint, facts, agentProblem }: PathEnd): Hop {
     )
   }
   if (facts) return passes(hop, `on node ${nodeName}, VLAN ${vlanText(facts.expected.vlan)}`)
+  if (isMissing) {
+    return drops(hop, `node ${nodeName} does not have it, although its object says so`, 'Restart the container.')
+  }
   const ready = isNodeReady ? '' : ', and control calls the node NotReady'
   return unknown(
     hop,

@@ -105,6 +105,7 @@ async function lookAt(
 
 function whyNoProbe({ from, to }: Pick<PathKnowledge, 'from' | 'to'>, isWanted: boolean): string | undefined {
   if (!isWanted) return '--no-probe'
+  if (from.isMissing) return 'its node does not have it'
   if (!from.facts) return 'the agent that would send them does not answer'
   if (to.address === undefined) return `${to.title} has no address`
   return from.facts.route && 'problem' in from.facts.route ? 'the container knows no way' : undefined
@@ -121,14 +122,15 @@ async function readFacts(
   { endpoint }: PathEnd,
   object: Endpoint,
   question: { to?: string; peer?: string },
-): Promise<Pick<PathEnd, 'facts' | 'agentProblem'>> {
+): Promise<Pick<PathEnd, 'facts' | 'agentProblem' | 'isMissing'>> {
   if (endpoint?.nodeName === undefined) return {}
   const query = new URLSearchParams({ endpoint: object.metadata.uid! })
   for (const [name, value] of Object.entries(question)) if (value !== undefined) query.set(name, value)
   try {
     return { facts: await context.readAgent<PathFacts>(endpoint.nodeName, `v1/path?${query.toString()}`) }
   } catch (error) {
-    return { agentProblem: asCarbonadoError(error).message }
+    const { code, message } = asCarbonadoError(error)
+    return code === 'NotFound' ? { isMissing: true } : { agentProblem: message }
   }
 }
 
