@@ -343,7 +343,9 @@ describe('a start', () => {
     await node.attachments.add(addRequest())
     const [endpoint] = await node.endpoints()
     const reference = { namespace: 'default', name: endpoint!.metadata.name }
-    await node.store.patch(Endpoint, reference, { spec: { nodeName: 'n2' } })
+    await eventually(async () => (await node.endpoints())[0]!.status?.attachment !== undefined)
+    await node.store.patch(Endpoint, reference, { metadata: { finalizers: [] } })
+    await node.store.delete(Endpoint, reference)
     await eventually(() => node.attachments.lostEndpoints().length === 1)
     expect(node.kernel.attachments.size).toBe(1)
   })
@@ -364,3 +366,75 @@ function bind<T extends object>(target: T): T {
     }),
   })
 }
+
+describe('a static endpoint that is held', () => {
+  const request = addRequest({ wish: { kind: 'static', endpointName: 'ep1' } })
+  const other = { ...request, containerId: 'c2', netns: '/run/netns/c2' }
+  const patient = { patience: { release: 60_000 } }
+
+  test('on this node is refused at once, also by its prefix', async () => {
+    await using node = await TestNode.create(undefined, patient)
+    for (const name of ['ep1', 'web-0']) await node.createStatic(name)
+    await node.attachments.add(request)
+    await expect(node.attachments.add(other)).rejects.toMatchObject({
+      code: 'Conflict',
+      message: 'static endpoint default/ep1 is held by container c1 on node n1',
+    })
+    const any = { kind: 'any-static', prefix: 'web' } as const
+    await node.attachments.add({ ...other, wish: any })
+    await expect(node.attachments.add(addRequest({ containerId: 'c3', wish: any }))).rejects.toThrow('web-0 is held by')
+  })
+
+  test('on a node that does not report is refused at once', async () => {
+    await using node = await TestNode.create(undefined, patient)
+    await node.createStatic('ep1')
+    await node.createNode('n2', { isReady: false })
+    await node.holdElsewhere('ep1', 'n2')
+    await expect(node.attachments.add(request)).rejects.toThrow('is held by container elsewhere on node n2')
+  })
+
+  test('and leaving is waited for', async () => {
+    await using node = await TestNode.create()
+    await node.createStatic('ep1')
+    const first = await node.attachments.add(request)
+    const removal = node.attachments.remove(container)
+    const second = await node.attachments.add(other)
+    await removal
+    expect(second.addresses).toEqual(first.addresses)
+  })
+
+  test('is let go of when the store gave it to another node meanwhile', async () => {
+    await using node = await TestNode.create()
+    await node.createStatic('ep1')
+    await node.attachments.add(request)
+    await eventually(async () => (await node.endpoints())[0]!.status?.attachment !== undefined)
+    await node.createNode('n2', { isReady: true })
+    await node.holdElsewhere('ep1', 'n2')
+    await eventually(() => node.kernel.attachments.size === 0 && node.journal.all().length === 0)
+    expect((await node.endpoints())[0]!.spec).toMatchObject({ nodeName: 'n2', holder: { containerId: 'elsewhere' } })
+    expect(node.attachments.lostEndpoints()).toEqual([])
+  })
+})
+
+describe('static endpoints of a prefix', () => {
+  const any = (containerId: string) =>
+    addRequest({ containerId, netns: `/run/netns/${containerId}`, wish: { kind: 'any-static', prefix: 'web' } })
+
+  test('go to containers that ask side by side, each to one; others of a similar name to none', async () => {
+    await using node = await TestNode.create(undefined, { patience: { release: 50 } })
+    for (const name of ['web-0', 'web-1', 'web-10', 'web-x', 'web', 'webs-0', 'web-01']) await node.createStatic(name)
+    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, (_, index) => node.attachments.add(any(`c${index}`)))) // prettier-ignore
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(3)
+    expect(node.journal.all().map(({ name }) => name).sort()).toEqual(['web-0', 'web-1', 'web-10']) // prettier-ignore
+    for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'Conflict' }) // prettier-ignore
+  })
+
+  test('that do not exist are asked for by name', async () => {
+    await using node = await TestNode.create()
+    await node.createStatic('web-0', 'other')
+    await expect(node.attachments.add(any('c1'))).rejects.toMatchObject({
+      code: 'NotFound',
+      message: 'there is no static endpoint web-0, web-1, ... in namespace default',
+    })
+  })
+})

@@ -430,7 +430,8 @@ function inUse(endpoints: Endpoint[]): Conflict {
   const more = endpoints.length > held.length ? `, and ${endpoints.length - held.length} more are held` : ''
   return new Conflict(`static endpoint ${held.join(', ')}${more}`, {
     remedy:
-      'Stop that container first, or use another endpoint. If its node is gone for good, say so: dctl node fence NODE.',
+      'Stop that container first, or use another endpoint. Of a node that is off for good take it back with: ' +
+      'dctl node delete NODE --node-is-off.',
     details: { holder: first?.spec.holder, nodeName: first?.spec.nodeName },
   })
 }

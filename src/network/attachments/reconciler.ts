@@ -237,6 +237,10 @@ export class EndpointReconciler {
       case 'nothing':
         return true
       case 'lost':
+        if (await this.#isTakenOver(key, record!)) {
+          journal.put({ ...record!, state: 'removing' })
+          return false
+        }
         this.#lost.add(`${key.namespace}/${key.name}`)
         return true
       case 'mark-removing':
@@ -271,6 +275,18 @@ export class EndpointReconciler {
         await objects.reportAttachment(object!, attachmentOf(record!, journal.all()))
         return true
     }
+  }
+
+  /**
+   * Whether the store has the endpoint and says that this container does not: somebody stated that this node is off, and
+   * gave it to another container or nobody. Unlike an object that is gone, this is said about this very attachment.
+   */
+  async #isTakenOver(key: EndpointKey, { containerId, interfaceName }: JournalRecord): Promise<boolean> {
+    const { objects, nodeName } = this.#parts
+    const object = await objects.read(key)
+    if (object?.metadata.uid !== key.uid) return false
+    const { holder, nodeName: place } = object.spec
+    return place !== nodeName || holder?.containerId !== containerId || holder.interfaceName !== interfaceName
   }
 
   async #repair(endpointId: string): Promise<void> {

@@ -107,6 +107,25 @@ export class TestNode implements AsyncDisposable {
     await this.store.patch(Network, { name }, { status: { usage } }, { subresource: 'status' })
   }
 
+  /** Makes another node, as control sees it. */
+  async createNode(name: string, { isReady }: { isReady: boolean }): Promise<void> {
+    await this.store.create(Node, {
+      apiVersion: apiVersionOf(Node),
+      kind: 'Node',
+      metadata: { name },
+      spec: { uplinks: { pods: { interface: 'eth0' } }, maximumInterfaces: 1000 },
+    })
+    const ready = { state: isReady, reason: '', message: '', since: '' }
+    const agent = { heartbeat: '', address: '', version: '', linkRate: 0, mtu: 1500, carrier: true, problems: [] }
+    await this.store.patch(Node, { name }, { status: { ready, agent } }, { subresource: 'status' })
+  }
+
+  /** Gives a static endpoint to a container of another node, whoever has it. */
+  async holdElsewhere(name: string, nodeName: string): Promise<void> {
+    const spec = { nodeName, holder: { containerId: 'elsewhere', interfaceName: 'eth0' } }
+    await this.store.patch(Endpoint, { name, namespace: 'default' }, { spec })
+  }
+
   /** Loses the journal of an agent that is stopped, or one of the files beside it. */
   forgetJournal(suffix = ''): void {
     rmSync(join(this.directory, `journal.db${suffix}`), { force: true })
