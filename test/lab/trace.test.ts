@@ -13,6 +13,7 @@ beforeAll(async () => {
   lab = await Lab.up({ nodes: 2 })
   await lab.dctl(['network', 'create', 'blue', '-s', '10.30.0.0/24,fd00:30::/64', '--end', '10.30.0.99', '-v', '100'])
   await lab.dctl(['network', 'create', 'green', '-s', '10.30.0.0/24', '--start', '10.30.0.100', '-v', '200'])
+  await lab.dctl(['network', 'create', 'dark', '-s', '10.40.0.0/24', '-v', '300'])
   await lab.dctl(['perf-tier', 'create', 'gold', '-b', '50M', '-B', '100M'])
   web = await lab.startContainer({ node: 'n1', name: 'web', network: 'blue', perfTier: 'gold' })
   db = await lab.startContainer({ node: 'n2', name: 'db', network: 'blue' })
@@ -103,6 +104,16 @@ describe('dctl network trace sends real frames and says that they', () => {
       hops: { network: 'drops', 'real frames': 'drops' },
       sentence: expect.stringContaining('other is on VLAN 200, the frame goes out on VLAN 100') as string,
     })
+  })
+
+  it('leave by the interface that is on the network of the receiver', async () => {
+    const annotations = { 'carbonado.io/endpoint1': '{"network":"green"}' }
+    await lab.startContainer({ node: 'n1', name: 'both', network: 'dark', annotations })
+    expect(await trace('both', 'other')).toMatchObject({
+      exitCode: 0,
+      hops: { network: 'passes', 'real frames': 'passes' },
+    })
+    expect(await trace('other', 'both')).toMatchObject({ exitCode: 0 })
   })
 
   it('are dropped as spoofed, and by which rule', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Endpoint } from '../../api/index.ts'
-import { endpointsMeant } from './endpoint-search.ts'
+import { endpointsMeant, pairOnOneNetwork } from './endpoint-search.ts'
 
 function endpoint(name: string, pod: string, containerId: string, address: string, namespace = 'default'): Endpoint {
   return {
@@ -45,4 +45,17 @@ test.each([
   ['%00', []],
 ])('%s means %j', (text, expected) => {
   expect(meant(text)).toEqual(expected)
+})
+
+test('a pod with several interfaces means the one on the network of the other end', () => {
+  const on = (name: string, networkName: string): Endpoint => {
+    const made = endpoint(name, 'multi', 'ffffffff', '10.0.0.1')
+    return { ...made, spec: { ...made.spec, networkName } }
+  }
+  const [blue, green, other] = [on('multi-eth0', 'blue'), on('multi-eth1', 'green'), on('db-eth0', 'green')]
+  expect(pairOnOneNetwork([blue, green], [other])).toEqual({ from: green, to: other })
+  expect(pairOnOneNetwork([other], [blue, green])).toEqual({ from: other, to: green })
+  expect(pairOnOneNetwork([blue, green], [blue, green])).toBeUndefined()
+  expect(pairOnOneNetwork([blue], [other])).toBeUndefined()
+  expect(pairOnOneNetwork([], [other])).toBeUndefined()
 })

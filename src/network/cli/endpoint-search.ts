@@ -11,7 +11,38 @@ import { addressesOf } from './endpoint-columns.ts'
  */
 export async function findEndpoint(store: ResourceStore, text: string, namespace: string): Promise<Endpoint> {
   const { items } = await store.list(Endpoint)
-  const found = endpointsMeant(items, text, namespace)
+  return theOne(text, namespace, endpointsMeant(items, text, namespace))
+}
+
+/**
+ * Both ends of a way. A pod with several interfaces means the one that is on the other end's network. The receiver may
+ * be an address that is no endpoint's: undefined. Throws NotFound, and Conflict when several are meant.
+ */
+export async function findEnds(
+  store: ResourceStore,
+  [from, to]: [from: string, to: string],
+  namespace: string,
+): Promise<{ from: Endpoint; to: Endpoint | undefined }> {
+  const { items } = await store.list(Endpoint)
+  const [senders, receivers] = [endpointsMeant(items, from, namespace), endpointsMeant(items, to, namespace)]
+  const pair = pairOnOneNetwork(senders, receivers)
+  if (pair) return pair
+  const sender = theOne(from, namespace, senders)
+  return { from: sender, to: receivers.length === 0 && isIP(to) ? undefined : theOne(to, namespace, receivers) }
+}
+
+/** The only pair of them that is on one network; undefined when there is none, or more than one. A pure function. */
+export function pairOnOneNetwork(
+  senders: Endpoint[],
+  receivers: Endpoint[],
+): { from: Endpoint; to: Endpoint } | undefined {
+  const pairs = senders.flatMap((from) =>
+    receivers.filter((to) => to.spec.networkName === from.spec.networkName).map((to) => ({ from, to })),
+  )
+  return pairs.length === 1 ? pairs[0] : undefined
+}
+
+function theOne(text: string, namespace: string, found: Endpoint[]): Endpoint {
   if (found.length === 1) return found[0]!
   if (found.length > 1) throw ambiguous(text, found)
   throw new NotFound(`no endpoint "${text}" in namespace ${namespace}, and no pod, container or address of that name`, {

@@ -206,7 +206,7 @@ function capHop({ counters, problems }: PathFacts): Hop[] {
 function wayHops({ from, to }: PathKnowledge): Hop[] {
   const { facts } = from
   const route = facts?.route && 'device' in facts.route ? facts.route : undefined
-  if (!facts || !route) return []
+  if (!facts || !route || route.device !== facts.expected.interfaceName) return []
   const toVlan = to.facts?.expected.vlan ?? to.endpoint?.vlan
   const network = networkHop(facts.expected.vlan, toVlan, route.gateway, to)
   const isLocal =

@@ -1,13 +1,13 @@
 import { isIP } from 'node:net'
 import type { Command } from 'commander'
 import { Node, type Endpoint } from '../../api/index.ts'
-import { asCarbonadoError, CarbonadoError } from '../../base/index.ts'
+import { asCarbonadoError } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import { isTable, printDocument, type VerbContext, type VerbHost } from '../../verb/index.ts'
 import { formatAddress, parseAddress } from '../addresses/ip-address.ts'
 import type { PathFacts, PathProbe } from '../path/path-facts.ts'
 import { addressesOf, stateOf } from './endpoint-columns.ts'
-import { findEndpoint } from './endpoint-search.ts'
+import { findEnds } from './endpoint-search.ts'
 import { judgePath, walkPath, type Hop, type PathEnd, type PathKnowledge, type PathVerdict } from './path-walk.ts'
 
 interface TraceFlags {
@@ -37,31 +37,15 @@ export function addTraceVerb(network: Command, host: VerbHost): void {
 
 async function trace(context: VerbContext, [a, b]: string[], { ns, probe }: TraceFlags): Promise<number> {
   const store = await context.store()
-  const [from, to] = [await findEndpoint(store, a!, ns), await findTarget(store, b!, ns)]
-  const address = to.address ?? commonAddress(a!, from, to.endpoint!)
-  const ends = { from: await endOf(store, a!, from), to: await endOf(store, b!, to.endpoint, address) }
-  const knowledge = await lookAt(context, ends, { from, to: to.endpoint, wantsProbe: probe })
+  const { from, to } = await findEnds(store, [a!, b!], ns)
+  const address = isIP(b!) ? formatAddress(parseAddress(b!)) : commonAddress(a!, from, to!)
+  const ends = { from: await endOf(store, a!, from), to: await endOf(store, b!, to, address) }
+  const knowledge = await lookAt(context, ends, { from, to, wantsProbe: probe })
   const hops = walkPath(knowledge)
   const verdict = judgePath(knowledge, hops)
   if (isTable(context)) context.print(traceText(knowledge, hops, verdict))
   else await printDocument(context, { from: summary(knowledge.from), to: summary(knowledge.to), hops, verdict })
   return exitCodes[verdict.outcome]
-}
-
-/** The receiver: an endpoint with the address that is meant, or an address alone. */
-async function findTarget(
-  store: ResourceStore,
-  text: string,
-  namespace: string,
-): Promise<{ endpoint?: Endpoint; address?: string }> {
-  const address = isIP(text) ? formatAddress(parseAddress(text)) : undefined
-  try {
-    return { endpoint: await findEndpoint(store, text, namespace), address }
-  } catch (error) {
-    const isAddressOfOther = address !== undefined && error instanceof CarbonadoError && error.code === 'NotFound'
-    if (isAddressOfOther) return { address }
-    throw error
-  }
 }
 
 async function endOf(
@@ -108,7 +92,9 @@ function whyNoProbe({ from, to }: Pick<PathKnowledge, 'from' | 'to'>, isWanted: 
   if (from.isMissing) return 'its node does not have it'
   if (!from.facts) return 'the agent that would send them does not answer'
   if (to.address === undefined) return `${to.title} has no address`
-  return from.facts.route && 'problem' in from.facts.route ? 'the container knows no way' : undefined
+  const { route, expected } = from.facts
+  if (!route || 'problem' in route) return 'the container knows no way'
+  return route.device === expected.interfaceName ? undefined : `it would leave by ${route.device}`
 }
 
 /** An address of the receiver in the family of the one that names the sender, else in one that the sender has too. */
