@@ -37,6 +37,7 @@ const driveBytes = [4, 4].map((gibibytes) => gibibytes * 2 ** 30)
 export async function runGuest(testFiles: string[], { deadline }: { deadline: number }): Promise<GuestOutcome> {
   if (!existsSync(join(kernel, 'vmlinuz'))) throw new Error('the kernel of the guest is missing; run: make setup')
   const bundles = await Promise.all(testFiles.map(bundle))
+  await Promise.all(testFiles.map(bundleChild))
   const scratch = mkdtempSync(join(checkout, 'build/guest/run-'))
   try {
     const ended = await boot(scratch, bundles, deadline)
@@ -50,9 +51,15 @@ export async function runGuest(testFiles: string[], { deadline }: { deadline: nu
   }
 }
 
+/** What a test file starts as a program of its own stands beside it as NAME.child.ts, and in the guest as NAME.child.mjs. */
+async function bundleChild(testFile: string): Promise<void> {
+  const child = testFile.replace('.guest.ts', '.child.ts')
+  if (existsSync(child)) await bundle(child)
+}
+
 /** One file with everything a test file imports, because reading many small ones over 9p costs the guest seconds. */
 async function bundle(testFile: string): Promise<string> {
-  const name = `${basename(testFile, '.guest.ts')}.mjs`
+  const name = `${basename(testFile).replace(/(\.guest)?\.ts$/, '')}.mjs`
   await build({
     entryPoints: [testFile],
     outfile: join(checkout, 'build/guest', name),

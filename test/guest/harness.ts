@@ -94,7 +94,7 @@ async function failure(bodies: Body[], timeout: number): Promise<string | undefi
   }
 }
 
-async function runSuite(suite: Suite, outer: { before: Body[]; after: Body[] }): Promise<void> {
+async function runSuite(suite: Suite, outer: { before: Body[]; after: Body[]; isReady: boolean }): Promise<void> {
   const name = (own: string): string => [...suite.names, own].join(' > ')
   const around = { before: [...outer.before, ...suite.beforeEach], after: [...suite.afterEach, ...outer.after] }
   const hooks = async (what: string, bodies: Body[]): Promise<boolean> => {
@@ -103,13 +103,13 @@ async function runSuite(suite: Suite, outer: { before: Body[]; after: Body[] }):
     if (error !== undefined) report({ name: name(what), milliseconds: Date.now() - begun, error })
     return error === undefined
   }
-  const ready = await hooks('beforeAll', suite.before)
+  const isReady = outer.isReady && (await hooks('beforeAll', suite.before))
   for (const part of suite.parts) {
-    if (!ready && 'body' in part) report({ name: name(part.name), milliseconds: 0, error: 'beforeAll failed' })
-    else if ('body' in part) await runTest(name(part.name), part, around)
-    else await runSuite(part, around)
+    if (!('body' in part)) await runSuite(part, { ...around, isReady })
+    else if (isReady) await runTest(name(part.name), part, around)
+    else report({ name: name(part.name), milliseconds: 0, error: 'beforeAll failed' })
   }
-  await hooks('afterAll', suite.after)
+  if (outer.isReady) await hooks('afterAll', suite.after)
 }
 
 async function runTest(
@@ -125,7 +125,7 @@ async function runTest(
 
 // Bodies register while the file is being loaded, so this runs when that is done.
 setImmediate(() => {
-  void runSuite(root, { before: [], after: [] }).then(() => {
+  void runSuite(root, { before: [], after: [], isReady: true }).then(() => {
     if (line !== 1) closeSync(line)
     process.exit(0)
   })

@@ -65,11 +65,11 @@ export class FilePool implements Pool {
     return extentUsage(this.#data(await this.#entry(id)))
   }
 
-  create(volume: { id: string; size: number; sectorSize: SectorSize }): Promise<void> {
+  async create(volume: { id: string; size: number; sectorSize: SectorSize }): Promise<void> {
     const { id, size, sectorSize } = volume
     checkEntryId(id)
     checkSize(size, sectorSize)
-    return this.#make({ id, kind: 'volume', sectorSize }, size, createSubvolume)
+    await this.#make({ id, kind: 'volume', sectorSize }, size, createSubvolume)
   }
 
   async clone({ id, size, sourceId }: { id: string; size: number; sourceId: string }): Promise<void> {
@@ -86,7 +86,7 @@ export class FilePool implements Pool {
 
   /** Makes a volume under its own name, which is the commit; one that is there already must be what was asked for. */
   #make(entry: NamedEntry, size: number, fill: (path: string) => Promise<void>): Promise<void> {
-    return this.#lock.run(entry.id, async () => {
+    return this.#change(entry.id, async () => {
       const known = await this.#find(entry.id)
       if (known) return this.#checkSame(known, entry, size)
       const name = entryName(entry)
@@ -108,7 +108,7 @@ export class FilePool implements Pool {
   async snapshot(snapshots: { id: string; volumeId: string }[]): Promise<void> {
     const ids = snapshots.flatMap(({ id, volumeId }) => [id, volumeId])
     ids.forEach(checkEntryId)
-    await this.#lockAll([...new Set(ids)].sort(), () => this.#snapshotLocked(snapshots))
+    await this.#changeAll([...new Set(ids)].sort(), () => this.#snapshotLocked(snapshots))
   }
 
   async #snapshotLocked(snapshots: { id: string; volumeId: string }[]): Promise<void> {
@@ -133,13 +133,20 @@ export class FilePool implements Pool {
     return { name, source: entryName(volume), exists: known !== undefined }
   } // prettier-ignore
 
-  #lockAll(ids: string[], task: () => Promise<void>): Promise<void> {
+  #changeAll(ids: string[], task: () => Promise<void>): Promise<void> {
     const [first, ...rest] = ids
-    return first === undefined ? task() : this.#lock.run(first, () => this.#lockAll(rest, task))
+    return first === undefined ? task() : this.#change(first, () => this.#changeAll(rest, task))
+  }
+
+  /** One change of an entry at a time; a full filesystem becomes Exhausted. */
+  #change(id: string, task: () => Promise<void>): Promise<void> {
+    return this.#lock.run(id, task).catch((error: unknown) => {
+      throw asSpaceError(error)
+    })
   }
 
   resize(id: string, size: number): Promise<void> {
-    return this.#lock.run(id, async () => {
+    return this.#change(id, async () => {
       const volume = await this.#volume(id)
       checkSize(size, volume.sectorSize)
       const before = (await stat(this.#data(volume))).size
@@ -151,7 +158,7 @@ export class FilePool implements Pool {
   }
 
   restore(id: string, snapshotId: string): Promise<void> {
-    return this.#lock.run(id, async () => {
+    return this.#change(id, async () => {
       const [volume, snapshot] = [await this.#volume(id), await this.#entry(snapshotId)]
       await this.#refuseActive(volume)
       const name = entryName(volume)
@@ -167,7 +174,7 @@ export class FilePool implements Pool {
   }
 
   delete(id: string): Promise<void> {
-    return this.#lock.run(id, async () => {
+    return this.#change(id, async () => {
       const entry = await this.#find(id)
       if (!entry) return
       await this.#refuseActive(entry)
@@ -249,13 +256,9 @@ export class FilePool implements Pool {
 
 /** Sets a file's size, making the file when there is none. */
 async function setSize(path: string, size: number, { flush }: { flush: boolean }): Promise<void> {
-  try {
-    await using file = await open(path, 'a')
-    await file.truncate(size)
-    if (flush) await file.sync()
-  } catch (error) {
-    throw asSpaceError(error)
-  }
+  await using file = await open(path, 'a')
+  await file.truncate(size)
+  if (flush) await file.sync()
 }
 
 /** What was deleted while it was looked at. */

@@ -1,7 +1,7 @@
 import koffi from 'koffi'
 import { open, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CarbonadoError, exec, ExecError, Exhausted, Internal } from '../../../base/index.ts'
+import { exec, ExecError, Exhausted, Internal } from '../../../base/index.ts'
 
 /** A snapshot of a volume of many extents under load takes a second; a delete commits once. */
 const deadline = 120_000
@@ -30,11 +30,7 @@ export async function deleteSubvolumes(folder: string, paths: string[]): Promise
 }
 
 async function subvolume(...args: string[]): Promise<void> {
-  try {
-    await exec(['btrfs', '--quiet', 'subvolume', ...args], { deadline })
-  } catch (error) {
-    throw asSpaceError(error)
-  }
+  await exec(['btrfs', '--quiet', 'subvolume', ...args], { deadline })
 }
 
 /** Swaps what two names stand for, at once. */
@@ -65,7 +61,7 @@ export function asSpaceError(error: unknown): unknown {
   const isFull =
     (error as NodeJS.ErrnoException).code === 'ENOSPC' ||
     (error instanceof ExecError && error.stderr.includes('No space left on device'))
-  if (!isFull || (error instanceof CarbonadoError && error.code === 'Exhausted')) return error
+  if (!isFull) return error
   return new Exhausted('the pool is full', {
     remedy: 'Delete snapshots or volumes, or use another drive.',
     cause: error,

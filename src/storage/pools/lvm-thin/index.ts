@@ -1,0 +1,1 @@
+export { LvmThinFormat } from './lvm-thin-format.ts'
