@@ -107,6 +107,22 @@ export interface EngineProblem {
   message: string
 }
 
+/** A part of the datapath that somebody has changed by hand, or that was lost. */
+export interface Drift {
+  /** Absent: it is about the node's uplink. */
+  endpointId?: string
+  reason: string
+  message: string
+  /** Whether it is inside the container, which may have done it itself. */
+  isInside: boolean
+  /** It follows from a change that was wanted: nothing to tell anybody. */
+  isExpected?: true
+  /** Makes it right if it still is as found; absent: nothing here can. */
+  repair?: () => Promise<void>
+  /** The interface has gone. After `repair` the endpoint is not attached any more and can be attached anew. */
+  isGone?: true
+}
+
 /**
  * Attaches endpoints to network namespaces, shapes, counts and detaches them.
  * All operations are idempotent; after a crash at any point `attached` tells from the kernel alone what exists.
@@ -138,6 +154,12 @@ export interface NetworkEngine {
   attached(): Promise<AttachedEndpoint[]>
   /** Compares interface, addresses, programs, map entries and classes with the request; empty when all is well. */
   check(request: AttachRequest): Promise<EngineProblem[]>
+  /**
+   * Compares the datapath with what was made, of the endpoints of these requests and the uplink: what the kernel has
+   * announced as changed since the last call, a part of the rest by turns, and all of the suspects (endpointIds). Only
+   * looks. What is under way is seen half done: what is not found again a moment later was nothing.
+   */
+  findDrift(requests: AttachRequest[], suspects: ReadonlySet<string>): Drift[]
   /** Reads all counters; cheap (one file read). */
   counters(): EndpointCounters[]
   /** Sends a frame that other nodes' engines hear when the switches carry the VLAN to them. */

@@ -80,6 +80,10 @@ export class FakeEngine implements NetworkEngine {
     return [{ reason: 'Different', message: `endpoint ${request.endpointName} is attached in another way` }]
   }
 
+  findDrift(): [] {
+    return []
+  }
+
   counters(): EndpointCounters[] {
     return [...this.#kernel.attachments.keys()].map((id) => this.#kernel.counters.get(id) ?? zeroCounters(id))
   }

@@ -61,6 +61,11 @@ export class Attachments implements AttachmentOperations {
     return this.#options.journal.all().filter(({ state }) => state === 'attached')
   }
 
+  /** Attaches an endpoint again that the engine has let go of, because its interface was gone. */
+  attachAgain(endpointId: string): void {
+    this.#reconciler.attachAgain(endpointId)
+  }
+
   /** Names (`namespace/name`) of endpoints that are attached although the store has no object for them. */
   lostEndpoints(): string[] {
     return this.#reconciler.lostEndpoints()

@@ -108,6 +108,14 @@ export class EndpointReconciler {
     this.#queue.add(encodeKey({ namespace, name, uid: endpointId }))
   }
 
+  /** Has an endpoint attached again that the engine has let go of, because its interface was gone. */
+  attachAgain(endpointId: string): void {
+    const record = this.#parts.journal.get(endpointId)
+    if (record?.state !== 'attached') return
+    this.#missing.add(endpointId)
+    this.requeue(record)
+  }
+
   /** Keeps the reconciler off an object that the journal does not know, until it is disposed of: an ADD works on it. */
   hold(reference: ObjectReference): Disposable {
     const key = addingKey(reference)

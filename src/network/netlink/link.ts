@@ -24,6 +24,7 @@ const field = {
   namespace: 28,
   sendQueues: 31,
   receiveQueues: 32,
+  peerNamespace: 37,
 } as const
 const kindField = 1 // IFLA_INFO_KIND
 const dataField = 2 // IFLA_INFO_DATA
@@ -45,6 +46,8 @@ export interface Link {
   /** `veth`, `bridge`...; undefined for hardware and the loopback. */
   kind: string | undefined
   alias: string | undefined
+  /** This namespace's number for the one that a veth's other end is in; undefined when it is in this one. */
+  peerNamespace: number | undefined
 }
 
 /** A pair of veth devices, the far one in another namespace. */
@@ -160,5 +163,6 @@ export function decodeLink({ type: found, body }: NetlinkMessage): Link | undefi
     hasCarrier: (state & carrierFlag) !== 0,
     kind: readText(information.get(kindField)),
     alias: readText(fields.get(field.alias)),
+    peerNamespace: fields.get(field.peerNamespace)?.readInt32LE(),
   }
 }

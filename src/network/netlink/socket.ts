@@ -20,6 +20,7 @@ const call = {
   setOption: library.func('int setsockopt(int descriptor, int level, int name, void *value, uint32_t length)'),
   send: library.func('long send(int descriptor, void *data, long length, int flags)'),
   receive: library.func('long recv(int descriptor, void *data, long length, int flags)'),
+  receiveWithOrigin: library.func('long recvmsg(int descriptor, void *message, int flags)'),
 }
 
 const netlinkFamily = 16 // AF_NETLINK
@@ -28,6 +29,7 @@ const netlinkLevel = 270 // SOL_NETLINK
 /** Options of linux/netlink.h that are switched on: errors in words, without the request, and filters on dumps. */
 const options = { cappedAnswers: 10, errorsInWords: 11, strictDumps: 12 } as const
 const addMembership = 1 // NETLINK_ADD_MEMBERSHIP
+const everyNamespace = 8 // NETLINK_LISTEN_ALL_NSID
 const socketLevel = 1 // SOL_SOCKET
 const receiveBufferForced = 33 // SO_RCVBUFFORCE
 const doNotWait = 0x40 // MSG_DONTWAIT
@@ -60,9 +62,15 @@ export interface RefusedRequest {
   error: NetlinkError
 }
 
+/** A change that the kernel announced. */
+export interface Announcement extends NetlinkMessage {
+  /** This namespace's number for the one it happened in; undefined: in this one. */
+  namespace: number | undefined
+}
+
 /** What a socket that listens to the kernel's announcements got since it was last asked. */
 export interface Announcements {
-  messages: NetlinkMessage[]
+  messages: Announcement[]
   /** Whether some were lost, because nobody asked for too long. */
   overrun: boolean
 }
@@ -134,24 +142,34 @@ export class NetlinkSocket {
     }
   }
 
-  /** Listens from now on to what the kernel announces to a group (RTNLGRP_... of linux/rtnetlink.h). */
+  /**
+   * Listens from now on to what the kernel announces to groups (RTNLGRP_... of linux/rtnetlink.h), in this namespace and
+   * in every other one that it has a number for, such as those of veths whose near end is here.
+   */
   listen(groups: number[], bufferSize = 1 << 20): void {
     const address = Buffer.alloc(12) // struct sockaddr_nl: the kernel chooses the number, without which it tells nothing
     address.writeUInt16LE(netlinkFamily)
     if (call.bind(this.#descriptor, address, address.length) !== 0) throw failure('bind a netlink socket')
     this.#setOption(socketLevel, receiveBufferForced, bufferSize)
+    this.#setOption(netlinkLevel, everyNamespace, 1)
     for (const group of groups) this.#setOption(netlinkLevel, addMembership, group)
   }
 
   /** What was announced since the last call; returns at once. */
   announcements(): Announcements {
-    const messages: NetlinkMessage[] = []
+    const messages: Announcement[] = []
     let overrun = false
     for (;;) {
-      const answers = this.#receive()
-      if (answers === 'nothing') return { messages, overrun }
-      if (answers === 'overrun') overrun = true
-      else for (const answer of answers) if (answer.kind === 'message') messages.push(answer.message)
+      const length = Number(call.receiveWithOrigin(this.#descriptor, announcement.message(), doNotWait))
+      if (length < 0 && koffi.errno() === errnoAgain) return { messages, overrun }
+      if (length < 0 && koffi.errno() === errnoNoBuffers) overrun = true
+      else if (length < 0) throw failure('receive announcements by netlink')
+      else {
+        const namespace = announcement.namespace()
+        for (const answer of decodeAnswers(Buffer.from(datagram.subarray(0, length)))) {
+          if (answer.kind === 'message') messages.push({ ...answer.message, namespace })
+        }
+      }
     }
   }
 
@@ -239,6 +257,38 @@ export class NetlinkSocket {
 }
 
 const datagram = Buffer.alloc(largestDatagram)
+
+/** `struct msghdr` for a datagram with the number of the namespace it is from; see recvmsg(2) and cmsg(3). */
+class AnnouncementBuffers {
+  readonly #control = Buffer.alloc(64)
+  readonly #place = Buffer.alloc(16) // struct iovec
+  readonly #message = Buffer.alloc(56)
+
+  constructor() {
+    this.#place.writeBigUInt64LE(koffi.address(datagram), 0)
+    this.#place.writeBigUInt64LE(BigInt(datagram.length), 8)
+  }
+
+  /** The header, fresh for the next call. */
+  message(): Buffer {
+    this.#message.fill(0)
+    this.#control.fill(0)
+    this.#message.writeBigUInt64LE(koffi.address(this.#place), 16)
+    this.#message.writeBigUInt64LE(1n, 24)
+    this.#message.writeBigUInt64LE(koffi.address(this.#control), 32)
+    this.#message.writeBigUInt64LE(BigInt(this.#control.length), 40)
+    return this.#message
+  }
+
+  /** What the kernel wrote beside the last datagram; undefined when it is from this namespace. */
+  namespace(): number | undefined {
+    const length = Number(this.#message.readBigUInt64LE(40))
+    if (length < 20 || this.#control.readInt32LE(8) !== netlinkLevel) return undefined
+    return this.#control.readInt32LE(12) === everyNamespace ? this.#control.readInt32LE(16) : undefined
+  }
+}
+
+const announcement = new AnnouncementBuffers()
 const notThere = [2, 19] // ENOENT, ENODEV
 
 function failure(what: string): Internal {

@@ -103,15 +103,25 @@ export function updateLink(path: string, program: string): void {
   }
 }
 
-/** Index of the interface that a tcx link runs on; 0 when the interface has gone. */
-export function tcxInterface(link: number): number {
+/** What a tcx link runs, by the kernel's number, and on which interface; that is 0 when it has gone. */
+export function tcxLink(link: number): { program: number; interfaceIndex: number } {
+  const information = objectInfo(link, `link ${link}`)
+  return { program: information.readUInt32LE(8), interfaceIndex: information.readUInt32LE(16) }
+}
+
+/** The kernel's number of an open program. */
+export function programNumber(program: number): number {
+  return objectInfo(program, `program ${program}`).readUInt32LE(4)
+}
+
+function objectInfo(descriptor: number, what: string): Buffer {
   const information = Buffer.alloc(64)
   const attribute = Buffer.alloc(16)
-  attribute.writeUInt32LE(link, 0)
+  attribute.writeUInt32LE(descriptor, 0)
   attribute.writeUInt32LE(information.length, 4)
   attribute.writeBigUInt64LE(pointer(information), 8)
-  must('objectInfo', attribute, `link ${link}`)
-  return information.readUInt32LE(16)
+  must('objectInfo', attribute, what)
+  return information
 }
 
 function tcxAttribute(program: number, interfaceIndex: number): Buffer {

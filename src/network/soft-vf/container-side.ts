@@ -29,6 +29,11 @@ import { capBucket } from './shaping.ts'
 const networkNamespaceFileSystem = 0x6e736673 // NSFS_MAGIC
 const loopbackIndex = 1
 
+/** Whether a network namespace is at the path. */
+export function isNetworkNamespace(path: string): boolean {
+  return fileSystemType(path) === networkNamespaceFileSystem
+}
+
 /** Throws NotFound when nothing is at the path, InvalidInput when it is no network namespace. */
 export function assertNetworkNamespace(path: string): void {
   const type = fileSystemType(path)
@@ -89,7 +94,7 @@ function staleRules(socket: NetlinkSocket, { addresses, routingTable }: AttachRe
 }
 
 /** The routes of the interface in its own table before the rules that lead there. */
-function sourceRouting({ addresses, routingTable: table }: AttachRequest, { index }: Link): NetlinkRequest[] {
+export function sourceRouting({ addresses, routingTable: table }: AttachRequest, { index }: Link): NetlinkRequest[] {
   if (table === undefined) return []
   return [
     ...addresses.flatMap(({ address, prefixLength, gateway }) => [
@@ -100,7 +105,8 @@ function sourceRouting({ addresses, routingTable: table }: AttachRequest, { inde
   ]
 }
 
-function subnetOf(address: string, prefixLength: number): { address: string; prefixLength: number } {
+/** The subnet that an address with its prefix is in. */
+export function subnetOf(address: string, prefixLength: number): { address: string; prefixLength: number } {
   const { family, value } = parseAddress(address)
   const size = 1n << BigInt(addressBits[family] - prefixLength)
   return { address: formatAddress({ family, value: value - (value % size) }), prefixLength }
@@ -151,7 +157,8 @@ export function inspectContainer({
   }
 }
 
-function sourceRouted(socket: NetlinkSocket, index: number, table: number): string[] {
+/** Addresses whose packets a rule sends to a table that leads to the interface. */
+export function sourceRouted(socket: NetlinkSocket, index: number, table: number): string[] {
   const families = [2, 10] // AF_INET, AF_INET6
   const hasRoute = (family: number): boolean =>
     socket.dump(listRoutes(family)).some((message) => {
@@ -165,7 +172,8 @@ function sourceRouted(socket: NetlinkSocket, index: number, table: number): stri
   })
 }
 
-function findLink(socket: NetlinkSocket, name: string): Link | undefined {
+/** A device by its name; undefined when there is none. */
+export function findLink(socket: NetlinkSocket, name: string): Link | undefined {
   const message = socket.get(linkByName(name))
   return message && decodeLink(message)
 }

@@ -5,6 +5,7 @@ import type {
   AttachedEndpoint,
   AttachRequest,
   ContainerPlace,
+  Drift,
   EndpointCounters,
   EngineProblem,
   ForeignUse,
@@ -26,8 +27,9 @@ import {
 import { addressProbes, announcements } from './announcement.ts'
 import { findProblems } from './check.ts'
 import { assertNetworkNamespace, addSourceRouting, configureContainer } from './container-side.ts'
+import { DriftFinder } from './drift-finder.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
-import { hookUplink, ingressFilter } from './ingress-hook.ts'
+import { hookUplink, ingressFilter, isUplinkHooked } from './ingress-hook.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
 import {
@@ -95,6 +97,7 @@ class SoftVfEngine implements NetworkEngine {
   #uplink: UplinkState | undefined
   #shaper: UplinkShaper | undefined
   #limiter: Limiter | undefined
+  #driftFinder: DriftFinder | undefined
 
   constructor(options: SoftVfOptions) {
     this.#options = options
@@ -111,9 +114,47 @@ class SoftVfEngine implements NetworkEngine {
     this.#recover(programs)
     await this.#startShaper(limits)
     await this.#hook(state)
+    this.#driftFinder = this.#makeDriftFinder(programs)
     if (!programs.fresh) return
     await this.#socket.must([...this.#slotOf.values()].map((slot) => this.#filterOf(slot)))
     removeOldVersions(this.#options)
+  }
+
+  #makeDriftFinder(programs: Programs): DriftFinder {
+    return new DriftFinder({
+      socket: this.#socket,
+      programs,
+      slotOf: (endpointId) => this.#slotOf.get(endpointId),
+      find: (endpointId) => this.#find(endpointId),
+      uplinkDamage: (withClasses) => this.#uplinkDamage(programs, withClasses),
+      whileAttached: (endpointId, work) =>
+        this.#lock.run(endpointId, async () => {
+          if (this.#find(endpointId)) await work()
+        }),
+      forget: (endpointId, request) => {
+        const slot = this.#slotOf.get(endpointId)
+        if (slot !== undefined) void this.#abandon(slot, request)
+      },
+    })
+  }
+
+  #uplinkDamage(programs: Programs, withClasses: boolean): { reason: string; message: string; repair: () => Promise<void> }[] {
+    const { uplink, pins } = this.#options
+    const [state, shaper] = [this.#uplink!, this.#shaper!]
+    const damage = (isThere: boolean, reason: string, message: string, repair: () => Promise<void>) =>
+      isThere ? [{ reason, message, repair }] : []
+    const isHooked = isUplinkHooked(this.#socket, state.index, programs.fromWire, join(pins, 'uplink'))
+    const isConfigured = programs.isConfigured(state.index, shaper.isShaped)
+    const classes = withClasses ? shaper.findDamage() : []
+    return [
+      ...damage(!isHooked, 'UplinkProgramMissing', `nothing that arrives on ${uplink} is delivered: the program is not there`, () => this.#hook(state)),
+      ...damage(!isConfigured, 'ConfigurationChanged', `the programs were told another uplink than ${uplink}, or another state of its classes`, async () => programs.configure(state.index, shaper.isShaped)),
+      ...damage(classes.length > 0, 'ClassesChanged', classes.slice(0, 3).join('; '), () => shaper.repair()),
+    ]
+  } // prettier-ignore
+
+  findDrift(requests: AttachRequest[], suspects: ReadonlySet<string>): Drift[] {
+    return this.#driftFinder?.find(requests, suspects) ?? []
   }
 
   async #startShaper(limits: UplinkLimits): Promise<void> {
@@ -389,6 +430,8 @@ class SoftVfEngine implements NetworkEngine {
 
   async stop(): Promise<void> {
     await this.#remover.stop()
+    this.#driftFinder?.close()
+    this.#driftFinder = undefined
     this.#socket.close()
     this.#limiter?.close()
     this.#limiter = undefined

@@ -7,7 +7,15 @@ import {
   type NetlinkRequest,
   type NetlinkSocket,
 } from '../netlink/index.ts'
-import { attachTcx, closeBpf, isTcxSupported, openPinned, tcxInterface, updateLink } from './bpf-system-call.ts'
+import {
+  attachTcx,
+  closeBpf,
+  isTcxSupported,
+  openPinned,
+  programNumber,
+  tcxLink,
+  updateLink,
+} from './bpf-system-call.ts'
 
 /**
  * Requests that run a program, given as a descriptor, on every frame that arrives on a device without one. A clsact
@@ -44,16 +52,29 @@ export async function hookUplink(
       closeBpf(descriptor)
     }
   }
-  if (linkedInterface(linkPath) === uplink.index) return updateLink(linkPath, program)
+  if (linkAt(linkPath)?.interfaceIndex === uplink.index) return updateLink(linkPath, program)
   rmSync(linkPath, { force: true })
   attachTcx(program, uplink.index, linkPath)
 }
 
-function linkedInterface(linkPath: string): number | undefined {
+/** Whether a pinned program runs on what arrives on the uplink; as `hookUplink` leaves it. */
+export function isUplinkHooked(socket: NetlinkSocket, index: number, program: string, linkPath: string): boolean {
+  const descriptor = openPinned(program)
+  try {
+    const number = programNumber(descriptor)
+    if (!isTcxSupported()) return ingressPrograms(socket, index).includes(number)
+    const link = linkAt(linkPath)
+    return link?.interfaceIndex === index && link.program === number
+  } finally {
+    closeBpf(descriptor)
+  }
+}
+
+function linkAt(linkPath: string): ReturnType<typeof tcxLink> | undefined {
   if (!existsSync(linkPath)) return undefined
   const link = openPinned(linkPath)
   try {
-    return tcxInterface(link)
+    return tcxLink(link)
   } finally {
     closeBpf(link)
   }

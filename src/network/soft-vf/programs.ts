@@ -87,6 +87,12 @@ export class Programs {
     this.#configuration.set(slotKey(0), value)
   }
 
+  /** Whether the programs know the uplink and whether it has classes as `configure` told them. */
+  isConfigured(uplinkIndex: number, isShaped: boolean): boolean {
+    const value = this.#configuration.get(slotKey(0))!
+    return value.readUInt32LE(0) === uplinkIndex && value.readUInt32LE(8) === (isShaped ? 1 : 0)
+  }
+
   #setFlag(flag: number, isSet: boolean): void {
     const value = this.#configuration.get(slotKey(0))!
     const before = value.readUInt32LE(flagsOffset)

@@ -15,6 +15,7 @@ import {
   treeHandle,
   type FoundClass,
   type NetlinkRequest,
+  type TrafficClass,
 } from '../netlink/index.ts'
 import { enforcedRates, planLink, type LinkPlan } from './link-plan.ts'
 import { maximumSlots } from './map-layout.ts'
@@ -113,6 +114,29 @@ export class UplinkShaper {
     await this.#socket.change(this.#unusedPlanes(plan))
   }
 
+  /** What of the tree is missing or different; empty while it is being made or changed by this engine, too. */
+  findDamage(): string[] {
+    if (!this.#isShaped) return []
+    const { name, index } = this.#device
+    if (!devicesWithTree(this.#socket).includes(index)) return [`${name} has no classes`]
+    const plan = this.#plan()
+    const found = new Map(findClasses(this.#socket, index).map((each) => [each.minor, each]))
+    const wanted = [
+      ...uplinkClasses(plan),
+      ...[...this.#rates].map(([slot, rates]) => this.#wantedClass(slot, rates, plan)),
+    ]
+    const damaged = wanted.filter((each) => !isClassAsWanted(found.get(each.minor), each))
+    return damaged.map(({ minor }) => `class 1:${minor.toString(16)} of ${name} is not as it was made`)
+  }
+
+  /** Makes the tree again where it is missing, and sets all classes; what waits in them stays. */
+  async repair(): Promise<void> {
+    if (!this.#isShaped) return
+    const isThere = devicesWithTree(this.#socket).includes(this.#device.index)
+    const plan = this.#plan()
+    await this.#socket.must([...(isThere ? this.#uplinkClasses(plan) : this.#tree(plan)), ...this.#allClasses(plan)])
+  }
+
   /** Where the share of all floors changes, all classes do; otherwise only the one. */
   async #reshape(slot: number, rates: Rates, before: number): Promise<void> {
     const plan = this.#plan()
@@ -168,7 +192,11 @@ export class UplinkShaper {
 
   #classOf(slot: number, rates: Rates, plan: LinkPlan): NetlinkRequest {
     const { name, index } = this.#device
-    return putClass(name, index, endpointClass(slot, enforcedRates(rates, plan), plan.linkRate))
+    return putClass(name, index, this.#wantedClass(slot, rates, plan))
+  }
+
+  #wantedClass(slot: number, rates: Rates, plan: LinkPlan): TrafficClass {
+    return endpointClass(slot, enforcedRates(rates, plan), plan.linkRate)
   }
 
   #removal(slot: number): NetlinkRequest {
@@ -178,6 +206,12 @@ export class UplinkShaper {
   #isOrphan(slot: number): boolean {
     return slot > 0 && slot < maximumSlots && !this.#rates.has(slot)
   }
+}
+
+/** The kernel keeps rates in whole bytes. */
+function isClassAsWanted(found: FoundClass | undefined, { rate, ceil, priority }: TrafficClass): boolean {
+  const isSame = (one: number, other: number): boolean => Math.abs(one - other) < 8
+  return found !== undefined && isSame(found.rate, rate) && isSame(found.ceil, ceil) && found.priority === priority
 }
 
 /** The HTB classes of a device. */
