@@ -6,6 +6,7 @@ import { Attachments, currentBootId, openJournal, type Journal } from '../networ
 import { createCniHandler } from '../network/cni/index.ts'
 import { describeDuplicate, DuplicateWatch } from '../network/duplicate-watch.ts'
 import type { NetworkEngine, UplinkLimits } from '../network/engine.ts'
+import { DriftWatch } from '../network/drift-watch.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
 import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
 import { createRateSampler } from '../network/rates.ts'
@@ -75,11 +76,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     ...findNodeProblems(specToFollow(now, uplink), readNodeFacts(config.bpffs)),
     ...attachments.lostEndpoints().map(lostEndpointProblem),
     ...duplicates.duplicates().map(describeDuplicate),
+    ...drift.problems(),
   ]
   const engine = createEngine(uplink, initialLimits(spec, uplinks.found))
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
   const attachments = createAttachments(options, store, engine, journal)
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
+  const drift = createDriftWatch(options, store, engine, attachments)
   const memory = createAttainmentMemory(join(config.stateDirectory, 'attainment.json'), logger)
   const meter = createUplinkMeter(uplink)
   const rates = createRateSampler(engine, (readings) => {
@@ -110,7 +113,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
       return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised), held: receiving.held() }
     },
-    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters())),
+    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters()), drift),
     path: (question) => inspectPath(question, paths),
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
@@ -127,6 +130,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
     trunks,
     { name: 'duplicate watch', start: () => duplicates.start(), stop: () => duplicates.stop() },
+    { name: 'drift watch', start: () => drift.start(), stop: () => drift.stop() },
     storage,
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
@@ -192,6 +196,23 @@ function createDuplicateWatch(
   const source = { controller: 'carbonado.io/agent', instance: config.nodeName }
   const events = new EventRecorder(store, source, logger)
   return new DuplicateWatch({ engine, attached: () => attachments.attached(), events, logger })
+}
+
+function createDriftWatch(
+  { config, logger }: AgentOptions,
+  store: ResourceStore,
+  engine: NetworkEngine,
+  attachments: Attachments,
+): DriftWatch {
+  const { nodeName } = config
+  return new DriftWatch({
+    nodeName,
+    engine,
+    attached: () => attachments.attached(),
+    attachAgain: (endpointId) => attachments.attachAgain(endpointId),
+    events: new EventRecorder(store, { controller: 'carbonado.io/agent', instance: nodeName }, logger),
+    logger,
+  })
 }
 
 function lostEndpointProblem(name: string): NodeProblem {

@@ -127,7 +127,8 @@ export class DriftWatch {
   #isGivenUp(drift: Drift): boolean {
     const since = this.#options.now() - times.giveUp
     const recent = (this.#repairedAt.get(keyOf(drift)) ?? []).filter((at) => at > since)
-    this.#repairedAt.set(keyOf(drift), recent)
+    if (recent.length === 0) this.#repairedAt.delete(keyOf(drift))
+    else this.#repairedAt.set(keyOf(drift), recent)
     return drift.isInside && recent.length >= repairsInside
   }
 

@@ -18,7 +18,10 @@ describe('metrics', () => {
   test('have help, labels and the values of now, from the first scrape on', async () => {
     let readings = [reading()]
     readings[0]!.counters.drops['spoofed-ip'] = 7
-    const metrics = createEndpointMetrics(() => readings)
+    const metrics = createEndpointMetrics(() => readings, {
+      repaired: () => new Map([['FilterMissing', 2]]),
+      problems: () => [{}],
+    })
     const first = await metrics.metrics()
     expect(first).toContain('# HELP carbonado_endpoint_sent_bytes_total Bytes that the container sent.')
     const labels = 'namespace="shop",endpoint="web-0",network="blue"'
@@ -27,6 +30,8 @@ describe('metrics', () => {
     expect(first).toContain(`carbonado_endpoint_promised_bits_per_second{${labels}} 500000000`)
     expect(first).toContain(`carbonado_endpoint_attainment_ratio{${labels}} 0.75`)
     expect(first).toContain('carbonado_endpoints_attached 1')
+    expect(first).toContain('carbonado_drift_repaired_total{reason="FilterMissing"} 2')
+    expect(first).toContain('carbonado_drift_unrepaired 1')
     expect(first).not.toContain('carbonado_endpoint_cap_bits_per_second{')
     readings = []
     const second = await metrics.metrics()

@@ -36,6 +36,14 @@ const totals: Totals = [
   },
 ]
 
+/** What was found changed by hand in the datapath. */
+export interface DriftReading {
+  /** How often something was repaired, by reason. */
+  repaired(): ReadonlyMap<string, number>
+  /** What is there now and was not. */
+  problems(): unknown[]
+}
+
 /** Metrics in Prometheus' text format. */
 export interface MetricsText {
   contentType: string
@@ -44,10 +52,10 @@ export interface MetricsText {
 }
 
 /**
- * Makes the metrics of all endpoints: `carbonado_endpoint_*` with the labels namespace, endpoint and network. The
+ * Makes the metrics of all endpoints, `carbonado_endpoint_*` with the labels namespace, endpoint and network, and of drift. The
  * readings are taken when somebody scrapes, never in between.
  */
-export function createEndpointMetrics(read: () => EndpointReading[]): MetricsText {
+export function createEndpointMetrics(read: () => EndpointReading[], drift: DriftReading): MetricsText {
   const registry = new Registry()
   const counters = totals.map(({ name, help, value }) => ({
     counter: new Counter({ name: `carbonado_endpoint_${name}_total`, help, labelNames, registers: [registry] }),
@@ -65,9 +73,11 @@ export function createEndpointMetrics(read: () => EndpointReading[]): MetricsTex
     help: 'Endpoints attached on this node.',
     registers: [registry],
   })
+  const fillDrift = createDriftMetrics(registry, drift)
   const fill = (): void => {
     const readings = read()
     registry.resetMetrics()
+    fillDrift()
     attached.set(readings.length)
     for (const reading of readings) {
       const labels = labelsOf(reading)
@@ -82,6 +92,24 @@ export function createEndpointMetrics(read: () => EndpointReading[]): MetricsTex
       fill()
       return registry.metrics()
     },
+  }
+}
+
+function createDriftMetrics(registry: Registry, drift: DriftReading): () => void {
+  const repaired = new Counter({
+    name: 'carbonado_drift_repaired_total',
+    help: 'Parts of the datapath that were changed by hand and made right again, by reason.',
+    labelNames: ['reason'],
+    registers: [registry],
+  })
+  const lasting = new Gauge({
+    name: 'carbonado_drift_unrepaired',
+    help: 'Parts of the datapath that are not as they were made and cannot be repaired.',
+    registers: [registry],
+  })
+  return () => {
+    for (const [reason, count] of drift.repaired()) repaired.inc({ reason }, count)
+    lasting.set(drift.problems().length)
   }
 }
 
