@@ -5,7 +5,7 @@ import type { EventRecorder } from '../store/index.ts'
 import type { AttachRequest, Drift, NetworkEngine } from './engine.ts'
 
 /** Milliseconds between looks, and until a second look says whether the first saw something half done. */
-const times = { tick: 1_000, secondLook: 200, lastingLook: 5_000, betweenEvents: 60_000, giveUp: 600_000 } as const
+const times = { tick: 2_000, secondLook: 200, lastingLook: 5_000, betweenEvents: 60_000, giveUp: 600_000 } as const
 /** What a container undoes so often within `giveUp` is left to it. */
 const repairsInside = 5
 

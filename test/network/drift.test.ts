@@ -168,7 +168,7 @@ describe('what somebody does by hand to an endpoint is repaired within 5 s and t
     inside(one, 'ip', 'address', 'add', '10.99.0.1/24', 'dev', 'tun7')
     inside(one, 'ip', 'link', 'set', 'tun7', 'up')
     inside(one, 'ip', 'route', 'replace', 'default', 'via', '10.99.0.2')
-    await delay(2_500)
+    await delay(4_500)
     expect(inside(one, 'ip', 'route', 'show', 'default')).toMatch(/via 10.99.0.2/)
     expect(reasonsOf(one)).toEqual([])
   })
@@ -176,7 +176,7 @@ describe('what somebody does by hand to an endpoint is repaired within 5 s and t
   it('a container whose namespace has gone is not missed', async ({ expect }) => {
     const one = await victim(81)
     run('ip', 'netns', 'del', 'container81')
-    await delay(2_500)
+    await delay(4_500)
     expect(reasonsOf(one)).toEqual([])
     requests.delete(one.request.endpointId)
     await engine.detach(one.request.endpointId)
@@ -225,7 +225,7 @@ describe('what somebody does by hand to the uplink is repaired within 5 s and to
   it('leaves nothing wrong, and repairs nothing that is right', async () => {
     const told = events.length
     const counted = [...watch.repaired().values()].reduce((sum, count) => sum + count, 0)
-    await delay(2_500)
+    await delay(4_500)
     expect(events.length).toBe(told)
     expect([...watch.repaired().values()].reduce((sum, count) => sum + count, 0)).toBe(counted)
     expect(watch.problems()).toEqual([])
