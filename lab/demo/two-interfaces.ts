@@ -18,7 +18,7 @@ export async function showTwoInterfaces(lab: Lab, narrator: Narrator, number: nu
       'carbonado.io/endpoint1': '{"endpointId":"inside"}',
     },
   })
-  await showDctl(lab, narrator, 'endpoint describe inside')
+  await showDctl(lab, narrator, 'endpoint get inside -o wide')
   const [blue, green] = [lab.host('gw-blue'), lab.host('gw-green')]
   await Promise.all([blue, green].map((host) => host.exec(['ip', 'address', 'replace', beyond, 'dev', 'lo'])))
   const isAnswered = async (host: Host, address: string): Promise<boolean> =>
