@@ -1,5 +1,9 @@
 import { afterEach, expect, it } from 'vitest'
 import { Drive, Event, Node, Plex, Snapshot, SnapshotGroup, Volume, VolumeAttachment } from '../api/index.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { NotFound, silentLogger } from '../base/index.ts'
+import { StorageAgent } from './agent/index.ts'
+import { FakePoolFormat } from './fake-pool.ts'
 import { forceAnnotation } from './force-annotation.ts'
 import { driveBytes, eventually, StorageFixture } from './storage-fixture.ts'
 
@@ -219,22 +223,60 @@ it('formats a drive once for each request, and only with force what is used alre
   await eventually(() => (drive.pool!.id !== id ? true : undefined))
 })
 
-it('refuses two pools with the same id', async () => {
+it('opens neither of two pools with the same id, and the one that is left when the other is unplugged', async () => {
   fixture = await StorageFixture.start('n1')
-  const { drive } = fixture.nodes.get('n1')!
-  const { OpenPools } = await import('./agent/open-pools.ts')
-  const { FakePoolFormat } = await import('./fake-pool.ts')
-  const format = new FakePoolFormat(
-    new Map([
-      ['/dev/a', drive],
-      ['/dev/b', structuredClone(drive)],
-    ]),
-  )
-  const pools = new OpenPools([format])
-  expect((await pools.probe('n1.a', '/dev/a'))?.id).toBe(drive.pool!.id)
-  await pools.probe('n1.b', '/dev/b')
-  expect(pools.twinOf('n1.a', drive.pool!.id)).toBe('n1.b')
-  expect(pools.twinOf('n1.b', drive.pool!.id)).toBe('n1.a')
+  const { drive, agent } = fixture.nodes.get('n1')!
+  await agent.stop()
+  const plugged = new Set(['/dev/n1/drive0', '/dev/n1/drive1'])
+  const drives = new Map([
+    ['/dev/n1/drive0', drive],
+    ['/dev/n1/drive1', structuredClone(drive)],
+  ])
+  const start = (): StorageAgent => {
+    const twins = new StorageAgent({
+      nodeName: 'n1',
+      store: fixture.store,
+      formats: [new FakePoolFormat(drives)],
+      devices: () => Promise.resolve([...plugged]),
+      inspect: (device) =>
+        plugged.has(device)
+          ? Promise.resolve({ device, node: device, size: 1, found: [] })
+          : Promise.reject(new NotFound(`there is no ${device}`)),
+      fetchBlocks: () => Promise.reject(new NotFound('nothing to copy')),
+      logger: silentLogger(),
+    })
+    twins.start()
+    return twins
+  }
+  const states = async (): Promise<string> =>
+    (await fixture.store.list(Drive)).items.map(({ status }) => status?.agent?.state).join(' ')
+  const before = start()
+  await eventually(async () => ((await states()) === 'Ready Failed' ? true : undefined), 'the copy to be refused')
+  await before.stop()
+  const first = start()
+  await eventually(async () => ((await states()) === 'Failed Failed' ? true : undefined), 'both to be refused')
+  const { items } = await fixture.store.list(Event, { fieldSelector: 'reason=PoolTwice' })
+  expect(items[0]!.note).toMatch(/same id as drive n1\.drive[01]: one is a copy of the other/)
+  await first.stop()
+  plugged.delete('/dev/n1/drive1')
+  fixture.nodes.get('n1')!.agent = start()
+  await eventually(async () => ((await states()) === 'Ready Missing' ? true : undefined), 'the other to be opened')
+})
+
+it('tells when a pool is 80 and when it is 90 % full, once each', async () => {
+  fixture = await StorageFixture.start('n1')
+  await fixture.availableVolume('v1', { size: '60Mi' })
+  const uid = await fixture.plexUid('v1')
+  const fill = async (from: number, to: number): Promise<number> => {
+    for (let block = from; block < to; block += 1) fixture.pool('n1').write(uid, block, 'x')
+    await fixture.restartAgent('n1') // which measures
+    await pause(100)
+    return (await fixture.store.list(Event, { fieldSelector: 'reason=PoolFilling' })).items.length
+  }
+  expect(await fill(0, 700)).toBe(0)
+  expect(await fill(700, 850)).toBe(1)
+  expect(await fill(850, 860)).toBe(1)
+  expect(await fill(860, 940)).toBe(2)
 })
 
 it('is released by force when its node does not come back; what lies there is left over', async () => {

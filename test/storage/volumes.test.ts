@@ -2,11 +2,9 @@ import './own-lab.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
-import { labDriveDevices } from '../../lab/drives.ts'
-import { nodePools } from '../../lab/places.ts'
-import { Drive, Plex, Snapshot, Volume, VolumeAttachment } from '../../src/api/index.ts'
-import { CarbonadoError } from '../../src/base/index.ts'
+import { Drive } from '../../src/api/index.ts'
 import { VolumeAttacher } from '../../src/storage/agent/index.ts'
+import { expectNoVolumes, takeVolumesAway, volumeStorm } from '../support/volume-storm.ts'
 
 let lab: Lab
 
@@ -127,108 +125,14 @@ describe('a volume', () => {
     await expect(dctl('volume delete v1 -y')).rejects.toThrow('in use by 1 snapshot: s1')
     await dctl('snapshot delete s1 -y')
     await dctl('volume delete v1 v2 v3 -y')
-    await expectNothingLeft()
+    await expectNoVolumes(lab)
   })
 })
 
 describe('a storm with killed programs', () => {
-  it('leaks no device, entry or object', async () => {
-    let stormy = true
-    const killing = killInTurn(() => stormy)
-    const workers = [0, 1, 2, 3].map((number) => stormOf(`storm${number}`, number % 2 === 0 ? 'n1' : 'n2'))
-    try {
-      await Promise.all(workers)
-    } finally {
-      stormy = false
-      await killing
-    }
-    await takeAllAway()
-    await expectNothingLeft()
+  it('loses no write, and leaks no device, entry or object', async () => {
+    await volumeStorm(lab, { workers: 4, rounds: 2 })
+    await takeVolumesAway(lab)
+    await expectNoVolumes(lab)
   })
 })
-
-/** Kills an agent or control at random moments and starts it again. */
-async function killInTurn(goesOn: () => boolean): Promise<void> {
-  while (goesOn()) {
-    await sleep(Math.random() * 700)
-    const victim = Math.floor(Math.random() * 3)
-    if (victim === 2) {
-      await lab.stopControl({ kill: true })
-      await lab.startControl()
-    } else {
-      await lab.killAgent(lab.nodes[victim]!)
-      await lab.startAgent(lab.nodes[victim]!)
-    }
-  }
-}
-
-/** What a user does with one volume; what fails because something was killed is done again. */
-async function stormOf(name: string, node: string): Promise<void> {
-  for (let round = 0; round < 3; round += 1) {
-    const volume = `${name}-${round}`
-    const { store } = lab
-    await insist(() =>
-      store.create(Volume, { metadata: { name: volume }, spec: { size: '64Mi', mirrorCount: 1, nodeNames: [node] } }),
-    )
-    await insist(() => attacher(node).attach(volume))
-    await insist(() => store.create(Snapshot, { metadata: { name: `${volume}-s` }, spec: { volumeName: volume } }))
-    await insist(() => store.patch(Volume, { name: volume }, { spec: { size: '96Mi' } }))
-    await insist(() => attacher(node).detach(volume))
-    await insist(() => store.delete(Snapshot, { name: `${volume}-s` }))
-    await eventually('the volume to go', async () => {
-      await store.delete(Volume, { name: volume }).catch(() => {})
-      return store.get(Volume, { name: volume }).then(() => false, isGone)
-    })
-  }
-}
-
-async function insist(work: () => Promise<unknown>): Promise<void> {
-  await eventually('an operation', () =>
-    work().then(
-      () => true,
-      (error: unknown) => {
-        // it was done, and only the answer was lost
-        if (error instanceof CarbonadoError && ['Conflict', 'NotFound'].includes(error.code)) return isDone(error)
-        return false
-      },
-    ),
-  )
-}
-
-function isDone(error: CarbonadoError): boolean {
-  return (
-    error.code === 'NotFound' || error.message.includes('exists already') || error.message.includes('being deleted')
-  )
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof CarbonadoError && error.code === 'NotFound'
-}
-
-async function takeAllAway(): Promise<void> {
-  for (const kind of [VolumeAttachment, Snapshot, Volume]) {
-    await eventually(`all of ${kind.plural} to go`, async () => {
-      const { items } = await lab.store.list(kind as typeof Volume)
-      for (const { metadata } of items) await lab.store.delete(kind as typeof Volume, metadata).catch(() => {})
-      return items.length === 0
-    })
-  }
-}
-
-/** No objects, no devices, nothing promised, nothing in the pools. */
-async function expectNothingLeft(): Promise<void> {
-  for (const kind of [Volume, Plex, Snapshot, VolumeAttachment]) {
-    expect((await lab.store.list(kind as typeof Volume)).items.map(({ metadata }) => metadata.name)).toEqual([])
-  }
-  const devices = (await labDriveDevices()).length
-  expect(devices, 'loop devices beside those of the drives').toBe(lab.nodes.length)
-  for (const node of lab.nodes) {
-    const drive = await eventually(`the promises of ${node} to be given back`, async () => {
-      const { status } = await lab.store.get(Drive, { name: `${node}.drive0` })
-      const { space, iops } = status?.capacity ?? {}
-      return iops?.promised === 0 && space?.promised === status?.agent?.pool?.held ? status : undefined
-    })
-    expect(drive.agent!.found).toEqual([])
-    expect(await on(node, `find ${nodePools(node)} -type f -size +1M`)).toBe('')
-  }
-}

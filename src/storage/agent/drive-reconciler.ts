@@ -74,6 +74,16 @@ export class DriveReconciler {
     })
   }
 
+  /** Finds out which pool is on a drive, without opening it. */
+  async look({ metadata, spec }: Drive): Promise<void> {
+    try {
+      const device = await this.#parts.inspect(spec.device)
+      await this.#parts.pools.probe(metadata.name, device.node)
+    } catch (error) {
+      this.#parts.logger.debug({ err: error, drive: metadata.name }, 'the drive cannot be looked at')
+    }
+  }
+
   /** Looks at one drive. */
   async reconcile(name: string): Promise<ReconcileResult> {
     const drive = await this.#parts.store.get(Drive, { name }).catch(gone)
@@ -96,7 +106,10 @@ export class DriveReconciler {
     const { name } = drive.metadata
     if (pools.get(name)) return this.#reportReady(drive, {})
     const device = await inspect(drive.spec.device).catch(missing)
-    if ('problem' in device) return this.#reportMissing(drive, device.problem)
+    if ('problem' in device) {
+      await pools.close(name) // its pool may be found on another drive now
+      return this.#reportMissing(drive, device.problem)
+    }
     const probed = await pools.probe(name, device.node)
     if (!probed) {
       this.#parts.onChange(name)
@@ -113,7 +126,7 @@ export class DriveReconciler {
     const twin = pools.twinOf(name, id)
     if (twin !== undefined) {
       const text = `it has a pool with the same id as drive ${twin}: one is a copy of the other, and neither can be told to be the right one`
-      return this.#reportFailed(drive, device, 'PoolTwice', `${text}; unplug the copy and restart the agent`)
+      return this.#reportFailed(drive, device, 'PoolTwice', `${text}; unplug the copy`)
     }
     try {
       await pools.open(name, format, device.node)

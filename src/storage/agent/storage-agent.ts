@@ -59,6 +59,7 @@ export class StorageAgent {
   readonly #measuring = new Map<string, NodeJS.Timeout>()
   #timer: NodeJS.Timeout | undefined
   #isSynced = false
+  #isStopped = false
 
   constructor(options: StorageAgentOptions) {
     const { nodeName, store, formats, logger } = (this.#options = options)
@@ -111,7 +112,7 @@ export class StorageAgent {
   /** Begins to follow the store; returns without waiting for control. */
   start(): void {
     this.#drives.onChange(({ object, previous }) => {
-      if (isNewsForAgent(object, previous)) this.#queues.drive.add(object.metadata.name)
+      if (this.#isSynced && isNewsForAgent(object, previous)) this.#queues.drive.add(object.metadata.name)
     })
     this.#plexes.onChange(({ object, previous }) => {
       if (isNewsForAgent(object, previous)) this.#addPlex(object)
@@ -128,6 +129,7 @@ export class StorageAgent {
 
   /** Stops; devices stay as they are. */
   async stop(): Promise<void> {
+    this.#isStopped = true
     clearInterval(this.#timer)
     for (const timer of this.#measuring.values()) clearTimeout(timer)
     await Promise.all([this.#drives, this.#plexes, this.#attachments].map((informer) => informer.stop()))
@@ -166,7 +168,10 @@ export class StorageAgent {
     })
   }
 
-  #onSynced(): void {
+  /** All drives are looked at before the first pool is opened: of two with the same id neither may be. */
+  async #onSynced(): Promise<void> {
+    await Promise.all(this.#drives.items().map((drive) => this.#drive.look(drive)))
+    if (this.#isStopped) return
     this.#isSynced = true
     const discover = (): void => {
       void this.#discover().catch((error: unknown) =>

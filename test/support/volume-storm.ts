@@ -1,0 +1,154 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
+import { labDriveDevices } from '../../lab/drives.ts'
+import type { Lab } from '../../lab/index.ts'
+import { nodePools } from '../../lab/places.ts'
+import { Drive, Plex, Snapshot, Volume, VolumeAttachment } from '../../src/api/index.ts'
+import { CarbonadoError } from '../../src/base/index.ts'
+import { VolumeAttacher } from '../../src/storage/agent/index.ts'
+
+/** How long a storm lasts: rounds of each worker, or until so many programs were killed. */
+export interface StormOptions {
+  workers: number
+  rounds?: number
+  kills?: number
+}
+
+/**
+ * Users who create, write, snapshot, clone, enlarge and delete volumes while agents and control are killed at random
+ * moments. What was written is read again through volume and clone. Returns how many programs were killed.
+ */
+export async function volumeStorm(
+  lab: Lab,
+  { workers, rounds = Infinity, kills = Infinity }: StormOptions,
+): Promise<number> {
+  let killed = 0
+  let isOver = false
+  const killing = (async () => {
+    while (!isOver) {
+      await sleep(Math.random() * 500)
+      await killOne(lab)
+      killed += 1
+    }
+  })()
+  const work = Array.from({ length: workers }, async (_, number) => {
+    const node = lab.nodes[number % lab.nodes.length]!
+    for (let round = 0; round < rounds && killed < kills; round += 1) await lifeOf(lab, `storm${number}-${round}`, node)
+  })
+  try {
+    await Promise.all(work)
+  } finally {
+    isOver = true
+    await killing
+  }
+  return killed
+}
+
+async function killOne(lab: Lab): Promise<void> {
+  const victim = Math.floor(Math.random() * (lab.nodes.length + 1))
+  const node = lab.nodes[victim]
+  if (node === undefined) {
+    await lab.stopControl({ kill: true })
+    await lab.startControl()
+  } else {
+    await lab.killAgent(node)
+    await lab.startAgent(node)
+  }
+}
+
+/** What a user does with one volume; what fails because something was killed is done again. */
+async function lifeOf(lab: Lab, name: string, node: string): Promise<void> {
+  const { store } = lab
+  const attacher = new VolumeAttacher({ store, nodeName: node })
+  const [snapshot, clone] = [`${name}-s`, `${name}-c`]
+  const spec = { size: '64Mi', mirrorCount: 1, nodeNames: [node] }
+  await insist(() => store.create(Volume, { metadata: { name }, spec }))
+  const sum = await insist(async () => writeTo(lab, node, await attacher.attach(name)))
+  await insist(() => store.create(Snapshot, { metadata: { name: snapshot }, spec: { volumeName: name } }))
+  await insist(() => store.patch(Volume, { name }, { spec: { size: '96Mi' } }))
+  await insist(async () => {
+    const { status } = await store.get(Snapshot, { name: snapshot })
+    if (status?.phase !== 'Ready') throw new Error(`the snapshot is ${status?.phase}: ${status?.message}`)
+  })
+  await insist(() =>
+    store.create(Volume, {
+      metadata: { name: clone },
+      spec: { ...spec, size: '96Mi', source: { snapshotName: snapshot } },
+    }),
+  )
+  for (const each of [name, clone]) {
+    expect(await insist(async () => readFrom(lab, node, await attacher.attach(each))), each).toBe(sum)
+    await insist(() => attacher.detach(each))
+  }
+  await insist(() => gone(() => store.delete(Snapshot, { name: snapshot })))
+  for (const each of [name, clone]) await insist(() => gone(() => store.delete(Volume, { name: each })))
+}
+
+/** Writes a MiB past all caches and returns its checksum. */
+async function writeTo(lab: Lab, node: string, device: string): Promise<string> {
+  const script = `head -c 1M /dev/urandom > "$1"; dd if="$1" of="$2" bs=1M oflag=direct conv=fsync status=none; sha256sum < "$1"; rm "$1"`
+  const file = `/run/storm-${device.replaceAll('/', '-')}`
+  return (await lab.nodeExec(node, ['sh', '-ec', script, 'sh', file, device], { deadline: 60_000 })).stdout
+}
+
+async function readFrom(lab: Lab, node: string, device: string): Promise<string> {
+  const script = 'dd if="$1" bs=1M count=1 iflag=direct status=none | sha256sum'
+  return (await lab.nodeExec(node, ['sh', '-ec', script, 'sh', device], { deadline: 60_000 })).stdout
+}
+
+/** Deletes again and again until it is not there. */
+async function gone(remove: () => Promise<unknown>): Promise<void> {
+  try {
+    await remove()
+  } catch (error) {
+    if (error instanceof CarbonadoError && error.code === 'NotFound') return
+    throw error
+  }
+  throw new Error('it is still there')
+}
+
+/** Does it until it works; that something exists already means that only the answer was lost. */
+async function insist<T>(work: () => Promise<T>): Promise<T> {
+  const giveUp = Date.now() + 30_000
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof CarbonadoError && error.message.includes('exists')) return undefined as T
+      if (Date.now() > giveUp) throw error
+      await sleep(50)
+    }
+  }
+}
+
+/** Deletes all volumes with all that hangs on them. */
+export async function takeVolumesAway(lab: Lab): Promise<void> {
+  for (const kind of [VolumeAttachment, Snapshot, Volume]) {
+    await insist(async () => {
+      const { items } = await lab.store.list(kind as typeof Volume)
+      for (const { metadata } of items) await lab.store.delete(kind as typeof Volume, metadata).catch(() => {})
+      if (items.length > 0) throw new Error(`there are still ${items.length} ${kind.plural}`)
+    })
+  }
+}
+
+/** No objects, no devices, nothing promised, nothing in the pools of nodes that have one. */
+export async function expectNoVolumes(lab: Lab): Promise<void> {
+  for (const kind of [Volume, Plex, Snapshot, VolumeAttachment]) {
+    expect((await lab.store.list(kind as typeof Volume)).items.map(({ metadata }) => metadata.name)).toEqual([])
+  }
+  for (const node of lab.nodes) {
+    const drive = await insist(async () => {
+      const { status } = await lab.store.get(Drive, { name: `${node}.drive0` })
+      const { space, iops } = status?.capacity ?? {}
+      if (iops?.promised !== 0 || space?.promised !== status?.agent?.pool?.held) {
+        throw new Error(`drive ${node}.drive0 is promised: ${JSON.stringify(status)}`)
+      }
+      return status
+    })
+    expect(drive!.agent!.found).toEqual([])
+    const files = await lab.nodeExec(node, ['find', nodePools(node), '-type', 'f', '-size', '+1M'])
+    expect(files.stdout).toBe('')
+  }
+  expect((await labDriveDevices()).length, 'loop devices beside those of the drives').toBe(lab.nodes.length)
+}
