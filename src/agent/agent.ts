@@ -77,6 +77,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     ...attachments.lostEndpoints().map(lostEndpointProblem),
     ...duplicates.duplicates().map(describeDuplicate),
     ...drift.problems(),
+    ...receiving.problems(),
   ]
   const engine = createEngine(uplink, initialLimits(spec, uplinks.found))
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
@@ -109,11 +110,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const storage = createStorage(options, store)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     node() {
-      const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
+      const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory, receiving)
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
       return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised), held: receiving.held() }
     },
-    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters()), drift),
+    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters(), receiving), drift),
     path: (question) => inspectPath(question, paths),
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],

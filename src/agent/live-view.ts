@@ -6,10 +6,15 @@ import { zeroCounters } from '../network/counters.ts'
 import type { LiveEndpoint } from '../network/live-endpoint.ts'
 import type { EndpointReading } from '../network/metrics.ts'
 import type { RateSampler } from '../network/rates.ts'
+import type { ReceivePart } from './receive-part.ts'
 import type { AttainmentMemory } from './attainment-memory.ts'
 
 /** Joins what is attached with its counters, for metrics. */
-export function readEndpoints(attached: JournalRecord[], counters: EndpointCounters[]): EndpointReading[] {
+export function readEndpoints(
+  attached: JournalRecord[],
+  counters: EndpointCounters[],
+  receiving: Pick<ReceivePart, 'windowsOf'>,
+): EndpointReading[] {
   const byId = new Map(counters.map((reading) => [reading.endpointId, reading]))
   return attached.map(({ endpointId, namespace, name, networkName, request }) => ({
     namespace,
@@ -18,6 +23,7 @@ export function readEndpoints(attached: JournalRecord[], counters: EndpointCount
     bandwidthFloor: request.bandwidthFloor,
     bandwidthCap: request.bandwidthCap,
     counters: byId.get(endpointId) ?? zeroCounters(endpointId),
+    receiveWindows: receiving.windowsOf(endpointId),
   }))
 }
 
@@ -27,8 +33,9 @@ export function liveEndpoints(
   counters: EndpointCounters[],
   rates: Pick<RateSampler, 'rates'>,
   memory: Pick<AttainmentMemory, 'lastHour' | 'lastSeconds'>,
+  receiving: Pick<ReceivePart, 'windowsOf'>,
 ): LiveEndpoint[] {
-  const readings = readEndpoints(attached, counters)
+  const readings = readEndpoints(attached, counters, receiving)
   return attached.map(({ endpointId, namespace, name, containerId, interfaceName, hostInterface, request }, index) => {
     const { bandwidthFloor, bandwidthCap } = request
     const hour = memory.lastHour(endpointId)
@@ -42,11 +49,16 @@ export function liveEndpoints(
       bandwidthFloor,
       ...(bandwidthCap === undefined ? {} : { bandwidthCap }),
       rates: rates.rates(endpointId),
+      ...(bandwidthFloor > 0 ? { receive: receiveOf(readings[index]!, rates.rates(endpointId).received) } : {}),
       ...(hour ? { lastHour: { ...hour, since: new Date(hour.since).toISOString() } } : {}),
       ...windowsOnly(memory.lastSeconds(endpointId)),
       isLinkUp: hostInterface !== undefined && hasCarrier(hostInterface),
     }
   })
+}
+
+function receiveOf(reading: EndpointReading, delivered: number): LiveEndpoint['receive'] {
+  return { promised: reading.bandwidthFloor, delivered, windows: reading.receiveWindows! }
 }
 
 function windowsOnly(recent: RecentWindows | undefined): Pick<LiveEndpoint, 'lastSeconds'> {

@@ -1,8 +1,10 @@
+import { apiVersionOf, Node } from '../api/index.ts'
 import { Unavailable, type Logger } from '../base/index.ts'
+import type { Windows } from '../guarantee/index.ts'
 import type { Attachments } from '../network/attachments/index.ts'
 import type { NetworkEngine } from '../network/engine.ts'
-import { ReceiveGuarantee, type HeldReceiver } from '../network/receive-guarantee/index.ts'
-import type { ResourceStore } from '../store/index.ts'
+import { ReceiveGuarantee, type HeldReceiver, type ReceiveProblem } from '../network/receive-guarantee/index.ts'
+import { EventRecorder, type ResourceStore } from '../store/index.ts'
 import type { AgentConfig } from './config.ts'
 import type { Part } from './parts.ts'
 import { PeerClient } from './peer-client.ts'
@@ -24,6 +26,10 @@ export interface ReceivePart extends Part {
   accept(message: unknown): Promise<object>
   /** What this node may send to receivers that are held to a limit now. */
   held(): HeldReceiver[]
+  /** What keeps this node from keeping its floors for receiving. */
+  problems(): ReceiveProblem[]
+  /** Windows of receiving of an endpoint, since this agent started. */
+  windowsOf(endpointId: string): Windows
 }
 
 /** Makes the part; it does nothing on an engine that cannot tell who sends. */
@@ -31,6 +37,7 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
   const { config, linkRate, store, engine, attachments, logger } = options
   const peers = createPeerClient(config)
   const control = engine.receiving
+  const events = new EventRecorder(store, { controller: 'carbonado.io/agent', instance: config.nodeName }, logger)
   const guarantee = control
     ? new ReceiveGuarantee({
         nodeName: config.nodeName,
@@ -39,12 +46,15 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
         endpoints: () => attachments.attached().map(({ request }) => request),
         store,
         putToPeer: peers && ((address, message) => peers.put(address, '/v1/receive-limits', message)),
+        onProblem: (problem) => record(events, config.nodeName, problem),
         logger,
       })
     : undefined
   return {
     name: 'receive guarantee',
     held: () => guarantee?.held ?? [],
+    problems: () => guarantee?.problems ?? [],
+    windowsOf: (endpointId) => guarantee?.windowsOf(endpointId) ?? { withDemand: 0, attained: 0 },
     start: () => guarantee?.start(),
     stop() {
       guarantee?.stop()
@@ -55,6 +65,11 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
       throw new Unavailable('this node cannot limit what it sends to a receiver')
     },
   }
+}
+
+function record(events: EventRecorder, nodeName: string, { reason, message, remedy }: ReceiveProblem): void {
+  const regarding = { apiVersion: apiVersionOf(Node), kind: Node.kind, name: nodeName }
+  events.record({ regarding, type: 'Warning', reason, action: 'KeepReceiveFloors', note: `${message}. ${remedy}` })
 }
 
 function createPeerClient({ peers, control }: AgentConfig): PeerClient | undefined {

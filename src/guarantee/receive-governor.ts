@@ -154,11 +154,12 @@ export class ReceiveGovernor {
     if (rate > wireFloor * 0.03 && rate > peak * 1.3) state.boostUntil = now + receiving.boost
     state.recent.push({ at: now, rate })
     if (now - state.lastSeen > receiving.rest) return 0
-    if (now < state.boostUntil || this.#isHungry(id, now)) return wireFloor
+    if (now < state.boostUntil || this.isHeldBack(id, now)) return wireFloor
     return Math.min(wireFloor, Math.max(wireFloor * receiving.leastReserve, 1.3 * Math.max(peak, rate)))
   }
 
-  #isHungry(receiver: string, now: number): boolean {
+  /** Whether a limit stands between a receiver and more. `now` in milliseconds. */
+  isHeldBack(receiver: string, now: number): boolean {
     return [...this.#flows].some(
       ([key, state]) => key.startsWith(`${receiver} `) && state.limit !== undefined && now < state.hungryUntil,
     )

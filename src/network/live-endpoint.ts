@@ -13,6 +13,8 @@ export interface LiveEndpoint extends EndpointCounters {
   bandwidthCap?: number
   /** Over the last second. */
   rates: EndpointRates
+  /** Its floor for receiving, what arrives now, and one-second windows since the agent started; absent without a floor. */
+  receive?: { promised: number; delivered: number; windows: Windows }
   /** Windows of the last hour, and since when that is known (ISO 8601); absent when nothing is known yet. */
   lastHour?: Windows & { since: string }
   /** Windows of the last ten seconds: whether there is demand now. */

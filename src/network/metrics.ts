@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from '@prometheus-io/client'
+import type { Windows } from '../guarantee/index.ts'
 import type { EndpointCounters } from './engine.ts'
 
 /** One attached endpoint with its promise and its counters, as metrics and the live API show it. */
@@ -11,12 +12,14 @@ export interface EndpointReading {
   /** Bits per second; absent is no cap. */
   bandwidthCap?: number
   counters: EndpointCounters
+  /** Windows of receiving, since the agent started; absent where nobody judges them. */
+  receiveWindows?: Windows
 }
 
 const labelNames = ['namespace', 'endpoint', 'network'] as const
 type Labels = Record<(typeof labelNames)[number], string>
 
-type Totals = { name: string; help: string; value: (counters: EndpointCounters) => number }[]
+type Totals = { name: string; help: string; value: (counters: EndpointCounters, receiving: Windows) => number }[]
 
 const totals: Totals = [
   { name: 'sent_bytes', help: 'Bytes that the container sent.', value: (c) => c.sentBytes },
@@ -34,7 +37,19 @@ const totals: Totals = [
     help: 'Windows with demand in which at least 95 % of the floor was delivered.',
     value: (c) => c.windows.attained,
   },
+  {
+    name: 'receive_windows_with_demand',
+    help: 'One-second windows in which the container received its floor, or was kept from receiving more; since the agent started.',
+    value: (_c, receiving) => receiving.withDemand,
+  },
+  {
+    name: 'receive_windows_attained',
+    help: 'Windows of receiving with demand in which at least 95 % of the floor arrived.',
+    value: (_c, receiving) => receiving.attained,
+  },
 ]
+
+const noWindows: Windows = { withDemand: 0, attained: 0 }
 
 /** What was found changed by hand in the datapath. */
 export interface DriftReading {
@@ -81,7 +96,8 @@ export function createEndpointMetrics(read: () => EndpointReading[], drift: Drif
     attached.set(readings.length)
     for (const reading of readings) {
       const labels = labelsOf(reading)
-      for (const { counter, value } of counters) counter.inc(labels, value(reading.counters))
+      for (const { counter, value } of counters)
+        counter.inc(labels, value(reading.counters, reading.receiveWindows ?? noWindows))
       for (const [reason, count] of Object.entries(reading.counters.drops)) drops.inc({ ...labels, reason }, count)
       setGauges(gauges, labels, reading)
     }

@@ -67,6 +67,11 @@ export class LimitPusher {
     return wanted.length + sent.length + unanswered === 0 && now - sentAt > 2 * warming
   }
 
+  /** Nodes that have limits to keep and could not be told. */
+  get untold(): string[] {
+    return [...this.#told].filter(([, told]) => told.isFailing && told.wanted.length > 0).map(([node]) => node)
+  }
+
   /** Whether a node dropped frames for a receiver since this was last asked. */
   takeHeldBack(receiver: string, node: string | undefined): boolean {
     return this.#heldBack.delete(`${receiver} ${node}`)

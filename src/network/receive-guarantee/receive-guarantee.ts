@@ -1,9 +1,11 @@
-import type { Logger } from '../../base/index.ts'
+import { Unavailable, type Logger } from '../../base/index.ts'
+import type { Windows } from '../../guarantee/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import type { ReceiveControl } from '../receive-control.ts'
 import { LimitKeeper, type HeldReceiver } from './limit-keeper.ts'
 import { parseLimitUses, parseReceiveLimits, type LimitUses, type ReceiveLimits } from './limit-message.ts'
 import { LimitPusher } from './limit-pusher.ts'
+import type { ReceiveProblem } from './receive-problems.ts'
 import { Receiver, type ReceivingEndpoint } from './receiver.ts'
 import { SenderDirectory } from './sender-directory.ts'
 
@@ -20,6 +22,8 @@ export interface ReceiveGuaranteeOptions {
   store: Pick<ResourceStore, 'get'>
   /** Absent: other nodes cannot be told, only what stays on this one is kept in order. */
   putToPeer: PutToPeer | undefined
+  /** Is told problems that are new. */
+  onProblem?: (problem: ReceiveProblem) => void
   logger: Logger
 }
 
@@ -35,7 +39,8 @@ export class ReceiveGuarantee {
     const send = async (node: string, message: ReceiveLimits): Promise<LimitUses> => {
       if (node === nodeName) return keeper.apply(message)
       const address = await directory.addressOf(node)
-      if (!address || !putToPeer) return { uses: message.limits.map(() => ({ passedBytes: 0, droppedBytes: 0 })) }
+      if (!putToPeer) throw new Unavailable('the configuration of this agent has no "peers"')
+      if (!address) throw new Unavailable(`the agent of node ${node} has not told where it is`)
       try {
         return parseLimitUses(await putToPeer(address, message), message.limits.length)
       } catch (error) {
@@ -59,6 +64,16 @@ export class ReceiveGuarantee {
   /** What this node may send to receivers that are held to a limit now. */
   get held(): HeldReceiver[] {
     return this.#keeper.inForce
+  }
+
+  /** What keeps this node from keeping its floors for receiving. */
+  get problems(): ReceiveProblem[] {
+    return this.#receiver.problems
+  }
+
+  /** Windows of receiving of an endpoint with a floor, since this agent started. */
+  windowsOf(endpointId: string): Windows {
+    return this.#receiver.windowsOf(endpointId)
   }
 
   /** Takes limits from another node's agent. Throws InvalidInput and Conflict. */

@@ -1,12 +1,15 @@
 import type { Logger } from '../../base/index.ts'
-import { ReceiveGovernor, wireShare, type ReceiveLimit } from '../../guarantee/index.ts'
+import { ReceiveGovernor, ReceiveWindows, wireShare, type ReceiveLimit, type Windows } from '../../guarantee/index.ts'
 import type { Arrival, ReceiveControl, ReceiverAddress } from '../receive-control.ts'
 import { ArrivalMeter, type ArrivalFlow, type ArrivalRates } from './arrival-meter.ts'
 import type { AddressedLimit, LimitPusher } from './limit-pusher.ts'
+import { ReceiveProblems, type ReceiveProblem } from './receive-problems.ts'
 import type { SenderDirectory } from './sender-directory.ts'
 
 /** Milliseconds between looks at what arrives: under pressure, else while a floor is promised, else. */
 const intervals = { pressure: 25, floor: 100, nothing: 1000 } as const
+/** Share of the link from which on the switch loses frames that nobody counts. */
+const fullShare = 0.98
 /** Milliseconds for which the list of endpoints is used. */
 const endpointsFreshness = 500
 
@@ -26,14 +29,20 @@ export interface ReceiverOptions {
   endpoints: () => ReceivingEndpoint[]
   directory: Pick<SenderDirectory, 'placeOf'>
   pusher: LimitPusher
+  /** Is told problems that are new. */
+  onProblem?: (problem: ReceiveProblem) => void
   logger: Logger
 }
+
+const nothingArrived: ArrivalRates = { seconds: 0, flows: [], other: 0, outside: 0 }
 
 /** Watches what arrives on a node that has promised floors, and has the sending nodes told how much they may send. */
 export class Receiver {
   readonly #options: ReceiverOptions
   readonly #governor = new ReceiveGovernor()
   readonly #meter = new ArrivalMeter()
+  readonly #windows = new ReceiveWindows()
+  readonly #problems = new ReceiveProblems()
   #endpoints = new Map<string, ReceivingEndpoint>()
   #ownMacs = new Set<string>()
   #endpointsAt = -Infinity
@@ -76,16 +85,41 @@ export class Receiver {
     if (!isWanted) {
       this.#meter.reset()
       pusher.set(now, [])
+      this.#judge(now, nothingArrived)
       return intervals.nothing
     }
     const rates = this.#meter.measure(now, control.arrivals(), (source) => this.#nodeOf(source))
-    if (rates)
-      pusher.set(
-        now,
-        this.#decide(now, rates),
-        rates.flows.map(({ node }) => node).filter((node) => node !== undefined),
-      )
+    if (rates) {
+      const senders = rates.flows.map(({ node }) => node).filter((node) => node !== undefined)
+      pusher.set(now, this.#decide(now, rates), senders)
+      this.#judge(now, rates)
+    }
     return this.#governor.isUnderPressure ? intervals.pressure : intervals.floor
+  }
+
+  /** What keeps this node from keeping its floors. */
+  get problems(): ReceiveProblem[] {
+    return this.#problems.all
+  }
+
+  /** Windows of receiving of an endpoint with a floor, since this agent started. */
+  windowsOf(endpointId: string): Windows {
+    return this.#windows.of(endpointId)
+  }
+
+  #judge(now: number, { flows, other, outside }: ArrivalRates): void {
+    const golds = [...this.#endpoints.values()].filter(({ bandwidthFloor }) => bandwidthFloor > 0)
+    const isFull = flows.reduce((sum, { rate }) => sum + rate, other) >= this.#governor.linkRate * fullShare
+    const looks = golds.map(({ endpointId: id, bandwidthFloor: floor }) => {
+      const mine = flows.filter(({ receiver }) => receiver === id)
+      const delivered = mine.reduce((sum, { frameRate }) => sum + frameRate, 0)
+      return { id, floor, delivered, wasHeldBack: isFull || this.#governor.isHeldBack(id, now) }
+    })
+    this.#windows.look(now, looks)
+    const { budget, isUnderPressure } = this.#governor
+    const promised = golds.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
+    const state = { budget, outside, promised, isUnderPressure, untold: this.#options.pusher.untold }
+    for (const problem of this.#problems.look(now, state)) this.#options.onProblem?.(problem)
   }
 
   #refreshEndpoints(now: number): void {
