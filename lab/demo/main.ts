@@ -1,6 +1,7 @@
 import { asCarbonadoError } from '../../src/base/index.ts'
 import { Lab, places, takeLabDown } from '../index.ts'
 import { showGuarantee } from './guarantee.ts'
+import { showReceiveFloor } from './receive-floor.ts'
 import { showIsolation } from './isolation.ts'
 import { Narrator } from './narration.ts'
 import { createNetworks } from './networks.ts'
@@ -19,6 +20,7 @@ async function demo(narrator: Narrator): Promise<void> {
   await createNetworks(lab, narrator)
   const { peer } = await showIsolation(lab, narrator)
   await showGuarantee(lab, narrator)
+  await showReceiveFloor(lab, narrator)
   await showStaticEndpoint(lab, narrator, peer)
   await showTwoInterfaces(lab, narrator, 5)
   await lab.close()
@@ -29,7 +31,9 @@ function conclude(narrator: Narrator, took: string): void {
   const { broken } = narrator
   narrator.say(broken.length === 0 ? `\nEvery promise was kept. (${took})` : `\nBroken promises (${took}):`)
   for (const text of broken) narrator.say(`  - ${text}`)
-  narrator.explain('Floors are promised for what a node sends; floors for receiving come with the next piece.')
+  narrator.explain(
+    'Traffic from outside the cluster cannot be held back at its source: docs/guarantee.md says what holds then.',
+  )
   narrator.say('The lab is still up. Things to try next:')
   narrator.say('  bin/dctl endpoint list -o wide                       who is attached, promised, delivered, dropped')
   narrator.say('  bin/dctl endpoint describe web                       why is it slow?')

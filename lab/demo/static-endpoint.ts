@@ -5,9 +5,9 @@ import { showDctl } from './networks.ts'
 
 const interval = 20
 
-/** Step 4: a static endpoint keeps address and MAC when its container dies and starts on another node. */
+/** Step 5: a static endpoint keeps address and MAC when its container dies and starts on another node. */
 export async function showStaticEndpoint(lab: Lab, narrator: Narrator, peer: Container): Promise<void> {
-  narrator.step(4, 'A static endpoint follows its container')
+  narrator.step(5, 'A static endpoint follows its container')
   await showDctl(lab, narrator, 'endpoint create db -n blue -i 10.30.0.50')
   const first = await lab.startContainer({ node: 'n1', name: 'db', endpointId: 'db' })
   narrator.explain(`db runs on n1 as ${first.address} ${first.mac}; peer pings it every ${interval} ms.`)

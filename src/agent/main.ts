@@ -5,6 +5,7 @@ import { createSoftVfEngine } from '../network/soft-vf/index.ts'
 import { FilePoolFormat } from '../storage/pools/index.ts'
 import { startAgent, type Agent } from './agent.ts'
 import { loadAgentConfig } from './config.ts'
+import { raisePriority } from './priority.ts'
 import { version } from './version.ts'
 
 // Keeps the young generation of the heap small: the agent makes little garbage, and every node pays for its memory.
@@ -17,6 +18,7 @@ async function main(): Promise<void> {
   const file = configFile()
   if (file === undefined) return
   const config = loadAgentConfig(file)
+  raisePriority(logger)
   const agent = await startAgent({
     config,
     logger,
