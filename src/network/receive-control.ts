@@ -10,6 +10,8 @@ export interface Arrival {
   /** MAC of the source; one of this node's own endpoints for traffic that stays on the node. */
   sourceMac: string
   vlan: number
+  /** The receiver's place in the datapath; a later endpoint may have the same, and the count goes on. */
+  slot: number
   /** Undefined for what is for no endpoint or for many: the node's own traffic, broadcast. */
   endpointId: string | undefined
   /** Bytes of frames. */
@@ -30,6 +32,8 @@ export interface ReceiveControl {
   countArrivals(isWanted: boolean): void
   /** All that is counted; sources that were not heard for long may be missing. */
   arrivals(): Arrival[]
+  /** Counts no longer what came from these sources; when they are heard again they begin at zero. */
+  forgetArrivals(arrivals: Arrival[]): void
   /** Limits what endpoints of this node send to a receiver (bits per second of frames), for so many milliseconds. */
   limit(receiver: ReceiverAddress, rate: number, milliseconds: number): Promise<void>
   /** Ends a limit; nothing happens when there is none. */

@@ -16,13 +16,27 @@ export interface ArrivalRates {
   outside: number
 }
 
+/** Milliseconds after which a source that is silent is no longer worth reading every time. */
+const patience = 60_000
+
 /** Makes rates out of readings of what arrived. */
 export class ArrivalMeter {
   #before: { at: number; arrivals: Map<string, Arrival> } | undefined
+  readonly #heardAt = new Map<string, number>()
 
   /** Forgets the last reading: the next one begins anew. */
   reset(): void {
     this.#before = undefined
+    this.#heardAt.clear()
+  }
+
+  /** Of the last reading, what has not changed for a minute; it is not asked for again. */
+  takeSilent(now: number): Arrival[] {
+    const silent = [...(this.#before?.arrivals ?? [])].filter(
+      ([key]) => now - (this.#heardAt.get(key) ?? now) > patience,
+    )
+    for (const [key] of silent) this.#heardAt.delete(key)
+    return silent.map(([, arrival]) => arrival)
   }
 
   /** Rates since the last reading, `now` in milliseconds; undefined for the first. `nodeOf` tells where a source is. */
@@ -39,6 +53,9 @@ export class ArrivalMeter {
     let other = 0
     for (const arrival of arrivals) {
       const earlier = before.arrivals.get(keyOf(arrival))
+      if (arrival.wireBytes !== earlier?.wireBytes || !this.#heardAt.has(keyOf(arrival))) {
+        this.#heardAt.set(keyOf(arrival), now)
+      }
       const rate = ((arrival.wireBytes - (earlier?.wireBytes ?? 0)) * 8) / seconds
       if (rate <= 0) continue
       if (arrival.endpointId === undefined) other += rate
@@ -50,8 +67,9 @@ export class ArrivalMeter {
   }
 }
 
-function keyOf({ sourceMac, vlan, endpointId }: Arrival): string {
-  return `${sourceMac} ${vlan} ${endpointId}`
+/** By slot: several that are free now have counts of earlier endpoints. */
+function keyOf({ sourceMac, vlan, slot }: Arrival): string {
+  return `${sourceMac} ${vlan} ${slot}`
 }
 
 function addTo(

@@ -13,6 +13,8 @@ class FakeControl implements ReceiveControl {
     return []
   }
 
+  forgetArrivals(): void {}
+
   async limit({ macAddress }: ReceiverAddress, rate: number, milliseconds: number): Promise<void> {
     this.limits.set(macAddress, { rate, milliseconds })
   }

@@ -89,6 +89,7 @@ export class Receiver {
       return intervals.nothing
     }
     const rates = this.#meter.measure(now, control.arrivals(), (source) => this.#nodeOf(source))
+    control.forgetArrivals(this.#meter.takeSilent(now))
     if (rates) {
       const senders = rates.flows.map(({ node }) => node).filter((node) => node !== undefined)
       pusher.set(now, this.#decide(now, rates), senders)

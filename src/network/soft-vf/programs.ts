@@ -5,7 +5,7 @@ import { exec } from '../../base/index.ts'
 import { attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
 import { duplicateSize } from './duplicate-layout.ts'
 import { countersSize, endpointSize, slotKey } from './map-layout.ts'
-import { limitSize, limitStateSize, type ReceiveMaps } from './receive-control.ts'
+import { arrivalSize, limitSize, limitStateSize, type ReceiveMaps } from './receive-control.ts'
 
 /** Where compiled programs are and where the kernel keeps them. */
 export interface ProgramLocations {
@@ -63,6 +63,7 @@ export class Programs {
     this.receiving = {
       limits: new BpfMap(join(maps, 'limits'), limitSize),
       limitStates: new BpfMap(join(maps, 'limit_states'), limitStateSize),
+      arrivals: new BpfMap(join(maps, 'arrivals'), arrivalSize),
       arrivalsFile: join(pins, `${version}-arrivals`),
       setFlag: (flag, isSet) => this.#setFlag(flag, isSet),
     }
@@ -117,8 +118,8 @@ export class Programs {
 
   close(): void {
     const { endpoints, forwarding, counters, heard, duplicates } = this
-    const { limits, limitStates } = this.receiving
-    for (const map of [endpoints, forwarding, counters, heard, duplicates, limits, limitStates]) map.close()
+    const { limits, limitStates, arrivals } = this.receiving
+    for (const map of [endpoints, forwarding, counters, heard, duplicates, limits, limitStates, arrivals]) map.close()
     this.#configuration.close()
     closeBpf(this.#sendFrame)
     closeBpf(this.fromEndpoint)

@@ -9,6 +9,8 @@ import { forwardingKey } from './map-layout.ts'
 export const limitSize = 24
 export const limitStateSize = 296
 export const limitKeySize = 8
+const arrivalKeySize = 12
+export const arrivalSize = 16
 const arrivalRecordSize = 32
 const wireOverhead = 28
 const flag = { arrivalsCounted: 1, limitsInForce: 2 } as const
@@ -17,6 +19,7 @@ const flag = { arrivalsCounted: 1, limitsInForce: 2 } as const
 export interface ReceiveMaps {
   limits: BpfMap
   limitStates: BpfMap
+  arrivals: BpfMap
   /** Path of the file of arrivals. */
   arrivalsFile: string
   setFlag(flag: number, isSet: boolean): void
@@ -62,9 +65,19 @@ export class SoftVfReceiveControl implements ReceiveControl {
     return {
       sourceMac: textOfMac(record),
       vlan: record.readUInt16LE(6),
+      slot: record.readUInt32LE(8),
       endpointId: this.#endpointIdOf(record.readUInt32LE(8)),
       bytes,
       wireBytes: bytes + Number(record.readBigUInt64LE(24)) * wireOverhead,
+    }
+  }
+
+  forgetArrivals(arrivals: Arrival[]): void {
+    for (const { sourceMac: macAddress, vlan, slot } of arrivals) {
+      const key = Buffer.alloc(arrivalKeySize)
+      forwardingKey(macAddress, vlan).copy(key)
+      key.writeUInt32LE(slot, 8)
+      this.#maps()?.arrivals.delete(key)
     }
   }
 
