@@ -6,8 +6,8 @@ import type { Logger } from '../base/index.ts'
 const niceValue = -20
 
 /**
- * Puts this process, with the threads it has, before all others in the queue for processors. Child processes inherit it.
- * Where the kernel refuses it is only logged.
+ * Puts this process, with the threads it has, before all others in the queue for processors; `exec` does not pass it on.
+ * When the kernel refuses, that is only logged.
  */
 export function raisePriority(logger: Logger): void {
   try {

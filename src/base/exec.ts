@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { getPriority, setPriority } from 'node:os'
 import { CarbonadoError } from './errors.ts'
 
 /** How a child process is run. */
@@ -51,6 +52,7 @@ export function exec(command: [string, ...string[]], options: ExecOptions = {}):
       signal: options.signal,
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     })
+    lowerPriority(child.pid)
     const out: Buffer[] = []
     const err: Buffer[] = []
     let late = false
@@ -81,4 +83,14 @@ export function exec(command: [string, ...string[]], options: ExecOptions = {}):
 export async function execJson<T>(command: [string, ...string[]], options: ExecOptions = {}): Promise<T | undefined> {
   const { stdout } = await exec(command, options)
   return stdout.trim() === '' ? undefined : (JSON.parse(stdout) as T)
+}
+
+/** A process that has put itself before others did so for its own work, not for that of its children. */
+function lowerPriority(pid: number | undefined): void {
+  if (pid === undefined || getPriority() >= 0) return
+  try {
+    setPriority(pid, 0)
+  } catch {
+    // it has ended already
+  }
 }
