@@ -42,7 +42,7 @@ describe('an address that a host on the wire uses too', () => {
       logger: silentLogger(),
     })
     watch.start()
-    await expect.poll(() => watch!.duplicates().map(({ address }) => address).sort(), { timeout: 5_000 }).toEqual(['10.30.0.10', 'fd00:30::10']) // prettier-ignore
+    await expect.poll(() => watch!.duplicates().map(({ address }) => address).sort(), { timeout: 20_000 }).toEqual(['10.30.0.10', 'fd00:30::10']) // prettier-ignore
     const [mac] = /([0-9a-f]{2}:){5}[0-9a-f]{2}/.exec(runIn('wire', 'ip', 'link', 'show', 'port')) ?? []
     expect(new Set(watch!.duplicates().map(({ macAddress }) => macAddress))).toEqual(new Set([mac]))
     expect(events.map(({ reason, note }) => ({ reason, note: note.includes(mac!) }))).toEqual(
@@ -50,7 +50,7 @@ describe('an address that a host on the wire uses too', () => {
     )
   })
 
-  it('is gone some time after the host has let go of it', { timeout: 40_000 }, async () => {
+  it('is gone some time after the host has let go of it', { timeout: 60_000 }, async () => {
     runIn('wire', 'ip', 'address', 'del', '10.30.0.10/24', 'dev', 'port')
     runIn('wire', 'ip', 'address', 'del', 'fd00:30::10/64', 'dev', 'port')
     await expect.poll(() => watch!.duplicates(), { timeout: 30_000, interval: 200 }).toEqual([])
@@ -62,13 +62,13 @@ describe('an address that a host on the wire uses too', () => {
     expect(watch!.duplicates()).toEqual([])
     runIn('wire', 'ip', 'address', 'add', '10.30.0.10/32', 'dev', 'port')
     runIn('wire', 'sh', '-c', 'ping -c 1 -W 1 -I 10.30.0.10 10.30.0.99 || true')
-    await expect.poll(() => watch!.duplicates().map(({ address }) => address), { timeout: 5_000 }).toEqual(['10.30.0.10']) // prettier-ignore
+    await expect.poll(() => watch!.duplicates().map(({ address }) => address), { timeout: 20_000 }).toEqual(['10.30.0.10']) // prettier-ignore
     runIn('wire', 'ip', 'address', 'del', '10.30.0.10/32', 'dev', 'port')
   })
 
   it('of another container, an earlier one in the same slot, is not blamed on the new one', async () => {
     await engine.detach(request.endpointId)
-    await expect.poll(() => engine.attached(), { timeout: 5_000 }).toEqual([])
+    await expect.poll(() => engine.attached(), { timeout: 20_000 }).toEqual([])
     await delay(300)
     const next = container(11)
     await engine.attach(next)

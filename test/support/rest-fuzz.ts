@@ -43,6 +43,11 @@ export async function fuzzRest(count: number): Promise<RestFuzzTally> {
     await Promise.all(Array.from({ length: connections }, (_, index) => sendMany(index)))
     tally.seconds = (performance.now() - begun) / 1000
     expect(control.child.exitCode ?? control.child.signalCode, 'control has ended').toBeNull()
+    if (tally.seconds > 60)
+      expect(
+        slow.filter((socket) => !socket.closed),
+        'requests that never end',
+      ).toEqual([])
     for (const socket of slow) socket.destroy()
     await expect.poll(() => useOf(pid).descriptors, { timeout: 10_000, message: 'open files' }).toBeLessThanOrEqual(before.descriptors + 2) // prettier-ignore
     tally.kilobytes.after = useOf(pid).kilobytes
@@ -96,7 +101,7 @@ function whyMalformed(answer: RawAnswer | undefined, isHead: boolean): string | 
 async function openSlowRequests(socketPath: string): Promise<ReturnType<typeof connect>[]> {
   const sockets = Array.from({ length: 20 }, () => connect(socketPath))
   for (const [index, socket] of sockets.entries()) {
-    socket.on('error', () => {})
+    socket.on('error', () => {}).resume()
     await once(socket, 'connect')
     const head = `POST /apis/carbonado.io/v1alpha1/perftiers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${testTokens.admin}\r\n`
     socket.write(index % 2 ? head : `${head}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"metadata":`)
