@@ -69,11 +69,20 @@ export async function setPortUp(name: string, isUp: boolean): Promise<void> {
 /** Unplugs ports and removes what belongs to them. */
 export async function disconnectPort(...names: string[]): Promise<void> {
   if (!existsSync(places.switchNetns)) return
+  const devices = names.flatMap((name) => [name, inboundDevice(name)])
+  for (let attempt = 1; ; attempt++) {
+    const remove = await presentOf(devices)
+    if (remove.length === 0) return
+    // the cable of a machine that is ending may go between the look and the removal
+    const failure = await ipBatch(remove.map((device) => `link del ${device}`)).catch((error: unknown) => error)
+    if (failure && attempt === 3) throw failure
+  }
+}
+
+async function presentOf(devices: string[]): Promise<string[]> {
   const { stdout } = await inSwitch(['ip', '-json', 'link', 'show'])
   const present = (JSON.parse(stdout) as { ifname: string }[]).map(({ ifname }) => ifname)
-  const devices = names.flatMap((name) => [name, inboundDevice(name)])
-  const remove = devices.filter((device) => present.includes(device))
-  if (remove.length > 0) await ipBatch(remove.map((device) => `link del ${device}`))
+  return devices.filter((device) => present.includes(device))
 }
 
 /** Bytes of burst and queue of a port, from its rate in bits per second: a millisecond of it, but never too little. */

@@ -23,8 +23,10 @@ it('10 000 ADD and DEL with 200 kills at random moments leak and double nothing'
     driversPerNode: 4,
     wishes: [{ network: 'blue' }, { network: 'blue', perfTier: 'shaped' }, { network: 'both' }],
     staticEndpoints,
+    powerFailures: 0.1,
   })
   console.log(JSON.stringify(tally))
   expect(tally.added).toBeGreaterThan(1_000)
   expect(tally.kills).toBeGreaterThanOrEqual(200)
+  expect(tally.powerFailures).toBeGreaterThan(2)
 })

@@ -19,6 +19,8 @@ export interface StormOptions {
   wishes: SandboxWishes[]
   /** Static endpoints that all drivers want. */
   staticEndpoints: string[]
+  /** Share of the kills of nodes that cut the power of the node instead of killing its agent; none unless told. */
+  powerFailures?: number
 }
 
 /** What a storm did. */
@@ -27,6 +29,7 @@ export interface StormTally {
   refused: Record<string, number>
   removed: number
   kills: number
+  powerFailures: number
   seconds: number
 }
 
@@ -47,13 +50,15 @@ export async function runStorm(lab: Lab, options: StormOptions): Promise<StormTa
 }
 
 class Storm {
-  readonly tally: StormTally = { added: 0, refused: {}, removed: 0, kills: 0, seconds: 0 }
+  readonly tally: StormTally = { added: 0, refused: {}, removed: 0, kills: 0, powerFailures: 0, seconds: 0 }
   readonly #lab: Lab
   readonly #options: StormOptions
   readonly #random: Random
   readonly #attached = new Set<Sandbox>()
   /** Who was told that it has an address or MAC and has not begun to give it back. */
   readonly #holders = new Map<string, Sandbox>()
+  /** How often the power of a node has failed so far; an odd half while it is off. */
+  readonly #boots = new Map<string, number>()
   #operations = 0
   #isOver = false
 
@@ -71,11 +76,12 @@ class Storm {
       ),
     )
     const driving = Promise.all(drivers).finally(() => (this.#isOver = true))
+    driving.catch(() => {}) // awaited below
     const killing = Promise.all(
       ['control', ...this.#lab.nodes].map((victim, index) => this.#kill(victim, this.#random.fork(10_000 + index))),
     )
     const [driven, killed] = await Promise.allSettled([driving, killing])
-    for (const outcome of [driven, killed]) if (outcome.status === 'rejected') throw outcome.reason
+    for (const outcome of [killed, driven]) if (outcome.status === 'rejected') throw outcome.reason
     this.tally.seconds = (performance.now() - begun) / 1000
   }
 
@@ -100,21 +106,31 @@ class Storm {
   }
 
   async #drive(node: string, random: Random): Promise<void> {
-    const mine: Sandbox[] = []
+    let mine: Sandbox[] = []
     while (this.#operations < this.#options.operations) {
-      if (mine.length >= keptByDriver || (mine.length > 0 && random.chance(0.4))) {
-        const [sandbox] = mine.splice(random.below(mine.length), 1)
-        await this.#remove(sandbox!, random)
-      } else {
-        const sandbox = await this.#add(node, random)
-        if (sandbox) mine.push(sandbox)
+      const boot = await this.#whenUp(node)
+      try {
+        await this.#callOnce(node, random, mine)
+      } catch (error) {
+        if (this.#bootOf(node) === boot) throw error
       }
+      if (this.#bootOf(node) !== boot) mine = [] // all that was there has gone with the power
     }
+  }
+
+  async #callOnce(node: string, random: Random, mine: Sandbox[]): Promise<void> {
+    if (mine.length >= keptByDriver || (mine.length > 0 && random.chance(0.4))) {
+      const [sandbox] = mine.splice(random.below(mine.length), 1)
+      return this.#remove(sandbox!, random)
+    }
+    const sandbox = await this.#add(node, random)
+    if (sandbox) mine.push(sandbox)
   }
 
   async #add(node: string, random: Random): Promise<Sandbox | undefined> {
     const { wishes, staticEndpoints } = this.#options
     const isStatic = staticEndpoints.length > 0 && random.chance(0.1)
+    const boot = this.#bootOf(node)
     const sandbox = await Sandbox.make(
       this.#lab,
       node,
@@ -123,6 +139,7 @@ class Storm {
     for (let attempt = 0; ; attempt++) {
       this.#operations++
       const outcome = await sandbox.add()
+      if (this.#bootOf(node) !== boot) return undefined
       if (outcome.ok) return this.#took(sandbox)
       this.#expectRefusal(outcome, isStatic)
       if (attempt === 3 || random.chance(0.5)) break
@@ -130,6 +147,29 @@ class Storm {
     this.#operations++
     await sandbox.remove()
     return undefined
+  }
+
+  /** Changes when the power of a node goes and when it comes back. */
+  #bootOf(node: string): number {
+    return this.#boots.get(node) ?? 0
+  }
+
+  async #whenUp(node: string): Promise<number> {
+    while (!Number.isInteger(this.#bootOf(node))) await sleep(20)
+    return this.#bootOf(node)
+  }
+
+  async #failPower(node: string): Promise<void> {
+    this.tally.powerFailures++
+    this.#boots.set(node, this.#bootOf(node) + 0.5)
+    try {
+      await this.#lab.killNode(node)
+      for (const sandbox of this.#attached) if (sandbox.node === node) this.#attached.delete(sandbox)
+      for (const [thing, sandbox] of this.#holders) if (sandbox.node === node) this.#holders.delete(thing)
+      await this.#lab.startNode(node)
+    } finally {
+      this.#boots.set(node, this.#bootOf(node) + 0.5) // whoever waits goes on, and fails if it did not come up
+    }
   }
 
   #took(sandbox: Sandbox): Sandbox {
@@ -169,6 +209,8 @@ class Storm {
       if (victim === 'control') {
         await this.#lab.stopControl({ kill: true })
         await this.#lab.startControl()
+      } else if (random.chance(this.#options.powerFailures ?? 0)) {
+        await this.#failPower(victim)
       } else {
         await this.#lab.killAgent(victim)
         await this.#lab.startAgent(victim)
