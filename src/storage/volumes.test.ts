@@ -1,9 +1,9 @@
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { Drive, Event, Node, Plex, Snapshot, SnapshotGroup, Volume, VolumeAttachment } from '../api/index.ts'
 import { setTimeout as pause } from 'node:timers/promises'
 import { NotFound, silentLogger } from '../base/index.ts'
 import { StorageAgent } from './agent/index.ts'
-import { FakePoolFormat } from './fake-pool.ts'
+import { FakePool, FakePoolFormat } from './fake-pool.ts'
 import { forceAnnotation } from './force-annotation.ts'
 import { driveBytes, eventually, StorageFixture } from './storage-fixture.ts'
 
@@ -261,6 +261,26 @@ it('opens neither of two pools with the same id, and the one that is left when t
   plugged.delete('/dev/n1/drive1')
   fixture.nodes.get('n1')!.agent = start()
   await eventually(async () => ((await states()) === 'Ready Missing' ? true : undefined), 'the other to be opened')
+})
+
+it('places nothing on a drive whose pool cannot be read, and says so', async () => {
+  fixture = await StorageFixture.start('n1')
+  const broken = vi.spyOn(FakePool.prototype, 'space').mockRejectedValue(new Error('EIO: i/o error, statfs'))
+  try {
+    await fixture.restartAgent('n1')
+    const failed = await eventually(async () => {
+      const { status } = await fixture.store.get(Drive, { name: 'n1.drive0' })
+      return status?.agent?.state === 'Failed' ? status.agent : undefined
+    })
+    expect(failed.message).toBe('its pool cannot be read: EIO: i/o error, statfs')
+    await fixture.createVolume('v1')
+    const waiting = await fixture.volumeWhen('v1', ({ status }) => status?.code === 'Exhausted')
+    expect(waiting.status?.message).toContain('drive n1.drive0 is Failed: its pool cannot be read')
+  } finally {
+    broken.mockRestore()
+  }
+  await fixture.restartAgent('n1')
+  await fixture.volumeWhen('v1', ({ status }) => status?.phase === 'Available')
 })
 
 it('tells when a pool is 80 and when it is 90 % full, once each', async () => {

@@ -228,9 +228,14 @@ export class DriveReconciler {
       before?.state === 'Ready' || before?.state === 'Missing' || before?.state === 'Failed'
         ? { ...before, message: before.state === 'Ready' ? before.message : undefined }
         : (before ?? {})
-    const found = await this.#leftovers(drive, pool)
-    const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: await this.#measure(pool) }
-    await this.#report(drive, report as DriveReport)
+    try {
+      const found = await this.#leftovers(drive, pool)
+      const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: await this.#measure(pool) }
+      await this.#report(drive, report as DriveReport)
+    } catch (error) {
+      if (error instanceof CarbonadoError && (error.code === 'Unavailable' || error.code === 'Expired')) throw error
+      return this.#reportUnreadable(drive, news, asCarbonadoError(error).message)
+    }
     this.#parts.onChange(drive.metadata.name)
     return { requeueAfter: measureInterval }
   }
@@ -269,6 +274,16 @@ export class DriveReconciler {
       measuredAt,
       ...(metadataUsed === undefined ? {} : { metadataUsed }),
     }
+  }
+
+  /** An open pool that does not answer: its drive may be broken. Nothing new is placed on it; what is there is left alone. */
+  async #reportUnreadable(drive: Drive, news: Partial<DriveReport>, problem: string): Promise<ReconcileResult> {
+    const before = drive.status?.agent
+    const message = `its pool cannot be read: ${problem}`
+    await this.#report(drive, { size: 0, found: [], ...before, ...news, state: 'Failed', message })
+    if (before?.message !== message) this.#warn(drive, 'PoolNotReadable', message)
+    this.#parts.onChange(drive.metadata.name)
+    return { requeueAfter: missingInterval }
   }
 
   async #reportMissing(drive: Drive, problem: string): Promise<ReconcileResult> {
