@@ -8,6 +8,7 @@ import { cniLatencyGroup } from './cni-latency.ts'
 import { removeLab } from './fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'
 import { closeGigabitLab, openGigabitLab } from './gigabit-lab.ts'
+import { largeClusterGroup } from './large-cluster-group.ts'
 import { manyEndpointsGroup } from './many-endpoints.ts'
 import { receiveFloorGroup } from './receive-floor-group.ts'
 import { rawPathGroup } from './raw-path.ts'
@@ -23,7 +24,7 @@ export const networkSuite: Suite = {
       close: closeUnlimitedLab,
       groups: [rawPathGroup, cniLatencyGroup, cniInterfacesGroup, manyEndpointsGroup],
     }),
-    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup] }),
+    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup, largeClusterGroup] }),
     stage({
       name: 'lab with links of 1 Gbit/s',
       open: openGigabitLab,

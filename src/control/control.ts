@@ -51,7 +51,7 @@ export async function startControl(
   started.defer(() => proxy.close())
   const controllers: FeatureControllers[] = []
   for (const feature of features) {
-    const running = await feature.start(store, { logger })
+    const running = await feature.start(store.withSharedLists(), { logger })
     started.defer(() => running.stop())
     controllers.push(running)
   }

@@ -16,8 +16,9 @@ export function endpointKey({ namespace, name }: { namespace?: string; name: str
  */
 export class ClaimIndex<T extends Claim> {
   readonly #byName = new Map<string, T>()
-  readonly #byOwner = new Map<string, Map<string, T>>()
-  readonly #owners = new Map<string, Set<string>>()
+  // Lists and not maps: most have one entry, and there are as many of them as endpoints in the cluster.
+  readonly #byOwner = new Map<string, T[]>()
+  readonly #owners = new Map<string, string[]>()
   /** uids of claims that are gone, in two generations: an ADDED that comes late must not bring one back. */
   #gone = new Set<string>()
   #goneBefore = new Set<string>()
@@ -33,7 +34,7 @@ export class ClaimIndex<T extends Claim> {
 
   /** The claims that name this endpoint uid as their owner. */
   of(uid: string): T[] {
-    return [...(this.#byOwner.get(uid)?.values() ?? [])]
+    return [...(this.#byOwner.get(uid) ?? [])]
   }
 
   /** uids of all endpoints of this key (`namespace/name`) that own a claim: one that lives, others that are gone. */
@@ -49,8 +50,9 @@ export class ClaimIndex<T extends Claim> {
     if (known) return false
     this.#byName.set(name, claim)
     const { endpoint } = claim.spec
-    setIn(this.#byOwner, endpoint.uid, new Map<string, T>()).set(name, claim)
-    setIn(this.#owners, endpointKey(endpoint), new Set<string>()).add(endpoint.uid)
+    addTo(this.#byOwner, endpoint.uid, claim)
+    const key = endpointKey(endpoint)
+    if (!this.#owners.get(key)?.includes(endpoint.uid)) addTo(this.#owners, key, endpoint.uid)
     return true
   }
 
@@ -62,15 +64,8 @@ export class ClaimIndex<T extends Claim> {
     if (!known || known.metadata.uid !== uid) return false
     this.#byName.delete(name)
     const { endpoint } = known.spec
-    const own = this.#byOwner.get(endpoint.uid)
-    own?.delete(name)
-    if (own?.size === 0) {
-      this.#byOwner.delete(endpoint.uid)
-      const key = endpointKey(endpoint)
-      const owners = this.#owners.get(key)
-      owners?.delete(endpoint.uid)
-      if (owners?.size === 0) this.#owners.delete(key)
-    }
+    removeFrom(this.#byOwner, endpoint.uid, known)
+    if (!this.#byOwner.has(endpoint.uid)) removeFrom(this.#owners, endpointKey(endpoint), endpoint.uid)
     return true
   }
 
@@ -83,9 +78,14 @@ export class ClaimIndex<T extends Claim> {
   }
 }
 
-function setIn<K, V>(map: Map<K, V>, key: K, initial: V): V {
-  const known = map.get(key)
-  if (known !== undefined) return known
-  map.set(key, initial)
-  return initial
+function addTo<V>(lists: Map<string, V[]>, key: string, value: V): void {
+  const known = lists.get(key)
+  if (known) known.push(value)
+  else lists.set(key, [value])
+}
+
+function removeFrom<V>(lists: Map<string, V[]>, key: string, value: V): void {
+  const left = (lists.get(key) ?? []).filter((other) => other !== value)
+  if (left.length > 0) lists.set(key, left)
+  else lists.delete(key)
 }

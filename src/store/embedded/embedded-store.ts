@@ -136,6 +136,24 @@ export class EmbeddedStore implements ResourceStore {
     return { ...page, items: structuredClone(page.items) }
   }
 
+  /**
+   * This store for those in the same process who keep what they list, such as informers: its lists share the store's own
+   * frozen objects, so that each is in memory once.
+   */
+  withSharedLists(): ResourceStore {
+    return {
+      get: this.get.bind(this),
+      list: async (kind, options) => this.listShared(kind, options),
+      watch: this.watch.bind(this),
+      create: this.create.bind(this),
+      update: this.update.bind(this),
+      updateStatus: this.updateStatus.bind(this),
+      patch: this.patch.bind(this),
+      delete: this.delete.bind(this),
+      close: this.close.bind(this),
+    }
+  }
+
   /** Like `list`, but the items are shared and frozen instead of copied. */
   listShared<T extends KubeObject>(kind: KindDefinition<T>, options: ListOptions = {}): ObjectList<T> {
     this.#checkOpen()
