@@ -38,9 +38,20 @@ beforeAll(async () => {
   ])
   for (const host of [left, right]) {
     for (const each of beyond) await host.exec(['ip', 'address', 'add', each, 'dev', 'lo'])
+    await withoutTentative(host)
   }
 })
 afterAll(() => lab.down())
+
+/** Waits until the host may use its IPv6 addresses, which takes a second or two. */
+async function withoutTentative(host: Host): Promise<void> {
+  const tentative = ['ip', '-6', 'address', 'show', 'tentative']
+  const giveUp = performance.now() + 10_000
+  while ((await host.exec(tentative)).stdout.trim() !== '') {
+    if (performance.now() > giveUp) throw new Error('the host still has tentative addresses')
+    await sleep(50)
+  }
+}
 
 /** A sandbox whose interfaces are on these networks, each wish as of an annotation. */
 function wanting(...wishes: object[]): { request: { annotations: Record<string, string> } } {
@@ -90,6 +101,7 @@ describe('a container with two interfaces', () => {
     expect(await sandbox.check()).toMatchObject({ ok: true })
     const { stdout } = await lab.dctl(['endpoint', 'list', '-o', 'wide'])
     expect(stdout).toMatch(/INTERFACE +PRIMARY/)
+    await expect(lab.dctl(['network', 'delete', 'right', '-y'])).rejects.toThrow(/in use by 1 endpoint: .*-eth1-/)
     await expectNothingElse(lab, [whole(sandbox, 'eth0', 'eth1')])
     await sandbox.remove()
     await expectNothingElse(lab, [])
@@ -171,6 +183,51 @@ describe('a container with four interfaces', () => {
       await expectNothingElse(lab, [], ['n2'])
     }
     expect(cut, 'no kill came in the middle').toBeGreaterThan(0)
+    await expectNothingElse(lab, [])
+  })
+})
+
+describe('endpoints for sets', () => {
+  const ofSet = (name: string, node: string): Promise<Sandbox> =>
+    Sandbox.make(lab, node, {
+      request: {
+        pod: { namespace: 'default', name },
+        annotations: { 'carbonado.io/endpoint0': '{"endpointPrefix":"set"}' },
+      },
+    })
+
+  it('go by ordinal, or to whoever asks for any, on any node; nobody gets one that is held', async () => {
+    for (const number of [0, 1, 2]) {
+      await lab.dctl([
+        'endpoint',
+        'create',
+        `set-${number}`,
+        '-n',
+        'third',
+        '-i',
+        `10.53.0.2${number}`,
+        '-l',
+        'app=set',
+      ])
+    }
+    expect((await lab.dctl(['endpoint', 'list', '--selector', 'app=set'])).stdout.trim().split('\n')).toHaveLength(4)
+    const [ordinal, any, more] = await Promise.all([
+      ofSet('db-1', 'n1'),
+      ofSet('web-6d4cf56db6-x7k2p', 'n1'),
+      ofSet('web-6d4cf56db6-24567', 'n2'),
+    ])
+    expect(await ordinal.add()).toMatchObject({ ok: true })
+    expect(ordinal.address).toBe('10.53.0.21')
+    expect(await Promise.all([any.add(), more.add()])).toMatchObject([{ ok: true }, { ok: true }])
+    expect([any.address, more.address].sort()).toEqual(['10.53.0.20', '10.53.0.22'])
+    const late = await ofSet('web-6d4cf56db6-lllll', 'n2')
+    expect(refusal(await late.add())).toMatchObject({ code: 101, msg: expect.stringContaining('set-1 is held by pod') })
+    await ordinal.remove()
+    expect(await late.add(), 'the free one, though another node had it').toMatchObject({ ok: true })
+    expect(late.address).toBe('10.53.0.21')
+    await expectNothingElse(lab, [any, more, late])
+    await Promise.all([any, more, late].map((sandbox) => sandbox.remove()))
+    await lab.dctl(['endpoint', 'delete', 'set-0', 'set-1', 'set-2', '-y'])
     await expectNothingElse(lab, [])
   })
 })

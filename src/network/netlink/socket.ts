@@ -54,6 +54,11 @@ export class NetlinkError extends Internal {
   get isAlreadyThere(): boolean {
     return this.errno === errnoExists
   }
+
+  /** Whether what was to be made is there already, or what was to be removed has gone. */
+  get isDoneAlready(): boolean {
+    return this.isAlreadyThere || notThere.includes(this.errno)
+  }
 }
 
 /** One request of several that the kernel refused. */

@@ -65,8 +65,7 @@ export async function configureContainer(request: AttachRequest, mtu: number): P
   using socket = NetlinkSocket.openIn(request.netns)
   const link = findLink(socket, request.interfaceName)
   if (!link) throw new NotFound(`${request.interfaceName} is not in ${request.netns}`)
-  await socket.must(containerRequests(request, link, mtu))
-  await routeBySource(socket, request, link)
+  await changeAll(socket, containerRequests(request, link, mtu), withoutStaleRules(socket, request, link))
 }
 
 /** Gives an interface that is attached the routing table that it was attached without, if there is to be one. */
@@ -74,14 +73,13 @@ export async function addSourceRouting(request: AttachRequest): Promise<void> {
   if (request.routingTable === undefined) return
   using socket = NetlinkSocket.openIn(request.netns)
   const link = findLink(socket, request.interfaceName)
-  if (link) await routeBySource(socket, request, link)
+  if (link) await changeAll(socket, [], withoutStaleRules(socket, request, link))
 }
 
-async function routeBySource(socket: NetlinkSocket, request: AttachRequest, link: Link): Promise<void> {
-  if (request.routingTable === undefined) return
-  await socket.change(staleRules(socket, request).map(removeSourceRule)) // one that is gone meanwhile is gone
-  const refused = await socket.change(sourceRouting(request, link))
-  const failed = refused.find(({ error }) => !error.isAlreadyThere)
+/** Carries out requests in one go. Of those that may be repeated it is no failure when they have been done before. */
+async function changeAll(socket: NetlinkSocket, once: NetlinkRequest[], repeatable: NetlinkRequest[]): Promise<void> {
+  const refused = await socket.change([...once, ...repeatable])
+  const failed = refused.find(({ request, error }) => !(repeatable.includes(request) && error.isDoneAlready))
   if (failed) throw failed.error
 }
 
@@ -91,6 +89,11 @@ function staleRules(socket: NetlinkSocket, { addresses, routingTable }: AttachRe
   return [...new Set(ours.map(familyOf))]
     .flatMap((family) => socket.dump(listRules(family)).map(decodeSourceRule))
     .filter((rule) => rule !== undefined && ours.includes(rule.address) && rule.table !== routingTable) as SourceRule[]
+}
+
+function withoutStaleRules(socket: NetlinkSocket, request: AttachRequest, link: Link): NetlinkRequest[] {
+  if (request.routingTable === undefined) return []
+  return [...staleRules(socket, request).map(removeSourceRule), ...sourceRouting(request, link)]
 }
 
 /** The routes of the interface in its own table before the rules that lead there. */
