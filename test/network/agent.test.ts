@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { Agent, get } from 'node:https'
 import { text as readBody } from 'node:stream/consumers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { AddressClaim, apiVersionOf, Endpoint, MacClaim, Network, Node, PerfTier } from '../../src/api/index.ts'
+import { AddressClaim, apiVersionOf, Endpoint, Event, MacClaim, Network, Node, PerfTier } from '../../src/api/index.ts'
 import type { RestStore } from '../../src/store/index.ts'
 import { AgentProcess, liveApi, reaches } from '../support/agent-process.ts'
 import { makeControlFiles, testTokens, type ControlFiles } from '../support/control-files.ts'
@@ -255,3 +255,21 @@ describe('faults', () => {
 function annotation(endpoint0: string): object {
   return { runtimeConfig: { 'io.kubernetes.cri.pod-annotations': { 'carbonado.io/endpoint0': endpoint0 } } }
 }
+
+test('what is damaged by hand is repaired within 5 s, and told as an event, a metric and a problem of the node', async () => {
+  const [damaged, renamed] = containers as [string, string]
+  const [added] = await Promise.all(containers.map((name) => agent.call('ADD', name)))
+  const attachment = async (): Promise<unknown> => (await store.get(Endpoint, before.metadata as { name: string })).status?.attachment
+  const before = (await store.list(Endpoint)).items.find(({ spec }) => spec.holder?.containerId === damaged)!
+  await expect.poll(attachment).toBeDefined()
+  run('ip', 'link', 'del', ((await attachment()) as { hostInterface: string }).hostInterface)
+  run('ip', '-n', renamed, 'link', 'set', 'eth0', 'down')
+  run('ip', '-n', renamed, 'link', 'set', 'eth0', 'name', 'other0')
+  const inTime = { timeout: 5_000 }
+  await expect.poll(() => agent.call('CHECK', damaged, { prevResult: added!.output }).then(({ exitCode }) => exitCode), inTime).toBe(0)
+  await expect.poll(async () => (await ask('/v1/check')).body, inTime).toMatchObject({ problems: expect.arrayContaining([expect.objectContaining({ reason: 'InterfaceMoved' })]) })
+  await expect.poll(async () => (await ask('/metrics')).body, inTime).toMatch(/carbonado_drift_repaired_total\{reason="InterfaceGone"\} 1/)
+  await expect.poll(async () => (await store.list(Event)).items.map(({ reason }) => reason), inTime).toEqual(expect.arrayContaining(['InterfaceGone', 'InterfaceMoved']))
+  for (const name of containers) await agent.call('DEL', name)
+  await expectNothingLeft()
+}) // prettier-ignore
