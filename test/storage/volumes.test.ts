@@ -2,7 +2,7 @@ import './own-lab.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
-import { Drive, Volume } from '../../src/api/index.ts'
+import { Drive } from '../../src/api/index.ts'
 import { VolumeAttacher } from '../../src/storage/agent/index.ts'
 import { expectNoVolumes, takeVolumesAway, volumeStorm } from '../support/volume-storm.ts'
 
@@ -119,42 +119,6 @@ describe('a volume', () => {
     })
     expect(await on('n1', 'cat /run/mounted-v1/flushed')).toBe('flushed')
     await unmount('n1', 'v1')
-  })
-
-  it('that is copied to another node goes on where it was when an agent is killed', async () => {
-    await dctl('volume create big -s 256Mi -n n1 -b')
-    const device = await attacher('n1').attach('big')
-    const sum = (node: string, path: string): Promise<string> =>
-      on(node, `dd if=${path} bs=1M iflag=direct status=none | sha256sum`)
-    await on('n1', `dd if=/dev/urandom of=${device} bs=1M count=230 oflag=direct status=none`)
-    await dctl('snapshot create big-s --src big')
-    const expected = await sum('n1', device)
-    const source = { snapshotName: 'big-s' }
-    const spec = { size: '256Mi', mirrorCount: 1, source, nodeNames: ['n2'] }
-    await lab.store.create(Volume, { metadata: { name: 'far' }, spec })
-    const seen: number[] = []
-    const kills = [
-      async () => lab.killAgent('n2').then(() => lab.startAgent('n2')),
-      async () => lab.killAgent('n1').then(() => lab.startAgent('n1')),
-    ]
-    await eventually(
-      'the copy',
-      async () => {
-        const { status } = await lab.store.get(Volume, { name: 'far' })
-        const progress = status?.progress ?? 0
-        if (progress > (seen.at(-1) ?? 0)) {
-          seen.push(progress)
-          await kills[seen.length - 1]?.()
-        }
-        return status?.phase === 'Available'
-      },
-      60,
-    )
-    expect(seen.length).toBeGreaterThanOrEqual(kills.length)
-    expect(await sum('n2', await attacher('n2').attach('far'))).toBe(expected)
-    await Promise.all([attacher('n1').detach('big'), attacher('n2').detach('far')])
-    await dctl('snapshot delete big-s -y')
-    await dctl('volume delete big far -y')
   })
 
   it('is deleted after its snapshots, and leaves nothing', async () => {

@@ -13,7 +13,7 @@ export type FetchBlocks = (
 ) => Promise<AsyncIterable<Buffer>>
 
 /** Milliseconds for which the device of a snapshot stays after it was read last. */
-const idleTime = 5_000
+const idleTime = 1_000
 
 /** Lets other nodes read the snapshots of this one. Their devices are read-only and go when nobody reads them. */
 export class SnapshotReader {
