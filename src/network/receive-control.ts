@@ -28,6 +28,8 @@ export interface LimitUse {
 
 /** The kernel's part of the receive guarantee: counting by source on the receiving node, limits on the sending one. */
 export interface ReceiveControl {
+  /** Bytes on the wire that all endpoints of this node together have received, whoever sent them. */
+  receivedBytes(): number
   /** Counts what arrives from now on, or no longer; frames pay for it only meanwhile. */
   countArrivals(isWanted: boolean): void
   /** All that is counted; sources that were not heard for long may be missing. */

@@ -7,6 +7,10 @@ import { parseReceiveLimits } from './limit-message.ts'
 class FakeControl implements ReceiveControl {
   readonly limits = new Map<string, { rate: number; milliseconds: number }>()
 
+  receivedBytes(): number {
+    return 0
+  }
+
   countArrivals(): void {}
 
   arrivals(): [] {

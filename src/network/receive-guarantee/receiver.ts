@@ -8,6 +8,10 @@ import type { SenderDirectory } from './sender-directory.ts'
 
 /** Milliseconds between looks at what arrives: under pressure, else while a floor is promised, else. */
 const intervals = { pressure: 25, floor: 100, nothing: 1000 } as const
+/** Share of the link below which nobody is short of anything, so that frames need not be counted by source ... */
+const quietShare = 0.4
+/** ... and how long in milliseconds it must last. */
+const quietTime = 5_000
 /** Share of the link from which on the switch loses frames that nobody counts. */
 const fullShare = 0.98
 /** Milliseconds for which the list of endpoints is used. */
@@ -41,6 +45,8 @@ export class Receiver {
   readonly #options: ReceiverOptions
   readonly #governor = new ReceiveGovernor()
   readonly #meter = new ArrivalMeter()
+  #received: { at: number; bytes: number } | undefined
+  #busyAt = -Infinity
   readonly #windows = new ReceiveWindows()
   readonly #problems = new ReceiveProblems()
   #endpoints = new Map<string, ReceivingEndpoint>()
@@ -81,12 +87,13 @@ export class Receiver {
     const hasFloor = this.#endpoints.values().some(({ bandwidthFloor }) => bandwidthFloor > 0)
     this.#governor.linkRate = this.#options.linkRate()
     const isWanted = hasFloor && this.#governor.linkRate > 0
-    control.countArrivals(isWanted)
-    if (!isWanted) {
+    const isCounting = isWanted && this.#isBusy(now)
+    control.countArrivals(isCounting)
+    if (!isCounting) {
       this.#meter.reset()
       pusher.set(now, [])
       this.#judge(now, nothingArrived)
-      return intervals.nothing
+      return isWanted ? intervals.floor : intervals.nothing
     }
     const rates = this.#meter.measure(now, control.arrivals(), (source) => this.#nodeOf(source))
     control.forgetArrivals(this.#meter.takeSilent(now))
@@ -95,7 +102,19 @@ export class Receiver {
       pusher.set(now, this.#decide(now, rates), senders)
       this.#judge(now, rates)
     }
-    return this.#governor.isUnderPressure ? intervals.pressure : intervals.floor
+    return this.#governor.isUnderPressure || !rates ? intervals.pressure : intervals.floor
+  }
+
+  /** Whether enough arrives, or did lately, for anybody to be in the way of another. */
+  #isBusy(now: number): boolean {
+    const bytes = this.#options.control.receivedBytes()
+    const before = this.#received
+    this.#received = { at: now, bytes }
+    if (!before) this.#busyAt = now // an agent that has just started does not know
+    if (!before || now <= before.at) return now - this.#busyAt < quietTime
+    const rate = ((bytes - before.bytes) * 8000) / (now - before.at)
+    if (rate >= this.#governor.linkRate * quietShare) this.#busyAt = now
+    return now - this.#busyAt < quietTime
   }
 
   /** What keeps this node from keeping its floors. */

@@ -65,6 +65,7 @@ export class Programs {
       limitStates: new BpfMap(join(maps, 'limit_states'), limitStateSize),
       arrivals: new BpfMap(join(maps, 'arrivals'), arrivalSize),
       arrivalsFile: join(pins, `${version}-arrivals`),
+      readCounters: () => this.readCounters(),
       setFlag: (flag, isSet) => this.#setFlag(flag, isSet),
     }
     this.fromEndpoint = openPinned(join(pins, version, 'from_endpoint'))

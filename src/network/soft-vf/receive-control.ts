@@ -3,7 +3,7 @@ import type { Arrival, LimitUse, ReceiveControl, ReceiverAddress } from '../rece
 import { Exhausted } from '../../base/index.ts'
 import type { BpfMap } from './bpf-system-call.ts'
 import { mostMinors, type Limiter } from './limiter.ts'
-import { forwardingKey } from './map-layout.ts'
+import { countersSize, forwardingKey } from './map-layout.ts'
 
 /** Mirrors bpf/soft-vf.h. */
 export const limitSize = 24
@@ -13,6 +13,9 @@ const arrivalKeySize = 12
 export const arrivalSize = 16
 const arrivalRecordSize = 32
 const wireOverhead = 28
+/** In the file of counters: slot and padding, then `struct counters`. */
+const countersRecordSize = 8 + countersSize
+const receivedOffset = 8 + 128
 const flag = { arrivalsCounted: 1, limitsInForce: 2 } as const
 
 /** What of the datapath the receive guarantee works with. */
@@ -22,6 +25,8 @@ export interface ReceiveMaps {
   arrivals: BpfMap
   /** Path of the file of arrivals. */
   arrivalsFile: string
+  /** The file of counters. */
+  readCounters(): Buffer
   setFlag(flag: number, isSet: boolean): void
 }
 
@@ -43,6 +48,16 @@ export class SoftVfReceiveControl implements ReceiveControl {
     this.#maps = maps
     this.#limiter = limiter
     this.#endpointIdOf = endpointIdOf
+  }
+
+  receivedBytes(): number {
+    const file = this.#maps()?.readCounters() ?? Buffer.alloc(0)
+    let sum = 0
+    for (let at = 0; at + countersRecordSize <= file.length; at += countersRecordSize) {
+      const bytes = file.readBigUInt64LE(at + receivedOffset)
+      sum += Number(bytes) + Number(file.readBigUInt64LE(at + receivedOffset + 8)) * wireOverhead
+    }
+    return sum
   }
 
   countArrivals(isWanted: boolean): void {
