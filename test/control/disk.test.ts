@@ -168,6 +168,7 @@ describe('a damaged store', () => {
     for (let index = 0; index < 50; index++) await client.create(PerfTier, tier(`kept-${index}`))
     const backup = join(files.folder, 'backup.db')
     expect(await runControl(files, 'backup', backup)).toMatchObject({ code: 0 })
+    await clients.pop()!.close() // control waits some seconds for connections that are open
     await control.end('SIGTERM')
     const file = join(files.config.dataDirectory, 'store.db')
     const bytes = readFileSync(file)
@@ -214,7 +215,9 @@ describe('a power failure', () => {
     })
     const copies: { image: string; promised: string[] }[] = []
     for (let cut = 0; cut < cuts; cut++) {
-      await delay(50 + Math.random() * 100)
+      const before = acknowledged.length
+      while (acknowledged.length < before + 20) await delay(5)
+      await delay(Math.random() * 50)
       control.child.kill('SIGSTOP')
       await delay(30) // what was answered has arrived
       copies.push({ promised: [...acknowledged], image: disk.copyImage() })
@@ -230,7 +233,6 @@ describe('a power failure', () => {
     const store = new EmbeddedStore({ file: join(copy.path, 'data', 'store.db') })
     const stored = new Set((await store.list(PerfTier)).items.map(({ metadata }) => metadata.name))
     await store.close()
-    expect(promised.length).toBeGreaterThan(10)
     return promised.filter((name) => !stored.has(name)).length
   }
 
