@@ -1,5 +1,16 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { attachmentFinalizer, Endpoint, Event, Network, Node, PerfTier } from '../../../src/api/index.ts'
+import {
+  attachmentFinalizer,
+  Drive,
+  Endpoint,
+  Event,
+  Network,
+  Node,
+  PerfTier,
+  Plex,
+  Volume,
+  VolumeAttachment,
+} from '../../../src/api/index.ts'
 import { silentLogger } from '../../../src/base/index.ts'
 import { startControl, type Control } from '../../../src/control/control.ts'
 import { features } from '../../../src/control/features.ts'
@@ -154,4 +165,31 @@ test('networks, tiers and tokens are not its business; events are', async () => 
     note: 'told by the agent',
     type: 'Normal',
   })
+})
+
+test('of storage it writes what is on its own node, and decides nothing', async () => {
+  const drive = (nodeName: string): Drive => ({
+    metadata: { name: `${nodeName}.d` },
+    spec: { nodeName, device: '/dev/d' },
+  })
+  await expect(agent.create(Drive, drive('n2'))).rejects.toThrow(forbidden)
+  await agent.create(Drive, drive('n1'))
+  const report = { agent: { state: 'Blank', size: 1, found: [] } }
+  await agent.patch(Drive, { name: 'n1.d' }, { status: report }, { subresource: 'status' })
+  const share = { promised: 0, total: 2 ** 40 }
+  for (const [patch, options] of [
+    [{ spec: { format: { requestId: 'mine' } } }, {}],
+    [{ status: { capacity: { space: share, iops: share } } }, { subresource: 'status' }],
+  ] as const) {
+    await expect(agent.patch(Drive, { name: 'n1.d' }, patch, options)).rejects.toThrow(forbidden)
+  }
+  const volume = await control.store.create(Volume, { metadata: { name: 'v' }, spec: { size: '1Gi', mirrorCount: 1 } })
+  await expect(agent.delete(Volume, { name: 'v' })).rejects.toThrow(forbidden)
+  const volumeUid = volume.metadata.uid!
+  const plex = { volumeName: 'v', volumeUid, nodeName: 'n1', driveName: 'n1.d', poolId: 'p', size: 1, iopsFloor: 0 }
+  await expect(agent.create(Plex, { metadata: { name: 'v.p0' }, spec: { ...plex, snapshots: [] } })).rejects.toThrow(
+    forbidden,
+  )
+  const spec = { volumeName: 'v', volumeUid, nodeName: 'n2', readOnly: false }
+  await expect(agent.create(VolumeAttachment, { metadata: { name: 'v' }, spec })).rejects.toThrow(forbidden)
 })
