@@ -7,7 +7,7 @@ import { poolContract } from './pool-contract.ts'
 enterOwnNamespaces()
 const scratch = mkdtempSync('/var/tmp/carbonado-file-pool-')
 const drive = `${scratch}/drive`
-run('truncate', '-s', '3G', drive)
+run('truncate', '-s', '1300M', drive)
 const device = run('losetup', '--find', '--show', '--direct-io=on', drive).trim()
 
 afterAll(() => {
@@ -19,8 +19,8 @@ describe('a pool of files', () => {
   poolContract({
     format: new FilePoolFormat(),
     device: () => device,
-    stormCommand: [process.execPath, `${import.meta.dirname}/file-pool-storm.ts`],
-    kills: { times: 5, longest: 400 },
-    seconds: 3,
+    storm: { command: [process.execPath, `${import.meta.dirname}/file-pool-storm.ts`], kills: 3, longest: 400 },
+    seconds: 2,
+    parts: ['entries', 'devices', 'space', 'load', 'crashes'],
   })
 })

@@ -16,7 +16,7 @@ import { entryName, parseEntryName, type NamedEntry } from './entry-name.ts'
 import { extentUsage } from './extents.ts'
 import { unmountPool } from './filesystem.ts'
 import { copyTogether } from './group-copy.ts'
-import { attachLoop, detachLoop, loopDevices, loopOver, updateLoopCapacity, type LoopDevice } from './loop-device.ts'
+import { attachLoop, detachLoop, loopNames, loopOver, updateLoopCapacity } from './loop-device.ts'
 import { asSpaceError, copySubvolume, createSubvolume, deleteSubvolumes, exchange, syncFolder } from './subvolumes.ts'
 
 /** The one file in an entry's folder. */
@@ -207,13 +207,11 @@ export class FilePool implements Pool {
   }
 
   async active(): Promise<{ id: string; devicePath: string }[]> {
-    const devices: LoopDevice[] = await loopDevices()
-    if (devices.length === 0) return []
-    const found = (await this.#entries()).map(async (entry) => {
-      const device = await loopOver(this.#data(entry), devices).catch(ignoreMissing)
-      return device ? [{ id: entry.id, devicePath: device.devicePath }] : []
+    const names = loopNames()
+    return (await this.#entries()).flatMap((entry) => {
+      const name = names.get(this.#data(entry))
+      return name === undefined ? [] : [{ id: entry.id, devicePath: `/dev/${name}` }]
     })
-    return (await Promise.all(found)).flat()
   }
 
   close(): Promise<void> {

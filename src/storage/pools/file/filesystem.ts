@@ -25,6 +25,7 @@ export async function makeFilesystem(device: string, id: string): Promise<void> 
     throw new InvalidInput(`the id of a pool of files is a uuid in lower case, not ${JSON.stringify(id)}`)
   // One copy of metadata: the second would be on the same drive, and every write after a snapshot pays for it.
   const options = ['--quiet', '--force', '--label', label, '--uuid', id, '--metadata', 'single', '--data', 'single']
+  await exec(['wipefs', '--all', '--force', device]) // mkfs makes no second filesystem of an id, not even over the first
   await exec(['mkfs.btrfs', ...options, device], { deadline })
 }
 

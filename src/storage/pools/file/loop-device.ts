@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, readFileSync, type BigIntStats } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { constants, open, stat, type FileHandle } from 'node:fs/promises'
+import { setTimeout } from 'node:timers/promises'
 import { Conflict, Internal, Unavailable } from '../../../base/index.ts'
 import { ioctl, IoctlError } from './ioctl.ts'
 
@@ -28,6 +29,9 @@ export interface LoopDevice {
 }
 
 const attemptsForFree = 64
+const attemptsToDetach = 10
+/** Milliseconds. */
+const attemptInterval = 30
 
 /**
  * Puts a loop device with direct I/O over a file. Throws Unavailable when no device is free, Internal when the file's
@@ -64,25 +68,38 @@ async function configureFree(config: Buffer): Promise<string> {
   throw new Unavailable(`no loop device was free in ${attemptsForFree} attempts`, { remedy: 'Try again.' })
 }
 
-/** Removes the device. Throws Conflict while something has it open; it then stays as it was. */
+/**
+ * Removes the device. Throws Conflict while something has it open; it then stays as it was. Programs that only look at
+ * new devices have it open for a moment, so there are several attempts.
+ */
 export async function detachLoop(devicePath: string): Promise<void> {
-  const inUse = (): Conflict => new Conflict(`${devicePath} is open`, { remedy: 'Unmount it or stop what uses it.' })
-  await (await openExclusively(devicePath, inUse)).close()
-  await using device = await open(devicePath, constants.O_RDONLY)
-  if (!tryIoctl(device, request.clearDescriptor)) return
-  // With other openers the kernel only remembers to remove it when the last of them closes it, and says nothing.
-  const info = status(device)
-  if (info === undefined) return
-  info.writeUInt32LE(info.readUInt32LE(layout.flags) & ~flag.autoclear, layout.flags)
-  ioctl(device.fd, request.setStatus, info, `keeping ${devicePath}`)
-  throw inUse()
+  for (let attempt = 1; !(await tryDetach(devicePath)); attempt++) {
+    if (attempt < attemptsToDetach) await setTimeout(attemptInterval)
+    else throw new Conflict(`${devicePath} is open`, { remedy: 'Unmount it or stop what uses it.' })
+  }
 }
 
-async function openExclusively(devicePath: string, inUse: () => Conflict): Promise<FileHandle> {
+/** False: something has it open. */
+async function tryDetach(devicePath: string): Promise<boolean> {
+  if (!(await canBeOpenedExclusively(devicePath))) return false
+  await using device = await open(devicePath, constants.O_RDONLY)
+  if (!tryIoctl(device, request.clearDescriptor)) return true
+  // With other openers the kernel only remembers to remove it when the last of them closes it, and says nothing.
+  const info = status(device)
+  if (info === undefined) return true
+  info.writeUInt32LE(info.readUInt32LE(layout.flags) & ~flag.autoclear, layout.flags)
+  ioctl(device.fd, request.setStatus, info, `keeping ${devicePath}`)
+  return false
+}
+
+/** Not while it is mounted, or held by another part of the kernel. */
+async function canBeOpenedExclusively(devicePath: string): Promise<boolean> {
   try {
-    return await open(devicePath, constants.O_RDONLY | constants.O_EXCL)
+    await (await open(devicePath, constants.O_RDONLY | constants.O_EXCL)).close()
+    return true
   } catch (error) {
-    throw (error as NodeJS.ErrnoException).code === 'EBUSY' ? inUse() : error
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false
+    throw error
   }
 }
 
@@ -114,11 +131,29 @@ export async function updateLoopCapacity(devicePath: string): Promise<void> {
   ioctl(device.fd, request.setCapacity, null, `resizing ${devicePath}`)
 }
 
-/** All loop devices with a file behind them. */
-export async function loopDevices(): Promise<LoopDevice[]> {
-  const names = readdirSync('/sys/block').filter((name) => existsSync(`/sys/block/${name}/loop/backing_file`))
-  const found = await Promise.all(names.map((name) => describeLoop(`/dev/${name}`)))
-  return found.filter((device) => device !== undefined)
+/**
+ * The loop device over a file of this mount namespace. Only that one is opened: a device that somebody else is about to
+ * remove would, while we have it open, not go.
+ */
+export async function loopOver(path: string): Promise<LoopDevice | undefined> {
+  const name = loopNames().get(path)
+  const device = name === undefined ? undefined : await describeLoop(`/dev/${name}`)
+  if (device === undefined) return undefined
+  const file = await stat(path, { bigint: true })
+  return device.device === file.dev && device.inode === file.ino ? device : undefined
+}
+
+/** Names of loop devices by the paths of their files, as this mount namespace sees them. */
+export function loopNames(): Map<string, string> {
+  const found = new Map<string, string>()
+  for (const name of readdirSync('/sys/block').filter((each) => each.startsWith('loop'))) {
+    try {
+      found.set(readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim(), name)
+    } catch (error) {
+      if (!isMissing(error)) throw error // it has no file, or it has gone meanwhile
+    }
+  }
+  return found
 }
 
 /** Undefined: it has gone meanwhile. */
@@ -134,13 +169,11 @@ async function describeLoop(devicePath: string): Promise<LoopDevice | undefined>
       readOnly: (info.readUInt32LE(layout.flags) & flag.readOnly) !== 0,
     }
   } catch (error) {
-    if (['ENOENT', 'ENXIO'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
+    if (isMissing(error)) return undefined
     throw error
   }
 }
 
-/** The loop device over a file among those that `loopDevices` found. */
-export async function loopOver(path: string, devices?: LoopDevice[]): Promise<LoopDevice | undefined> {
-  const file: BigIntStats = await stat(path, { bigint: true })
-  return (devices ?? (await loopDevices())).find(({ device, inode }) => device === file.dev && inode === file.ino)
+function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENXIO', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')
 }

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 
 /** The number of a block device as sysfs writes it. The name of a node says nothing: without udev it is no link to dm-0. */
 export function deviceNumber(devicePath: string): string {
@@ -11,4 +11,9 @@ export function deviceNumber(devicePath: string): string {
 /** Where sysfs describes the device. */
 export function sysfsFolder(devicePath: string): string {
   return `/sys/dev/block/${deviceNumber(devicePath)}`
+}
+
+/** Whether the device refuses writes. */
+export function isReadOnly(devicePath: string): boolean {
+  return readFileSync(`${sysfsFolder(devicePath)}/ro`, 'utf8').trim() === '1'
 }

@@ -4,7 +4,7 @@ import type { PoolFormat } from '../../pool-format.ts'
 import { deviceNumber, sysfsFolder } from './device-number.ts'
 import { readyTag } from './entry-record.ts'
 import { dmsetup, lvm, lvmReport, mapperName } from './lvm.ts'
-import { extentSlack, LvmThinPool } from './lvm-thin-pool.ts'
+import { extentBytes, LvmThinPool } from './lvm-thin-pool.ts'
 import { metadataBytes, poolVolume } from './thin-pool-device.ts'
 
 /** An empty volume, active while the pool is open: without one, lvm takes the pool away and brings it back with each call. */
@@ -39,12 +39,12 @@ export class LvmThinFormat implements PoolFormat {
     await exec(['wipefs', '--all', '--force', device])
     await lvm(device, 'pvcreate', '--force', '--force', '--yes', '--zero', 'y', device)
     // Never activated by the machine itself at its start: only by whoever opens the pool.
-    await lvm(device, 'vgcreate', '--setautoactivation', 'n', '--physicalextentsize', `${extentSlack}b`, group, device)
+    await lvm(device, 'vgcreate', '--setautoactivation', 'n', '--physicalextentsize', `${extentBytes}b`, group, device)
     const [row] = await lvmReport(device, 'vgs', ['vg_size'], group)
     const metadata = metadataBytes(Number(row!.vg_size), chunk)
     const options = ['--chunksize', `${chunk}b`, '--poolmetadatasize', `${metadata}b`, '--poolmetadataspare', 'y', '--discards', 'passdown', '--zero', 'y']
     await lvm(device, 'lvcreate', '--yes', '--type', 'thin-pool', '--extents', '100%FREE', ...options, '--name', poolVolume, group)
-    await lvm(device, 'lvcreate', '--type', 'thin', '--virtualsize', `${extentSlack}b`, '--thinpool', poolVolume, '--name', anchorVolume, group)
+    await lvm(device, 'lvcreate', '--type', 'thin', '--virtualsize', `${extentBytes}b`, '--thinpool', poolVolume, '--name', anchorVolume, group)
     // Not an option of lvcreate, for all that its manual says.
     await lvm(device, 'lvchange', '--errorwhenfull', 'y', `${group}/${poolVolume}`)
     await lvm(device, 'vgchange', '--addtag', readyTag, group)

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { Conflict, exec, Exhausted, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
+import { Conflict, Exhausted, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolSpace, SectorSize } from '../../pool-format.ts'
-import { sysfsFolder } from './device-number.ts'
+import { isReadOnly, sysfsFolder } from './device-number.ts'
 import { checkEntryId, checkSize } from '../entry-id.ts'
 import { committedTag, entryTags, groupTag, makingTag, readRecord, recordFields, recordName, sortRecords, type EntryRecord } from './entry-record.ts' // prettier-ignore
-import { dmsetup, lvm, lvmReport, mapperName } from './lvm.ts'
+import { lvm, lvmReport } from './lvm.ts'
 import { poolVolume, ThinPoolDevice } from './thin-pool-device.ts'
+import { TopDevice } from './top-device.ts'
 
 /** Share of the pool's metadata in use from which on nothing new is made: a pool whose metadata is full is read-only. */
 const mostMetadata = 0.9
@@ -41,10 +42,18 @@ export class LvmThinPool implements Pool {
 
   async #repair(): Promise<void> {
     const { entries, remains, tags } = await this.#read()
-    for (const { name, isActive } of [...entries, ...remains]) if (isActive) await this.#resume(name)
+    for (const record of [...entries, ...remains]) await this.#settle(record)
     for (const record of entries.filter(({ group }) => group !== undefined)) await this.#leaveGroup(record)
     for (const { name } of remains) await this.#remove(name)
     for (const tag of tags.filter((each) => each.startsWith(committedTag('')))) await this.#run('vgchange', '--deltag', tag, this.#group) // prettier-ignore
+  }
+
+  /** Writers that were held go on; a volume whose device was not made yet is not active. */
+  async #settle(record: EntryRecord): Promise<void> {
+    const top = this.#top(record)
+    if (!record.isActive) return
+    if (!top.exists()) await this.#run('lvchange', '--activate', 'n', this.#path(record.name))
+    else await top.grow(record.size)
   }
 
   async list(): Promise<PoolEntry[]> {
@@ -58,7 +67,7 @@ export class LvmThinPool implements Pool {
   }
 
   async usage(id: string): Promise<EntryUsage> {
-    const { thinId } = await this.#entry(id)
+    const { thinId } = this.#entry(await this.#read(), id)
     return (await this.#thinPool.usages()).get(thinId) ?? { own: 0, shared: 0 }
   }
 
@@ -68,8 +77,9 @@ export class LvmThinPool implements Pool {
     this.#checkSectors(sectorSize)
     await this.#lock.run(id, async () => {
       const wanted = { id, kind: 'volume', sectorSize } as const
-      if (await this.#isThere(wanted, size)) return
-      await this.#refuseFull()
+      const state = await this.#read()
+      if (isThere(state, wanted, size)) return
+      refuseFull(state)
       const options = ['--type', 'thin', '--virtualsize', `${size}b`, '--thinpool', poolVolume, ...newOptions(entryTags(wanted))]
       await this.#run('lvcreate', ...options, '--name', recordName(id, 0), this.#group)
     }) // prettier-ignore
@@ -78,24 +88,25 @@ export class LvmThinPool implements Pool {
   async clone({ id, size, sourceId }: { id: string; size: number; sourceId: string }): Promise<void> {
     checkEntryId(id)
     await this.#lock.run(id, async () => {
-      const source = await this.#entry(sourceId)
+      const state = await this.#read()
+      const source = this.#entry(state, sourceId)
       checkSize(size, source.sectorSize)
       if (size < source.size) throw new InvalidInput(`a clone of ${sourceId} has at least its ${source.size} bytes, not ${size}`)
       const wanted = { id, kind: 'volume', sectorSize: source.sectorSize, sourceId } as const
-      if (await this.#isThere(wanted, size)) return
-      await this.#copy(source, recordName(id, 0), entryTags(wanted), size)
+      if (isThere(state, wanted, size)) return
+      await this.#copy(state, source, recordName(id, 0), entryTags(wanted), size)
     }) // prettier-ignore
   }
 
   /** A copy of the content; in one step, or hidden until it has its size. */
-  async #copy(source: EntryRecord, name: string, tags: string[], size: number): Promise<void> {
-    await this.#refuseFull()
-    await this.#discard(name)
+  async #copy(state: PoolState, source: EntryRecord, name: string, tags: string[], size: number): Promise<void> {
+    refuseFull(state)
+    await this.#discard(state, name)
     const isOneStep = size <= source.size
     const options = newOptions(isOneStep ? tags : [...tags, makingTag])
     await this.#held([source], () => this.#run('lvcreate', '--snapshot', ...options, '--name', name, this.#path(source.name)))
     if (isOneStep) return
-    await this.#grow(name, size)
+    await this.#grow({ name, size: source.size }, size)
     await this.#run('lvchange', '--deltag', makingTag, this.#path(name))
   } // prettier-ignore
 
@@ -103,23 +114,24 @@ export class LvmThinPool implements Pool {
     snapshots.forEach(({ id }) => checkEntryId(id))
     const ids = snapshots.flatMap(({ id, volumeId }) => [id, volumeId])
     await this.#lockAll([...new Set(ids)].sort(), async () => {
-      const plans = await Promise.all(snapshots.map((snapshot) => this.#plan(snapshot)))
+      const state = await this.#read()
+      const plans = snapshots.map((snapshot) => this.#plan(state, snapshot))
       const missing = plans.filter(({ exists }) => !exists)
       if (missing.length === 0) return
       if (missing.length < plans.length) {
         const there = plans.filter(({ exists }) => exists).map(({ id }) => id)
         throw new Conflict(`of the snapshots of one instant these exist already: ${there.join(', ')}`)
       }
-      await this.#refuseFull()
-      for (const { name } of missing) await this.#discard(name)
+      refuseFull(state)
+      for (const { name } of missing) await this.#discard(state, name)
       await this.#takeSnapshots(missing)
     })
   }
 
-  async #plan({ id, volumeId }: { id: string; volumeId: string }): Promise<SnapshotPlan> {
-    const source = await this.#volume(volumeId)
+  #plan(state: PoolState, { id, volumeId }: { id: string; volumeId: string }): SnapshotPlan {
+    const source = this.#volume(state, volumeId)
     const wanted = { id, kind: 'snapshot', sectorSize: source.sectorSize, sourceId: volumeId } as const
-    return { id, source, name: recordName(id, 0), tags: entryTags(wanted), exists: await this.#isThere(wanted, 0) }
+    return { id, source, name: recordName(id, 0), tags: entryTags(wanted), exists: isThere(state, wanted, 0) }
   }
 
   /** All sources stand still from before the first to after their own: that is the one instant. */
@@ -137,22 +149,15 @@ export class LvmThinPool implements Pool {
     await this.#run('vgchange', '--deltag', committedTag(group), this.#group)
   }
 
-  /**
-   * Holds the writes of active volumes while a task runs. Their filesystems are not frozen (`--nolockfs`): that would
-   * first write out all that is dirty, and hold writers for as long as it takes.
-   */
+  /** Holds the writers of active volumes while a task runs. */
   async #held(sources: EntryRecord[], task: () => Promise<unknown>): Promise<void> {
-    const active = sources.filter(({ isActive }) => isActive)
+    const tops = sources.filter(({ isActive }) => isActive).map((source) => this.#top(source))
     try {
-      for (const { name } of active) await dmsetup('suspend', '--nolockfs', mapperName(this.#group, name))
+      for (const top of tops) await top.hold()
       await task()
     } finally {
-      for (const { name } of active) await this.#resume(name)
+      for (const top of tops) await top.release()
     }
-  }
-
-  #resume(name: string): Promise<string> {
-    return dmsetup('resume', mapperName(this.#group, name))
   }
 
   async #leaveGroup({ name, group }: { name: string; group?: string }): Promise<void> {
@@ -161,29 +166,30 @@ export class LvmThinPool implements Pool {
 
   resize(id: string, size: number): Promise<void> {
     return this.#lock.run(id, async () => {
-      const volume = await this.#volume(id)
+      const volume = this.#volume(await this.#read(), id)
       checkSize(size, volume.sectorSize)
-      if (size < volume.size - extentSlack) throw new Conflict(`${id} cannot shrink from ${volume.size} to ${size} bytes`)
-      await this.#grow(volume.name, size)
+      if (wholeExtents(size) < volume.size) throw new Conflict(`${id} cannot shrink from ${volume.size} to ${size} bytes`)
+      await this.#grow(volume, size)
+      if (volume.isActive) await this.#top(volume).grow(wholeExtents(Math.max(size, volume.size)))
     }) // prettier-ignore
   }
 
-  /** lvm rounds up to whole extents, and fails when that is the size already. */
-  async #grow(name: string, size: number): Promise<void> {
-    const before = (await this.#read()).all.find((record) => record.name === name)!.size
-    if (size > before) await this.#run('lvextend', '--size', `${size}b`, this.#path(name))
+  /** lvm fails when that is the size already. */
+  async #grow({ name, size: before }: { name: string; size: number }, size: number): Promise<void> {
+    if (wholeExtents(size) > before) await this.#run('lvextend', '--size', `${size}b`, this.#path(name))
   }
 
   restore(id: string, snapshotId: string): Promise<void> {
     return this.#lock.run(id, async () => {
-      const [volume, snapshot] = [await this.#volume(id), await this.#entry(snapshotId)]
+      const state = await this.#read()
+      const [volume, snapshot] = [this.#volume(state, id), this.#entry(state, snapshotId)]
       refuseActive(volume)
-      await this.#refuseFull()
+      refuseFull(state)
       const name = recordName(id, volume.generation + 1)
-      await this.#discard(name)
+      await this.#discard(state, name)
       const options = newOptions([...entryTags(volume), makingTag])
       await this.#held([snapshot], () => this.#run('lvcreate', '--snapshot', ...options, '--name', name, this.#path(snapshot.name)))
-      await this.#grow(name, volume.size)
+      await this.#grow({ name, size: snapshot.size }, volume.size)
       await this.#run('lvchange', '--deltag', makingTag, this.#path(name))
       await this.#remove(volume.name)
     }) // prettier-ignore
@@ -191,7 +197,7 @@ export class LvmThinPool implements Pool {
 
   delete(id: string): Promise<void> {
     return this.#lock.run(id, async () => {
-      const entry = await this.#find(id)
+      const entry = find(await this.#read(), id)
       if (!entry) return
       refuseActive(entry)
       await this.#remove(entry.name)
@@ -200,47 +206,41 @@ export class LvmThinPool implements Pool {
 
   activate(id: string, { readOnly }: { readOnly: boolean }): Promise<{ devicePath: string }> {
     return this.#lock.run(id, async () => {
-      const entry = await this.#entry(id)
+      const entry = this.#entry(await this.#read(), id)
       if (entry.kind === 'snapshot' && !readOnly) {
         throw new InvalidInput(`${id} is a snapshot: it can be activated for reading only`, { remedy: 'Clone it.' })
       }
-      const devicePath = this.#devicePath(entry.name)
-      if (!entry.isActive) await this.#run('lvchange', '--activate', 'y', '--ignoreactivationskip', this.#path(entry.name))
-      else if (entry.kind === 'volume' && isReadOnly(devicePath) !== readOnly) {
+      const top = this.#top(entry)
+      if (!entry.isActive) {
+        await this.#run('lvchange', '--activate', 'y', '--ignoreactivationskip', this.#path(entry.name))
+      }
+      if (!top.exists()) await top.make({ size: entry.size, readOnly })
+      else if (isReadOnly(top.devicePath) !== readOnly) {
         throw new Conflict(`${id} is active for ${readOnly ? 'reading and writing' : 'reading only'}`)
       }
-      if (readOnly) await exec(['blockdev', '--setro', devicePath])
-      return { devicePath }
-    }) // prettier-ignore
+      return { devicePath: top.devicePath }
+    })
   }
 
   deactivate(id: string): Promise<void> {
     return this.#lock.run(id, async () => {
-      const entry = await this.#find(id)
-      if (entry?.isActive) await this.#run('lvchange', '--activate', 'n', this.#path(entry.name))
+      const entry = find(await this.#read(), id)
+      if (!entry?.isActive) return
+      if (this.#top(entry).exists()) await this.#top(entry).remove()
+      await this.#run('lvchange', '--activate', 'n', this.#path(entry.name))
     })
   }
 
   async active(): Promise<{ id: string; devicePath: string }[]> {
     const { entries } = await this.#read()
-    return entries
-      .filter(({ isActive }) => isActive)
-      .map(({ id, name }) => ({ id, devicePath: this.#devicePath(name) }))
+    const active = entries.filter(({ isActive }) => isActive)
+    return active.map((entry) => ({ id: entry.id, devicePath: this.#top(entry).devicePath }))
   }
 
   /** The pool below stays while one of its volumes is active. */
   async close(): Promise<void> {
     if ((await this.active()).length === 0) await this.#run('vgchange', '--activate', 'n', this.#group)
   }
-
-  async #refuseFull(): Promise<void> {
-    const { metadataUsed } = await this.#thinPool.space()
-    if (metadataUsed <= mostMetadata) return
-    const percent = Math.round(metadataUsed * 100)
-    throw new Exhausted(`${percent} % of the pool's metadata are in use; nothing new is made above ${mostMetadata * 100} %`, {
-      remedy: 'Delete snapshots or volumes, or use another drive.',
-    })
-  } // prettier-ignore
 
   /** Devices show the sectors of the drive, which cannot be made smaller. */
   #checkSectors(sectorSize: SectorSize): void {
@@ -249,43 +249,31 @@ export class LvmThinPool implements Pool {
     if (sectorSize < drive) throw new InvalidInput(`the drive has sectors of ${drive} bytes, a volume on it cannot have ${sectorSize}`)
   } // prettier-ignore
 
-  /** Whether an entry is there as wanted. Throws Conflict when it is there otherwise. */
-  async #isThere(wanted: Pick<EntryRecord, 'id' | 'kind' | 'sectorSize' | 'sourceId'>, size: number): Promise<boolean> {
-    const known = await this.#find(wanted.id)
-    if (!known) return false
-    const [is, should] = [entryTags(known).join(' '), entryTags(wanted).join(' ')]
-    if (is === should && known.size >= size) return true
-    throw new Conflict(`${wanted.id} exists as ${is} of ${known.size} bytes, not ${should} of ${size}`)
-  }
-
   /** Removes what an attempt before left under this name. */
-  async #discard(name: string): Promise<void> {
-    if ((await this.#read()).remains.some((record) => record.name === name)) await this.#remove(name)
+  async #discard({ remains }: PoolState, name: string): Promise<void> {
+    if (remains.some((record) => record.name === name)) await this.#remove(name)
   }
 
   async #remove(name: string): Promise<void> {
     await this.#run('lvremove', '--force', '--yes', this.#path(name))
   }
 
-  async #read(): Promise<{ all: EntryRecord[]; entries: EntryRecord[]; remains: EntryRecord[]; tags: string[] }> {
-    const rows = await lvmReport(this.#device, 'lvs', [...recordFields, 'vg_tags'], this.#group)
+  async #read(): Promise<PoolState> {
+    const rows = await lvmReport(this.#device, 'lvs', [...recordFields, 'metadata_percent', 'vg_tags'], this.#group)
     const tags = (rows[0]?.vg_tags ?? '').split(',')
-    const all = rows.map(readRecord).filter((record) => record !== undefined)
-    return { all, tags, ...sortRecords(all, tags) }
+    const records = rows.map(readRecord).filter((record) => record !== undefined)
+    const pool = rows.find((row) => row.lv_name === poolVolume)
+    return { tags, metadataUsed: Number(pool?.metadata_percent ?? 0) / 100, ...sortRecords(records, tags) }
   }
 
-  async #find(id: string): Promise<EntryRecord | undefined> {
-    return (await this.#read()).entries.find((entry) => entry.id === id)
-  }
-
-  async #entry(id: string): Promise<EntryRecord> {
-    const entry = await this.#find(id)
+  #entry(state: PoolState, id: string): EntryRecord {
+    const entry = find(state, id)
     if (!entry) throw new NotFound(`pool ${this.id} has no ${id}`)
     return entry
   }
 
-  async #volume(id: string): Promise<EntryRecord> {
-    const entry = await this.#entry(id)
+  #volume(state: PoolState, id: string): EntryRecord {
+    const entry = this.#entry(state, id)
     if (entry.kind !== 'volume') throw new InvalidInput(`${id} is a snapshot; its content and size stay as they are`)
     return entry
   }
@@ -303,9 +291,19 @@ export class LvmThinPool implements Pool {
     return `${this.#group}/${name}`
   }
 
-  #devicePath(name: string): string {
-    return `/dev/mapper/${mapperName(this.#group, name)}`
+  #top({ name }: { name: string }): TopDevice {
+    return new TopDevice(this.#group, name)
   }
+}
+
+/** What is in the pool, from one report of lvm. */
+interface PoolState {
+  entries: EntryRecord[]
+  /** What a crash left half-made, or not removed. */
+  remains: EntryRecord[]
+  /** Tags of the volume group. */
+  tags: string[]
+  metadataUsed: number
 }
 
 /** A snapshot that is to be taken. */
@@ -317,8 +315,8 @@ interface SnapshotPlan {
   exists: boolean
 }
 
-/** Bytes by which lvm may have rounded a size up: one extent. */
-export const extentSlack = 2 ** 20
+/** Bytes of an extent: lvm rounds sizes up to whole ones. */
+export const extentBytes = 2 ** 20
 
 /** A new volume is inactive, and not marked as one that activation skips. */
 function newOptions(tags: string[]): string[] {
@@ -329,6 +327,34 @@ function refuseActive({ id, isActive }: EntryRecord): void {
   if (isActive) throw new Conflict(`${id} is active`, { remedy: 'Detach it first.' })
 }
 
-function isReadOnly(devicePath: string): boolean {
-  return readFileSync(`${sysfsFolder(devicePath)}/ro`, 'utf8').trim() === '1'
+function find({ entries }: PoolState, id: string): EntryRecord | undefined {
+  return entries.find((entry) => entry.id === id)
+}
+
+/** Whether an entry is there as wanted. Throws Conflict when it is there otherwise. */
+function isThere(
+  state: PoolState,
+  wanted: Pick<EntryRecord, 'id' | 'kind' | 'sectorSize' | 'sourceId'>,
+  size: number,
+): boolean {
+  const known = find(state, wanted.id)
+  if (!known) return false
+  const [is, should] = [entryTags(known).join(' '), entryTags(wanted).join(' ')]
+  if (is === should && known.size >= size) return true
+  throw new Conflict(`${wanted.id} exists as ${is} of ${known.size} bytes, not ${should} of ${size}`)
+}
+
+function refuseFull({ metadataUsed }: PoolState): void {
+  if (metadataUsed <= mostMetadata) return
+  const percent = Math.round(metadataUsed * 100)
+  throw new Exhausted(
+    `${percent} % of the pool's metadata are in use; nothing new is made above ${mostMetadata * 100} %`,
+    {
+      remedy: 'Delete snapshots or volumes, or use another drive.',
+    },
+  )
+}
+
+function wholeExtents(size: number): number {
+  return Math.ceil(size / extentBytes) * extentBytes
 }

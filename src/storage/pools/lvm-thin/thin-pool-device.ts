@@ -13,6 +13,7 @@ const metadataBlock = 4096
 export class ThinPoolDevice {
   readonly #target: string
   readonly #metadata: string
+  #chunk: number | undefined
   #usages: Promise<Map<number, EntryUsage>> | undefined
 
   constructor(group: string) {
@@ -54,8 +55,10 @@ export class ThinPoolDevice {
     }
   }
 
+  /** It never changes. */
   async #chunkBytes(): Promise<number> {
-    return Number((await dmsetup('table', this.#target)).split(' ')[5]) * sector
+    this.#chunk ??= Number((await dmsetup('table', this.#target)).split(' ')[5]) * sector
+    return this.#chunk
   }
 }
 

@@ -1,0 +1,116 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { afterAll, afterEach, beforeEach, expect, it } from 'vitest'
+import { FilePoolFormat } from '../../src/storage/pools/index.ts'
+import { enterOwnNamespaces, run } from '../support/own-namespaces.ts'
+
+enterOwnNamespaces()
+const format = new FilePoolFormat()
+const scratch = mkdtempSync('/var/tmp/carbonado-file-pool-faults-')
+const shelf = `${scratch}/shelf`
+const loops: string[] = []
+
+/** A loop device over a file. */
+function loop(file: string): string {
+  const device = run('losetup', '--find', '--show', '--direct-io=on', file).trim()
+  loops.push(device)
+  return device
+}
+
+/** Lets go of the newest loop device. */
+function unloop(): void {
+  run('losetup', '--detach', loops.pop()!)
+}
+
+// Drives lie on a filesystem that can copy a file at one instant, as a power cut would leave it.
+mkdirSync(shelf)
+run('truncate', '--size', '4G', `${scratch}/shelf.image`)
+run('mkfs.xfs', '-q', '-m', 'reflink=1', `${scratch}/shelf.image`)
+run('mount', loop(`${scratch}/shelf.image`), shelf)
+
+beforeEach(() => void run('truncate', '--size', '1G', `${shelf}/drive`))
+afterEach(() => void run('rm', '-f', `${shelf}/drive`, `${shelf}/copy`))
+afterAll(() => {
+  while (loops.length > 1) unloop()
+  run('umount', shelf)
+  unloop()
+  rmSync(scratch, { recursive: true })
+})
+
+it('keeps every record that was flushed before a power cut', { timeout: 120_000 }, async () => {
+  const device = loop(`${shelf}/drive`)
+  await format.format(device, { id: crypto.randomUUID() })
+  const pool = await format.open(device)
+  await pool.create({ id: 'log', size: 64 * 2 ** 20, sectorSize: 4096 })
+  const { devicePath } = await pool.activate('log', { readOnly: false })
+  const appender = spawn(process.execPath, [`${import.meta.dirname}/record-appender.ts`, devicePath])
+  let said = ''
+  appender.stdout.on('data', (part: Buffer) => (said += part.toString()))
+  const cuts: number[] = []
+  for (let cut = 0; cut < 3; cut++) {
+    await expect
+      .poll(() => Number(said.trimEnd().split('\n').at(-1)), { timeout: 30_000 })
+      .toBeGreaterThan((cuts.at(-1) ?? 0) + 20)
+    await pool.snapshot([{ id: `s${cut}`, volumeId: 'log' }]) // from here on writes go to new places
+    cuts.push(Number(said.slice(0, said.lastIndexOf('\n')).split('\n').at(-1)))
+    run('cp', '--reflink=always', `${shelf}/drive`, `${shelf}/copy${cut}`)
+  }
+  appender.kill('SIGKILL')
+  await once(appender, 'close')
+  await pool.deactivate('log')
+  await pool.close()
+  unloop()
+  for (const [cut, flushed] of cuts.entries()) {
+    const survivor = await format.open(loop(`${shelf}/copy${cut}`))
+    const log = await survivor.activate('log', { readOnly: true })
+    expect(await recordsOn(log.devicePath)).toBeGreaterThanOrEqual(flushed)
+    await survivor.deactivate('log')
+    await survivor.close()
+    unloop()
+    run('rm', `${shelf}/copy${cut}`)
+  }
+})
+
+it('does not open a copy of a drive beside the drive', async () => {
+  const device = loop(`${shelf}/drive`)
+  await format.format(device, { id: crypto.randomUUID() })
+  const pool = await format.open(device)
+  await pool.create({ id: 'v', size: 2 ** 20, sectorSize: 4096 })
+  run('cp', '--reflink=always', `${shelf}/drive`, `${shelf}/copy`)
+  const copy = loop(`${shelf}/copy`)
+  expect(await format.probe(copy)).toBe(pool.id)
+  await expect(format.open(copy)).rejects.toMatchObject({ code: 'Conflict', message: expect.stringContaining(copy) })
+  await expect(new FilePoolFormat({ folder: '/run/elsewhere' }).open(copy)).rejects.toMatchObject({ code: 'Conflict' })
+  expect(await pool.list()).toHaveLength(1)
+  await pool.close()
+  unloop()
+  unloop()
+})
+
+it('is not taken for a pool before its format is complete, and can be formatted again', async () => {
+  const device = loop(`${shelf}/drive`)
+  expect(await format.probe(device)).toBeUndefined()
+  run('mkfs.btrfs', '--quiet', '--label', 'of-somebody', device)
+  expect(await format.probe(device)).toBeUndefined()
+  await expect(format.format(device, { id: 'not-a-uuid' })).rejects.toMatchObject({ code: 'InvalidInput' })
+  const id = crypto.randomUUID()
+  await format.format(device, { id })
+  await format.format(device, { id })
+  const pool = await format.open(device)
+  expect([pool.id, await pool.list()]).toEqual([id, []])
+  await pool.close()
+  expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(id)
+  unloop()
+})
+
+/** How many records in a row are whole, from the first. */
+async function recordsOn(devicePath: string): Promise<number> {
+  await using device = await open(devicePath)
+  const record = Buffer.alloc(4096)
+  for (let count = 0; ; count++) {
+    await device.read(record, 0, record.length, count * record.length)
+    if (record.toString('utf8', 0, record.indexOf(0)) !== `record ${count}`) return count
+  }
+}
