@@ -208,10 +208,11 @@ export class FilePool implements Pool {
 
   async active(): Promise<{ id: string; devicePath: string }[]> {
     const names = loopNames()
-    return (await this.#entries()).flatMap((entry) => {
-      const name = names.get(this.#data(entry))
-      return name === undefined ? [] : [{ id: entry.id, devicePath: `/dev/${name}` }]
+    const found = (await this.#entries()).map(async (entry) => {
+      const device = await loopOver(this.#data(entry), names).catch(ignoreMissing)
+      return device ? [{ id: entry.id, devicePath: device.devicePath }] : []
     })
+    return (await Promise.all(found)).flat()
   }
 
   close(): Promise<void> {

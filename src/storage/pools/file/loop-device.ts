@@ -132,28 +132,38 @@ export async function updateLoopCapacity(devicePath: string): Promise<void> {
 }
 
 /**
- * The loop device over a file of this mount namespace. Only that one is opened: a device that somebody else is about to
+ * The loop device over a file. Only one whose file has such a name is opened: a device that somebody else is about to
  * remove would, while we have it open, not go.
  */
-export async function loopOver(path: string): Promise<LoopDevice | undefined> {
-  const name = loopNames().get(path)
-  const device = name === undefined ? undefined : await describeLoop(`/dev/${name}`)
-  if (device === undefined) return undefined
+export async function loopOver(path: string, names: LoopNames = loopNames()): Promise<LoopDevice | undefined> {
   const file = await stat(path, { bigint: true })
-  return device.device === file.dev && device.inode === file.ino ? device : undefined
+  for (const name of names.get(pathEnd(path)) ?? []) {
+    const device = await describeLoop(`/dev/${name}`)
+    if (device?.device === file.dev && device.inode === file.ino) return device
+  }
+  return undefined
 }
 
-/** Names of loop devices by the paths of their files, as this mount namespace sees them. */
-export function loopNames(): Map<string, string> {
-  const found = new Map<string, string>()
+/** Names of loop devices by the ends of the paths of their files. */
+export type LoopNames = Map<string, string[]>
+
+/** All loop devices that have a file. */
+export function loopNames(): LoopNames {
+  const found: LoopNames = new Map()
   for (const name of readdirSync('/sys/block').filter((each) => each.startsWith('loop'))) {
     try {
-      found.set(readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim(), name)
+      const end = pathEnd(readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim())
+      found.set(end, [...(found.get(end) ?? []), name])
     } catch (error) {
       if (!isMissing(error)) throw error // it has no file, or it has gone meanwhile
     }
   }
   return found
+}
+
+/** A file and its folder. What is before them differs between mount namespaces, and is gone with the one that mounted it. */
+function pathEnd(path: string): string {
+  return path.split('/').slice(-2).join('/')
 }
 
 /** Undefined: it has gone meanwhile. */
