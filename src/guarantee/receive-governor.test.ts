@@ -97,6 +97,20 @@ describe('ReceiveGovernor', () => {
     expect(at(5000).limited).toBe(0)
   })
 
+  it('lets who got less than its floor catch up, at the cost of best effort and of nobody else', () => {
+    const two = [{ id: 'gold', floor: 470e6 }, { id: 'silver', floor: 470e6 }, ...others]
+    const stalls = (now: number): number => (now >= 3000 && now < 3150 ? 100e6 : 900e6)
+    const flows = [
+      { receiver: 'gold', node: 'n2', offers: stalls },
+      { receiver: 'silver', node: 'n3', offers: () => 900e6 },
+      flood('one', 'n2'),
+    ]
+    const steps = drive(two, flows, 4000)
+    const after = steps.filter(({ now }) => now >= 3250 && now < 3500)
+    expect(Math.max(...after.map(({ rates }) => rates[0]!))).toBeGreaterThan(470e6 * wireShare * 1.005)
+    for (const { now, rates } of steps) if (now >= 1000) expect(rates[1]).toBeGreaterThanOrEqual(470e6 * 0.99)
+  })
+
   it('holds back what it can when a flood comes from outside, and never the floor', () => {
     const outside: ModelFlow = { receiver: 'one', node: undefined, offers: () => 300e6 }
     const steps = drive([gold, ...others], [{ receiver: 'gold', node: 'n2', offers: () => 900e6 }, outside, flood('two', 'n3')], 3000) // prettier-ignore

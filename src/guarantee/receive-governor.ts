@@ -23,6 +23,8 @@ export const receiving = {
   boost: 500,
   /** ... and what it has when it does not use it: a part of the floor, until it has received nothing for `rest`. */
   leastReserve: 0.1,
+  /** ... or more than the floor, as this share of it, while it got less in the last half second and is held back. */
+  catchUp: 1.15,
   rest: 1000,
 } as const
 
@@ -105,6 +107,7 @@ export class ReceiveGovernor {
       for (const state of this.#flows.values()) state.limit = undefined
       return { isUnderPressure: false, limits: [] }
     }
+    this.#boundCatchUp(receivers, reserves, other)
     const demands = receivers.map((receiver) => this.#demandOf(receiver, reserves.get(receiver.id)!, flows, now))
     const least = this.linkRate * receiving.leastShare
     const limits = allocateReceive({ budget: this.budget - other, least }, demands).filter((limit) =>
@@ -154,6 +157,7 @@ export class ReceiveGovernor {
     if (rate > wireFloor * 0.03 && rate > peak * 1.3) state.boostUntil = now + receiving.boost
     state.recent.push({ at: now, rate })
     if (now - state.lastSeen > receiving.rest) return 0
+    if (this.isHeldBack(id, now) && isBehind(state, wireFloor)) return wireFloor * receiving.catchUp
     if (now < state.boostUntil || this.isHeldBack(id, now)) return wireFloor
     return Math.min(wireFloor, Math.max(wireFloor * receiving.leastReserve, 1.3 * Math.max(peak, rate)))
   }
@@ -163,6 +167,16 @@ export class ReceiveGovernor {
     return [...this.#flows].some(
       ([key, state]) => key.startsWith(`${receiver} `) && state.limit !== undefined && now < state.hungryUntil,
     )
+  }
+
+  /** What is set aside beyond floors, to catch up, must not take from the floors of others. */
+  #boundCatchUp(receivers: Receiver[], reserves: Map<string, number>, other: number): void {
+    const floors = new Map(receivers.map(({ id, floor }) => [id, Math.min(reserves.get(id)!, floor * wireShare)]))
+    const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, each) => total + each, 0)
+    const beyond = sum(reserves.values()) - sum(floors.values())
+    if (beyond <= 0) return
+    const part = Math.min(1, Math.max(0, this.budget - other - sum(floors.values())) / beyond)
+    for (const [id, floor] of floors) reserves.set(id, floor + (reserves.get(id)! - floor) * part)
   }
 
   #judgePressure(now: number, total: number): void {
@@ -202,6 +216,11 @@ export class ReceiveGovernor {
     }
     for (const id of this.#reserves.keys()) if (!ids.has(id)) this.#reserves.delete(id)
   }
+}
+
+/** Whether less than the floor came in the remembered time on average. */
+function isBehind({ recent }: ReserveState, wireFloor: number): boolean {
+  return recent.reduce((sum, each) => sum + each.rate, 0) < recent.length * wireFloor
 }
 
 function keyOf(receiver: string, node: string): string {
