@@ -167,7 +167,7 @@ function keyOf({ endpointId, reason, message }: Drift): string {
 }
 
 function remedyOf(drift: Drift): string {
-  if (!drift.repair) return 'Delete the container and start it again.'
+  if (!drift.repair && drift.endpointId !== undefined) return 'Delete the container and start it again.'
   return drift.isInside
     ? 'Find out what in the container changes it, or start the container again.'
     : 'Look at the log of the agent on this node; restart the agent if it stays so.'

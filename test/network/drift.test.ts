@@ -230,4 +230,13 @@ describe('what somebody does by hand to the uplink is repaired within 5 s and to
     expect([...watch.repaired().values()].reduce((sum, count) => sum + count, 0)).toBe(counted)
     expect(watch.problems()).toEqual([])
   })
+
+  it('what cannot be read is told of the node, and keeps nothing else from being repaired', async () => {
+    const one = await victim(92)
+    run('sh', '-c', `rm ${pins}/v*/from_wire`)
+    run('tc', 'filter', 'del', 'dev', one.host, 'ingress')
+    await expect.poll(() => run('tc', 'filter', 'show', 'dev', one.host, 'ingress'), inTime).toMatch(/direct-action/)
+    await expect.poll(() => watch.problems(), inTime).toMatchObject([{ reason: 'NotReadable', remedy: expect.stringMatching(/restart the agent/) }])
+    expect(reachesWire(one)).toBe(true)
+  }) // prettier-ignore
 })

@@ -1,3 +1,4 @@
+import { asCarbonadoError } from '../../base/index.ts'
 import type { AttachedEndpoint, AttachRequest, Drift } from '../engine.ts'
 import {
   decodeLink,
@@ -70,17 +71,21 @@ export class DriftFinder {
     const ends = hostDue.length > 0 ? this.#readHostEnds() : undefined
     const isChanged = ({ slot }: Watched): boolean => changes.namespaces.has(this.#namespaceOf.get(slot) ?? -1)
     const withClasses = changes.host || changes.anywhere || suspects.size > 0 || this.#look % looksForClasses === 0
-    const ofHosts = hostDue.flatMap((each) => this.#hostDrift(each, ends!))
+    const ofHosts = hostDue.flatMap((each) => readable(each, () => this.#hostDrift(each, ends!)))
     const gone = new Set(ofHosts.filter(({ isGone }) => isGone).map(({ endpointId }) => endpointId))
     const containersDue = watched
       .filter((each) => isTurn(each) || isSuspect(each) || isChanged(each))
       .filter(({ request }) => !gone.has(request.endpointId))
     return [
-      ...this.#sources.uplinkDamage(withClasses).map((damage) => ({ ...damage, isInside: false })),
-      ...watched.flatMap((each) => this.#entryDrift(each)),
+      ...readable(undefined, () => this.#uplinkDrift(withClasses)),
+      ...watched.flatMap((each) => readable(each, () => this.#entryDrift(each))),
       ...ofHosts,
-      ...containersDue.flatMap((each) => this.#containerDrift(each)),
+      ...containersDue.flatMap((each) => readable(each, () => this.#containerDrift(each))),
     ]
+  }
+
+  #uplinkDrift(withClasses: boolean): Drift[] {
+    return this.#sources.uplinkDamage(withClasses).map((damage) => ({ ...damage, isInside: false }))
   }
 
   #watch(request: AttachRequest): Watched[] {
@@ -211,5 +216,16 @@ export class DriftFinder {
       ...(isExpected ? { isExpected } : {}),
       ...(requests ? { repair: () => this.#sources.whileAttached(endpointId, () => repair(reason)) } : {}),
     }))
+  }
+}
+
+/** What cannot even be looked at is a drift of its own, and keeps nobody from looking at the rest. */
+function readable(watched: Watched | undefined, look: () => Drift[]): Drift[] {
+  try {
+    return look()
+  } catch (error) {
+    const message = `it cannot be told whether it is as it was made: ${asCarbonadoError(error).message}`
+    const whose = watched ? { endpointId: watched.request.endpointId } : {}
+    return [{ ...whose, reason: 'NotReadable', message, isInside: false }]
   }
 }
