@@ -238,5 +238,10 @@ describe('what somebody does by hand to the uplink is repaired within 5 s and to
     await expect.poll(() => run('tc', 'filter', 'show', 'dev', one.host, 'ingress'), inTime).toMatch(/direct-action/)
     await expect.poll(() => watch.problems(), inTime).toMatchObject([{ reason: 'NotReadable', remedy: expect.stringMatching(/restart the agent/) }])
     expect(reachesWire(one)).toBe(true)
+    await watch.stop()
+    await engine.stop()
+    engine = await startEngine() // as the remedy says
+    expect(engine.findDrift([...requests.values()], new Set(requests.keys()))).toEqual([])
+    expect(reachesWire(one)).toBe(true)
   }) // prettier-ignore
 })

@@ -130,15 +130,20 @@ export class Programs {
 
 /**
  * Loads the programs, or adopts them when the same build is loaded already. A new build takes over the maps of the old
- * one, so that endpoints and counters stay. The last pin of a version is its counters file: without it the version is
- * an unfinished load and is made again.
+ * one, so that endpoints and counters stay. A version of which a pin is missing, because the load was not finished or
+ * somebody removed it, is loaded again.
  */
 export async function loadPrograms(locations: ProgramLocations): Promise<Programs> {
   const version = versionOf(locations.objects)
-  const complete = join(locations.pins, `${version}-counters`)
-  const fresh = !existsSync(complete)
+  const fresh = !isComplete(join(locations.pins, version))
   if (fresh) await load(locations, version)
   return new Programs(locations.pins, version, fresh)
+}
+
+/** The counters file is the last pin of a load; any of the others may have been removed by hand since. */
+function isComplete(programs: string): boolean {
+  const inFolder = ['from_endpoint', 'from_wire', 'send_frame'].map((name) => join(programs, name))
+  return [...inFolder, `${programs}-arrivals`, `${programs}-counters`].every((path) => existsSync(path))
 }
 
 /** Removes the pins of other versions; call it once no filter points at them. */
@@ -167,7 +172,7 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   const programs = join(pins, version)
   const maps = join(pins, 'maps')
   mkdirSync(pins, { recursive: true })
-  for (const left of [programs, `${programs}-dequeued`, `${programs}-arrivals`])
+  for (const left of [programs, `${programs}-dequeued`, `${programs}-arrivals`, `${programs}-counters`])
     rmSync(left, { recursive: true, force: true })
   const object = join(objects, 'soft-vf.o')
   const known = mapNames.filter((name) => existsSync(join(maps, name)))
