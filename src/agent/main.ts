@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { asCarbonadoError, createLogger, errorLines, InvalidInput, type Logger } from '../base/index.ts'
 import { createSoftVfEngine } from '../network/soft-vf/index.ts'
-import { FilePoolFormat } from '../storage/pools/index.ts'
+import { FilePoolFormat, LvmThinFormat } from '../storage/pools/index.ts'
 import { startAgent, type Agent } from './agent.ts'
 import { loadAgentConfig } from './config.ts'
 import { raisePriority } from './priority.ts'
@@ -30,7 +30,7 @@ async function main(): Promise<void> {
         pins: config.bpffs,
         logger,
       }),
-    poolFormats: [new FilePoolFormat({ folder: config.poolDirectory })],
+    poolFormats: [new LvmThinFormat(), new FilePoolFormat({ folder: config.poolDirectory })],
   })
   stopOnSignals(agent, logger)
 }
