@@ -15,8 +15,8 @@ const connections = 24
 /** Kilobytes that the agent's memory may grow by after the first tenth: garbage that is not collected yet. */
 const growthLimit = 100_000
 
-/** Connections to control that the agent may keep open for later. */
-const idleConnections = 30
+/** Connections to control that the agent may keep open for later: one for each call at a time, twice. A leak has more. */
+const idleConnections = 60
 
 /** What was answered. */
 export interface CniFuzzTally {
