@@ -231,7 +231,7 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
     it('is right at depth 32, through a snapshot, a clone and a resize', { timeout: 120_000 }, async () => {
       await create('f1', 128 * mebibyte)
       const path = await writable('f1')
-      const job = ['--name=check', `--filename=${path}`, '--size=128M', '--bs=4k', '--iodepth=32', '--ioengine=libaio', '--direct=1', '--verify=crc32c', '--verify_fatal=1', '--randrepeat=0']
+      const job = ['--name=check', `--filename=${path}`, '--size=128M', '--bs=4k', '--iodepth=32', '--ioengine=libaio', '--direct=1', '--verify=crc32c', '--verify_state_save=0', '--verify_fatal=1', '--randrepeat=0']
       const writing = run('fio', [...job, '--rw=randwrite', '--time_based', `--runtime=${seconds}`, '--verify_backlog=512'])
       await pool.snapshot([{ id: 'f-s', volumeId: 'f1' }])
       await pool.clone({ id: 'f-c', size: 128 * mebibyte, sourceId: 'f-s' })
