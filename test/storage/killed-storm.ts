@@ -38,7 +38,7 @@ function asText(model: StormModel): string {
 
 function runAndKill([file, ...args]: string[], longest: number): Promise<StormLine[]> {
   return new Promise((resolve, reject) => {
-    const child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
     let [said, complaints] = ['', '']
     let timer: NodeJS.Timeout | undefined
     child.stdout.on('data', (part: Buffer) => {
@@ -51,7 +51,21 @@ function runAndKill([file, ...args]: string[], longest: number): Promise<StormLi
       clearTimeout(timer)
       if (signal !== 'SIGKILL') return reject(new Error(`the storm ended with ${code}: ${complaints.slice(-3000)}`))
       const whole = said.slice(0, said.lastIndexOf('\n') + 1).split('\n').filter(Boolean) // prettier-ignore
-      resolve(whole.map((line) => JSON.parse(line) as StormLine))
+      const result = whole.map((line) => JSON.parse(line) as StormLine)
+      void groupEnd(child.pid!).then(() => resolve(result), reject)
     })
   })
+}
+
+/** A program that the storm had started goes on without it; what it does belongs to the last step. */
+async function groupEnd(group: number): Promise<void> {
+  for (let attempt = 0; attempt < 1000; attempt++) {
+    try {
+      process.kill(-group, 0)
+    } catch {
+      return
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`programs that the storm ${group} had started are still there`)
 }
