@@ -22,7 +22,7 @@ async function demo(narrator: Narrator): Promise<void> {
   await showGuarantee(lab, narrator)
   await showReceiveFloor(lab, narrator)
   await showStaticEndpoint(lab, narrator, peer)
-  await showTwoInterfaces(lab, narrator, 5)
+  await showTwoInterfaces(lab, narrator)
   await lab.close()
   conclude(narrator, seconds())
 }

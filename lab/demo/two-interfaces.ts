@@ -6,8 +6,8 @@ import { showDctl } from './networks.ts'
 const beyond = '192.0.2.1'
 
 /** A container on both networks, which have the same subnet and the same gateway: each is answered on its own VLAN. */
-export async function showTwoInterfaces(lab: Lab, narrator: Narrator, number: number): Promise<void> {
-  narrator.step(number, 'A container with two interfaces')
+export async function showTwoInterfaces(lab: Lab, narrator: Narrator): Promise<void> {
+  narrator.step(6, 'A container with two interfaces')
   narrator.explain('firewall asks for blue (eth0), and for a static endpoint on green (eth1) that was made beforehand.')
   await showDctl(lab, narrator, 'endpoint create inside -n green -i 10.30.0.77')
   const firewall = await lab.startContainer({

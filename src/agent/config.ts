@@ -51,6 +51,8 @@ export const AgentConfig = Type.Object(
           caFile: Type.Optional(path),
           /** Token that they know by the role `agent`. */
           tokenFile: path,
+          /** Name in the certificate that all of them share; unless told it is each one's own address. */
+          serverName: Type.Optional(Type.String({ minLength: 1 })),
         },
         options,
       ),

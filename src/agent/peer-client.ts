@@ -15,6 +15,8 @@ export interface PeerSettings {
   caFile: string
   /** Token that they know by the role `agent`. */
   tokenFile: string
+  /** Name that must be in their certificate, where it is not their address. */
+  serverName?: string
 }
 
 /** Speaks to the live API of other agents, over connections that are kept. */
@@ -23,10 +25,10 @@ export class PeerClient {
   readonly #authorization: string
 
   /** Throws InvalidInput when a file cannot be read. */
-  constructor({ caFile, tokenFile }: PeerSettings) {
+  constructor({ caFile, tokenFile, serverName }: PeerSettings) {
     const ca = readTextFile(caFile, 'authority of other agents')
     this.#authorization = `Bearer ${readTextFile(tokenFile, 'token for other agents').trim()}`
-    this.#connections = new Agent({ ca, keepAlive: true, timeout: unusedTimeout, maxSockets: 4 })
+    this.#connections = new Agent({ ca, servername: serverName, keepAlive: true, timeout: unusedTimeout, maxSockets: 4 })
   }
 
   /** Puts JSON to host:port and resolves with the JSON that is answered. Throws Conflict when it came too late, else Unavailable. */

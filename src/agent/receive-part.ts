@@ -74,5 +74,5 @@ function record(events: EventRecorder, nodeName: string, { reason, message, reme
 
 function createPeerClient({ peers, control }: AgentConfig): PeerClient | undefined {
   const caFile = peers?.caFile ?? control.caFile
-  return peers && caFile ? new PeerClient({ caFile, tokenFile: peers.tokenFile }) : undefined
+  return peers && caFile ? new PeerClient({ ...peers, caFile }) : undefined
 }
