@@ -28,7 +28,13 @@ export class PeerClient {
   constructor({ caFile, tokenFile, serverName }: PeerSettings) {
     const ca = readTextFile(caFile, 'authority of other agents')
     this.#authorization = `Bearer ${readTextFile(tokenFile, 'token for other agents').trim()}`
-    this.#connections = new Agent({ ca, servername: serverName, keepAlive: true, timeout: unusedTimeout, maxSockets: 4 })
+    this.#connections = new Agent({
+      ca,
+      servername: serverName,
+      keepAlive: true,
+      timeout: unusedTimeout,
+      maxSockets: 4,
+    })
   }
 
   /** Puts JSON to host:port and resolves with the JSON that is answered. Throws Conflict when it came too late, else Unavailable. */
