@@ -3,17 +3,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
+#include "map-iterator.h"
 #include "soft-vf.h"
-
-struct seq_file;
-struct bpf_iter_meta {
-	struct seq_file *seq;
-} __attribute__((preserve_access_index));
-struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	void *key;
-	void *value;
-} __attribute__((preserve_access_index));
 
 SEC("iter/bpf_map_elem")
 int counters_file(struct bpf_iter__bpf_map_elem *context)

@@ -11,13 +11,7 @@ export function imageReference(name: string): string {
 
 /** Makes the images that the cluster itself needs: what holds a pod together, and a small one to run commands in. */
 export async function makeBaseImages(): Promise<void> {
-  await Promise.all([
-    makeImage('pause', makePause, ['/pause']),
-    makeImage('busybox', makeBusybox),
-    ...['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter', 'snapshot-controller'].map((name) =>
-      makeImage(name, (root) => copyFileSync(programs.sidecar(name), join(root, name)), [`/${name}`]),
-    ),
-  ])
+  await Promise.all([makeImage('pause', makePause, ['/pause']), makeImage('busybox', makeBusybox)])
 }
 
 /** Makes an image unless it is there. */

@@ -19,7 +19,6 @@ const debian = join(projectRoot, 'build', 'debian')
 /** The programs that the cluster is made of. */
 export const programs = {
   kubernetes: (name: string) => join(goTools, 'kubernetes', name),
-  sidecar: (name: string) => join(goTools, name === 'csi-provisioner' ? 'provisioner' : 'sidecars', name),
   helm: join(goTools, 'sidecars', 'helm'),
   etcd: join(debian, 'etcd-server', 'usr', 'bin', 'etcd'),
   containerd: join(debian, 'containerd', 'usr', 'bin'),
@@ -41,5 +40,5 @@ export async function installPrograms(): Promise<void> {
   const deadline = 30 * 60_000
   const packages = ['etcd-server', 'containerd', 'conntrack', 'busybox-static']
   await exec([join(projectRoot, 'scripts', 'debian-tools.sh'), ...packages], { deadline })
-  await exec([join(projectRoot, 'scripts', 'go-tools.sh'), 'kubernetes', 'sidecars', 'provisioner'], { deadline }) // prettier-ignore
+  await exec([join(projectRoot, 'scripts', 'go-tools.sh'), 'kubernetes', 'sidecars'], { deadline }) // prettier-ignore
 }
