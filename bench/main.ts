@@ -2,11 +2,12 @@ import './own-lab.ts'
 import { Command } from 'commander'
 import { asCarbonadoError, InvalidInput } from '../src/base/index.ts'
 import { networkSuite } from './network/suite.ts'
+import { storageSuite } from './storage/suite.ts'
 import { jsonReport, markdownReport, tableReport } from './report.ts'
 import { runSuite } from './runner.ts'
 import type { MeasuredRow, RunContext, Suite } from './suite.ts'
 
-const suites: Suite[] = [networkSuite]
+const suites: Suite[] = [networkSuite, storageSuite]
 
 interface Options {
   json?: boolean

@@ -1,0 +1,12 @@
+import { stage, type Suite } from '../suite.ts'
+import { closeRawPath, openRawPath, rawPathGroup } from './raw-path-group.ts'
+import { removeScratch } from './scratch-pool.ts'
+
+/** The benchmarks of volumes. */
+export const storageSuite: Suite = {
+  name: 'storage',
+  stages: [stage({ name: 'a pool of files', open: openRawPath, close: closeRawPath, groups: [rawPathGroup] })],
+  async cleanUp() {
+    await removeScratch()
+  },
+}
