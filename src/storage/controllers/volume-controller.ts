@@ -1,13 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import {
-  Plex,
-  plexFinalizer,
-  Snapshot,
-  snapshotFinalizer,
-  Volume,
-  VolumeAttachment,
-  volumeFinalizer,
-} from '../../api/index.ts'
+import { Plex, plexFinalizer, Snapshot, Volume, VolumeAttachment, volumeFinalizer } from '../../api/index.ts'
 import { CarbonadoError, Conflict, Exhausted, NotFound, type ReconcileResult } from '../../base/index.ts'
 import {
   describeShortfall,
@@ -20,20 +12,14 @@ import {
 import type { ResourceStore } from '../../store/index.ts'
 import { forceAnnotation } from '../force-annotation.ts'
 import { plexName } from '../plex-names.ts'
-import { amountsOf, driveTotals, isSettled, type PlexShare } from './drive-space.ts'
-import { choosePlace, driveProblem } from './placement.ts'
-import {
-  promiseOwner,
-  promiseOwnerOf,
-  specPatch,
-  wantedShape,
-  withoutReleased,
-  withSnapshot,
-  type PlexSpec,
-} from './plex-spec.ts'
+import { DrivePromises } from './drive-promises.ts'
+import { amountsOf, driveTotals, type PlexShare } from './drive-space.ts'
+import { choosePlace } from './placement.ts'
+import { promiseOwner, specPatch, wantedShape, withoutReleased, type PlexSpec } from './plex-spec.ts'
 import type { StorageEvents } from './storage-events.ts'
 import { isStale, liveObject, type StorageView } from './storage-view.ts'
-import { snapshotStatus, snapshotStatusPatch, volumeStatus, volumeStatusPatch } from './volume-status.ts'
+import { releaseRetry, VolumeSnapshots } from './volume-snapshots.ts'
+import { volumeStatus, volumeStatusPatch } from './volume-status.ts'
 
 /** What the volume controller works with. */
 export interface VolumeControllerParts {
@@ -57,9 +43,6 @@ type PlexSource = NonNullable<PlexSpec['source']>
 
 /** Milliseconds until a decision is tried again whose object was changed meanwhile; its change usually comes first. */
 const staleRetry = 20
-/** Milliseconds until a release is looked at again that waits for something no event tells of. */
-const releaseRetry = 500
-
 /**
  * Gives volumes their plexes, and plexes their size, rates and snapshots. One call per volume at a time.
  *
@@ -74,9 +57,13 @@ const releaseRetry = 500
  */
 export class VolumeController {
   readonly #parts: VolumeControllerParts
+  readonly #promises: DrivePromises
+  readonly #snapshots: VolumeSnapshots
 
   constructor(parts: VolumeControllerParts) {
     this.#parts = parts
+    this.#promises = new DrivePromises(parts)
+    this.#snapshots = new VolumeSnapshots(parts, this.#promises)
   }
 
   /** Brings plexes and snapshots of a volume in line with its object. */
@@ -230,7 +217,7 @@ export class VolumeController {
   async #refuse(volume: Volume, problem: CarbonadoError): Promise<ReconcileResult> {
     this.#parts.ledger.release(promiseOwner(volume.metadata.uid!, 0))
     this.#parts.onWaiting(volume.metadata.name)
-    const settling = this.#drivesSettling()
+    const settling = this.#promises.settling()
     if (settling.length > 0 && problem.code === 'Exhausted') {
       const { phase, generation, plexes, inSync } = volumeStatus(volume, undefined, undefined, undefined)
       await this.#writeStatus(volume, { phase, generation, plexes, inSync, message: measurementOf(settling) })
@@ -241,36 +228,22 @@ export class VolumeController {
     return { done: true }
   }
 
-  /** Drives whose measurement does not contain all snapshots and clones on them yet. */
-  #drivesSettling(): string[] {
-    const { plexes, drives } = this.#parts.view
-    const unsettled = plexes
-      .items()
-      .filter(({ spec, status }) => !isSettled(spec, status, drives.get({ name: spec.driveName })))
-    return [...new Set(unsettled.map(({ spec }) => spec.driveName))]
-  }
-
   /** Brings size, rates, snapshots and restore of a plex in line, as far as there is room. */
   async #shape(volume: Volume, plex: Plex, tier: Tier): Promise<ReconcileResult> {
     const { store, snapshotsOf } = this.#parts
     const snapshots = snapshotsOf(volume.metadata.name)
     const restore = this.#restoreOf(volume, snapshots)
-    let spec = withoutReleased(plex.spec, await this.#withPinned(snapshots, plex), restore)
-    this.#record(plex, spec)
+    let spec = withoutReleased(plex.spec, await this.#snapshots.withPinned(snapshots, plex), restore)
+    this.#promises.record(plex, spec)
     const shaped = this.#tryShape(volume, plex, spec, tier)
     spec = shaped.spec
-    const failed = new Map<string, CarbonadoError>()
-    for (const snapshot of this.#wantedSnapshots(snapshots, spec)) {
-      if (!(await this.#hasSnapshotFinalizer(snapshot))) continue
-      const added = this.#trySnapshot(plex, spec, snapshot)
-      if ('spec' in added) spec = added.spec
-      else if ('refused' in added) failed.set(snapshot.metadata.uid!, added.refused)
-    }
+    const added = await this.#snapshots.add(plex, spec, snapshots)
+    spec = added.spec
     const patch = specPatch(plex.spec, spec)
     const { name, resourceVersion } = plex.metadata
     const current = patch ? await store.patch(Plex, { name }, patch, { resourceVersion }) : plex
     await this.#writeStatus(volume, volumeStatus(volume, current, shaped.tierName, shaped.problem))
-    return this.#reportSnapshots(snapshots, volume, current, failed)
+    return this.#snapshots.report(snapshots, volume, current, added.refused)
   }
 
   #restoreOf({ spec: { restore }, status }: Volume, snapshots: Snapshot[]): PlexSpec['restore'] {
@@ -278,41 +251,6 @@ export class VolumeController {
     const snapshot = snapshots.find(({ metadata }) => metadata.name === restore.snapshotName)
     if (!snapshot || restore.requestId === status?.restoredRequestId) return undefined
     return { snapshotUid: snapshot.metadata.uid!, requestId: restore.requestId }
-  }
-
-  /** Snapshots with those that are to go but are still read by an unfinished clone made to look as if they stayed. */
-  async #withPinned(snapshots: Snapshot[], plex: Plex): Promise<Snapshot[]> {
-    const pinned = new Set(
-      this.#parts.view.plexes
-        .items()
-        .filter(
-          ({ spec, status, metadata }) =>
-            spec.source?.kind === 'Snapshot' &&
-            status?.madeAt === undefined &&
-            metadata.deletionTimestamp === undefined,
-        )
-        .map(({ spec }) => spec.source!.uid),
-    )
-    return snapshots.map((snapshot) => {
-      const { uid, deletionTimestamp } = snapshot.metadata
-      const isThere = plex.spec.snapshots.some((entry) => entry.uid === uid)
-      if (!deletionTimestamp || !isThere || !pinned.has(uid!)) return snapshot
-      const { deletionTimestamp: _, ...metadata } = snapshot.metadata
-      return { ...snapshot, metadata }
-    })
-  }
-
-  #record(plex: Plex, spec: PlexSpec): void {
-    const { ledger, view } = this.#parts
-    const drive = view.drives.get({ name: spec.driveName })
-    ledger.record(promiseOwnerOf(plex), spec.driveName, amountsOf(spec, plex.status, drive))
-  }
-
-  #promise(plex: Plex, spec: PlexSpec): Fit {
-    const { ledger, view } = this.#parts
-    const drive = view.drives.get({ name: spec.driveName })
-    const total = drive ? driveTotals(drive) : { bandwidth: 0, interfaces: 0, iops: 0, space: 0 }
-    return ledger.promise(promiseOwnerOf(plex), spec.driveName, amountsOf(spec, plex.status, drive), total)
   }
 
   /** Size and tier that the volume asks for; of those that do not fit the earlier ones stay. */
@@ -334,7 +272,7 @@ export class VolumeController {
     let problem: CarbonadoError | undefined
     for (const attempt of attempts) {
       const isSame = isDeepStrictEqual(attempt.spec, spec)
-      const result = isSame ? { fits: true as const } : this.#promise(plex, attempt.spec)
+      const result = isSame ? { fits: true as const } : this.#promises.promise(plex, attempt.spec)
       if (result.fits) return this.#shaped(volume, attempt, problem)
       problem ??= this.#doesNotFit(volume, spec.driveName, result)
     }
@@ -348,7 +286,7 @@ export class VolumeController {
   ): T & { problem?: CarbonadoError } {
     if (!problem) return attempt
     this.#parts.onWaiting(volume.metadata.name)
-    if (this.#drivesSettling().includes(attempt.spec.driveName)) return attempt
+    if (this.#promises.settling().includes(attempt.spec.driveName)) return attempt
     if (volume.status?.message !== problem.message) this.#parts.events.refused(Volume, volume, 'ChangeRefused', problem)
     return { ...attempt, problem }
   }
@@ -361,93 +299,9 @@ export class VolumeController {
     })
   }
 
-  #wantedSnapshots(snapshots: Snapshot[], spec: PlexSpec): Snapshot[] {
-    const known = new Set(spec.snapshots.map(({ uid }) => uid))
-    return snapshots
-      .filter(({ metadata, status }) => {
-        const isNew = status === undefined || status.phase === 'Pending'
-        return isNew && !metadata.deletionTimestamp && !known.has(metadata.uid!)
-      })
-      .sort((one, other) => (one.metadata.creationTimestamp! < other.metadata.creationTimestamp! ? -1 : 1))
-  }
-
-  async #hasSnapshotFinalizer({ metadata }: Snapshot): Promise<boolean> {
-    const { finalizers = [], name, resourceVersion } = metadata
-    if (finalizers.includes(snapshotFinalizer)) return true
-    const patch = { metadata: { finalizers: [...finalizers, snapshotFinalizer] } }
-    await this.#parts.store.patch(Snapshot, { name }, patch, { resourceVersion })
-    return false
-  }
-
-  #trySnapshot(
-    plex: Plex,
-    spec: PlexSpec,
-    snapshot: Snapshot,
-  ): { spec: PlexSpec } | { refused: CarbonadoError } | { later: true } {
-    const { view } = this.#parts
-    const { groupName } = snapshot.spec
-    const group = groupName === undefined ? undefined : view.groups.get({ name: groupName })
-    const drive = view.drives.get({ name: spec.driveName })
-    const what = `snapshot ${snapshot.metadata.name}`
-    if (groupName !== undefined && !group) {
-      return { refused: new NotFound(`${what}: snapshot group ${groupName} does not exist`) }
-    }
-    const problem = drive ? driveProblem(drive) : `drive ${spec.driveName} is not known`
-    if (problem !== undefined) {
-      return { refused: new Exhausted(`${what} cannot be taken: ${problem}`, { remedy: 'See `dctl drive get`.' }) }
-    }
-    const wanted = withSnapshot(spec, snapshot, group)
-    const result = this.#promise(plex, wanted)
-    if (result.fits) return { spec: wanted }
-    const isDriveSettled = isSettled(spec, plex.status, drive) && !this.#drivesSettling().includes(spec.driveName)
-    if (!isDriveSettled) return { later: true }
-    const texts = result.shortfalls.map((each) => describeShortfall(each, `drive ${spec.driveName}`))
-    return {
-      refused: new Exhausted(
-        `${what} cannot be taken: with what volume ${spec.volumeName} may then write anew it ${texts.join('; ')}`,
-        { remedy: remedyFor(result.shortfalls) },
-      ),
-    }
-  }
-
-  async #reportSnapshots(
-    snapshots: Snapshot[],
-    volume: Volume | undefined,
-    plex: Plex | undefined,
-    failed: Map<string, CarbonadoError>,
-  ): Promise<ReconcileResult> {
-    let isWaiting = false
-    for (const snapshot of snapshots) {
-      const { name, uid, resourceVersion } = snapshot.metadata
-      if (this.#isReleased(snapshot, plex)) {
-        const finalizers = (snapshot.metadata.finalizers ?? []).filter((each) => each !== snapshotFinalizer)
-        await this.#parts.store.patch(Snapshot, { name }, { metadata: { finalizers } }, { resourceVersion })
-        continue
-      }
-      isWaiting ||= snapshot.metadata.deletionTimestamp !== undefined
-      const refused = failed.get(uid!)
-      const status = snapshotStatus(snapshot, volume, plex, refused)
-      if (refused) this.#parts.events.refused(Snapshot, snapshot, 'SnapshotRefused', refused)
-      if (isDeepStrictEqual(status, snapshot.status)) continue
-      const options = { subresource: 'status', resourceVersion } as const
-      await this.#parts.store.patch(Snapshot, { name }, snapshotStatusPatch(status), options)
-    }
-    return isWaiting ? { requeueAfter: releaseRetry } : { done: true }
-  }
-
-  /** Whether nothing of a snapshot that is to go is on a drive any more, as its agent says about this very spec. */
-  #isReleased({ metadata }: Snapshot, plex: Plex | undefined): boolean {
-    if (!metadata.deletionTimestamp || !metadata.finalizers?.includes(snapshotFinalizer)) return false
-    if (!plex) return true
-    const { spec, status } = plex
-    if (spec.snapshots.some(({ uid }) => uid === metadata.uid)) return false
-    if (status?.snapshots.some(({ uid }) => uid === metadata.uid)) return false
-    return status !== undefined && status.generation >= (plex.metadata.generation ?? 0)
-  }
-
   /** Snapshots of a volume that is gone; admission lets no volume go before them, so this repairs. */
   async #releaseSnapshots(name: string, plex: Plex | undefined): Promise<ReconcileResult> {
-    return this.#reportSnapshots(this.#parts.snapshotsOf(name), undefined, plex, new Map())
+    return this.#snapshots.report(this.#parts.snapshotsOf(name), undefined, plex, new Map())
   }
 
   /** Detach first, then snapshots, then the plex, then the volume. */
@@ -492,10 +346,13 @@ export class VolumeController {
   async #shapeWhileReleasing(volume: Volume, plex: Plex): Promise<void> {
     const { store, snapshotsOf } = this.#parts
     const snapshots = snapshotsOf(volume.metadata.name)
-    const patch = specPatch(plex.spec, withoutReleased(plex.spec, await this.#withPinned(snapshots, plex), undefined))
+    const patch = specPatch(
+      plex.spec,
+      withoutReleased(plex.spec, await this.#snapshots.withPinned(snapshots, plex), undefined),
+    )
     const { name, resourceVersion } = plex.metadata
     const current = patch ? await store.patch(Plex, { name }, patch, { resourceVersion }) : plex
-    await this.#reportSnapshots(snapshots, volume, current, new Map())
+    await this.#snapshots.report(snapshots, volume, current, new Map())
   }
 
   async #releasePlex(volume: Volume, plex: Plex): Promise<ReconcileResult> {
