@@ -17,7 +17,15 @@ import { addHost, onHost, removeHost, type HostOptions } from './hosts.ts'
 import { killMachine, portOf, startMachine } from './machines.ts'
 import { places, projectRoot } from './places.ts'
 import { insideMachine } from './processes.ts'
-import { agentProgram, controlMachine, endProgram, labConnection, startAgent, startControl } from './programs.ts'
+import {
+  agentProgram,
+  controlMachine,
+  endProgram,
+  labConnection,
+  signalProgram,
+  startAgent,
+  startControl,
+} from './programs.ts'
 import { containerStates, isMachineRunning, machinePid, requireLab, type LabState } from './state.ts'
 import { cableInterface, setPortUp } from './switch.ts'
 import { bringLabUp, nodeMachine, waitForReadyNodes, type LabOptions } from './up.ts'
@@ -168,6 +176,12 @@ export class Lab {
   async killAgent(node: string): Promise<void> {
     this.#requireNode(node)
     return endProgram(agentProgram(node), 'SIGKILL')
+  }
+
+  /** Stops the agent of a node in the middle of what it does (SIGSTOP), or lets it go on (SIGCONT). */
+  signalAgent(node: string, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#requireNode(node)
+    signalProgram(agentProgram(node), signal)
   }
 
   /** Ends the agent of a node in an orderly way. */

@@ -178,6 +178,12 @@ export async function endProgram(program: string, signal: 'SIGTERM' | 'SIGKILL')
   programStates.delete(program)
 }
 
+/** Sends a signal to a program of the lab; nothing happens when it does not run. */
+export function signalProgram(program: string, signal: NodeJS.Signals): void {
+  const identity = programStates.get(program)
+  if (identity) signalProcess(identity, signal)
+}
+
 /** Whether a program of the lab runs. */
 export function isProgramRunning(program: string): boolean {
   const identity = programStates.get(program)

@@ -84,7 +84,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const attachments = createAttachments(options, store, engine, journal)
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
   const drift = createDriftWatch(options, store, engine, attachments)
-  const memory = createAttainmentMemory(join(config.stateDirectory, 'attainment.json'), logger)
+  const memory = createAttainmentMemory(
+    join(config.stateDirectory, 'attainment.json'),
+    (endpointId) => receiving.windowsOf(endpointId),
+    logger,
+  )
   const meter = createUplinkMeter(uplink)
   const rates = createRateSampler(engine, (readings) => {
     memory.record(readings)
@@ -110,11 +114,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const storage = createStorage(options, store)
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     node() {
-      const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory, receiving)
+      const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
       return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised), held: receiving.held() }
     },
-    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters(), receiving), drift),
+    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters(), memory), drift),
     path: (question) => inspectPath(question, paths),
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],

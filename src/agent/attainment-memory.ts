@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Logger } from '../base/index.ts'
-import { WindowHistory, type RecentWindows, type WindowReading } from '../guarantee/index.ts'
+import { sumOfWindows, WindowHistory, type RecentWindows, type SavedHistory, type Windows } from '../guarantee/index.ts'
 import type { EndpointCounters } from '../network/engine.ts'
 import type { Part } from './parts.ts'
 
@@ -11,15 +11,26 @@ const lastHour = { bucket: 60_000, buckets: 60 }
 const lastSeconds = { bucket: 1_000, buckets: 10 }
 const saveInterval = 60_000
 
+/** The windows of a promise in one direction; absent before the first reading. */
+export interface RememberedWindows {
+  /** Of the last hour, as far back as it is known. */
+  lastHour: RecentWindows | undefined
+  /** Of the last ten seconds. */
+  lastSeconds: RecentWindows | undefined
+}
+
 /** What happened to the promises of this node in the recent past. */
 export interface AttainmentMemory extends Part {
   /** Takes readings of all endpoints; to be told every second. */
   record(readings: EndpointCounters[]): void
-  /** Windows of the last hour, as far back as it is known; undefined before the first reading. */
-  lastHour(endpointId: string): RecentWindows | undefined
-  /** Windows of the last ten seconds. */
-  lastSeconds(endpointId: string): RecentWindows | undefined
+  sending(endpointId: string): RememberedWindows
+  receiving(endpointId: string): RememberedWindows
+  /** All windows of receiving since the endpoint was attached, but for the minute at most before an agent was killed. */
+  received(endpointId: string): Windows
 }
+
+/** The file: windows of sending, as it was before there were any of receiving, and those of receiving. */
+type Saved = SavedHistory & { receiving: SavedHistory }
 
 /** Milliseconds since 1970 by a clock that nobody sets back while this process lives. */
 function steadyNow(): number {
@@ -27,17 +38,24 @@ function steadyNow(): number {
 }
 
 /**
- * Makes the memory. The counters are the kernel's and outlive the agent; when which of them grew is kept in `file`, once
- * a minute and not flushed, since all that a power failure can take is a minute of figures. A damaged file is a new start.
+ * Makes the memory. The counters of sending are the kernel's and outlive the agent; when which of them grew is kept in
+ * `file`, once a minute and not flushed, since all that a power failure can take is a minute of figures. A damaged file is
+ * a new start. Windows of receiving are this agent's own, `receivedNow` tells them; the file has those before.
  */
-export function createAttainmentMemory(file: string, logger: Logger): AttainmentMemory {
-  const hour = new WindowHistory(lastHour)
-  const seconds = new WindowHistory(lastSeconds)
+export function createAttainmentMemory(
+  file: string,
+  receivedNow: (endpointId: string) => Windows,
+  logger: Logger,
+): AttainmentMemory {
+  const sent = new Direction()
+  const arrived = new Direction()
+  let earlier = new Map<string, Windows>()
+  const received = (id: string): Windows => sumOfWindows([earlier.get(id) ?? noWindows, receivedNow(id)])
   let timer: NodeJS.Timeout | undefined
   let saving: Promise<void> = Promise.resolve()
   const save = (): void => {
     saving = saving
-      .then(() => writeWhole(file, JSON.stringify(hour.save())))
+      .then(() => writeWhole(file, JSON.stringify({ ...sent.hour.save(), receiving: arrived.hour.save() })))
       .catch((error: unknown) => {
         logger.debug({ err: error }, 'the attainment of the last hour could not be kept')
       })
@@ -45,7 +63,10 @@ export function createAttainmentMemory(file: string, logger: Logger): Attainment
   return {
     name: 'attainment memory',
     start() {
-      hour.restore(readIfWhole(file), steadyNow())
+      const saved = readIfWhole(file)
+      sent.hour.restore(saved, steadyNow())
+      arrived.hour.restore(saved?.receiving, steadyNow())
+      earlier = arrived.hour.totals()
       timer = setInterval(save, saveInterval)
     },
     async stop() {
@@ -54,12 +75,30 @@ export function createAttainmentMemory(file: string, logger: Logger): Attainment
       await saving
     },
     record(readings) {
-      const windows: WindowReading[] = readings.map((reading) => ({ id: reading.endpointId, windows: reading.windows }))
-      hour.record(steadyNow(), windows)
-      seconds.record(steadyNow(), windows)
+      sent.record(readings.map((reading) => ({ id: reading.endpointId, windows: reading.windows })))
+      arrived.record(readings.map(({ endpointId: id }) => ({ id, windows: received(id) })))
+      const ids = new Set(readings.map(({ endpointId }) => endpointId))
+      for (const id of earlier.keys()) if (!ids.has(id)) earlier.delete(id)
     },
-    lastHour: (endpointId) => hour.recent(endpointId),
-    lastSeconds: (endpointId) => seconds.recent(endpointId),
+    sending: (endpointId) => sent.recent(endpointId),
+    receiving: (endpointId) => arrived.recent(endpointId),
+    received,
+  }
+}
+
+const noWindows: Windows = { withDemand: 0, attained: 0 }
+
+class Direction {
+  readonly hour = new WindowHistory(lastHour)
+  readonly #seconds = new WindowHistory(lastSeconds)
+
+  record(readings: { id: string; windows: Windows }[]): void {
+    this.hour.record(steadyNow(), readings)
+    this.#seconds.record(steadyNow(), readings)
+  }
+
+  recent(id: string): RememberedWindows {
+    return { lastHour: this.hour.recent(id), lastSeconds: this.#seconds.recent(id) }
   }
 }
 
@@ -69,9 +108,9 @@ async function writeWhole(file: string, text: string): Promise<void> {
   await rename(`${file}.new`, file)
 }
 
-function readIfWhole(file: string): unknown {
+function readIfWhole(file: string): Partial<Saved> | undefined {
   try {
-    return JSON.parse(readFileSync(file, 'utf8'))
+    return JSON.parse(readFileSync(file, 'utf8')) as Partial<Saved>
   } catch {
     return undefined
   }

@@ -1,19 +1,17 @@
 import { readFileSync } from 'node:fs'
-import type { RecentWindows } from '../guarantee/index.ts'
 import type { JournalRecord } from '../network/attachments/index.ts'
 import type { EndpointCounters } from '../network/engine.ts'
 import { zeroCounters } from '../network/counters.ts'
 import type { LiveEndpoint } from '../network/live-endpoint.ts'
 import type { EndpointReading } from '../network/metrics.ts'
 import type { RateSampler } from '../network/rates.ts'
-import type { ReceivePart } from './receive-part.ts'
-import type { AttainmentMemory } from './attainment-memory.ts'
+import type { AttainmentMemory, RememberedWindows } from './attainment-memory.ts'
 
 /** Joins what is attached with its counters, for metrics. */
 export function readEndpoints(
   attached: JournalRecord[],
   counters: EndpointCounters[],
-  receiving: Pick<ReceivePart, 'windowsOf'>,
+  memory: Pick<AttainmentMemory, 'received'>,
 ): EndpointReading[] {
   const byId = new Map(counters.map((reading) => [reading.endpointId, reading]))
   return attached.map(({ endpointId, namespace, name, networkName, request }) => ({
@@ -23,7 +21,7 @@ export function readEndpoints(
     bandwidthFloor: request.bandwidthFloor,
     bandwidthCap: request.bandwidthCap,
     counters: byId.get(endpointId) ?? zeroCounters(endpointId),
-    receiveWindows: receiving.windowsOf(endpointId),
+    receiveWindows: memory.received(endpointId),
   }))
 }
 
@@ -32,13 +30,13 @@ export function liveEndpoints(
   attached: JournalRecord[],
   counters: EndpointCounters[],
   rates: Pick<RateSampler, 'rates'>,
-  memory: Pick<AttainmentMemory, 'lastHour' | 'lastSeconds'>,
-  receiving: Pick<ReceivePart, 'windowsOf'>,
+  memory: Pick<AttainmentMemory, 'sending' | 'receiving' | 'received'>,
 ): LiveEndpoint[] {
-  const readings = readEndpoints(attached, counters, receiving)
+  const readings = readEndpoints(attached, counters, memory)
   return attached.map(({ endpointId, namespace, name, containerId, interfaceName, hostInterface, request }, index) => {
     const { bandwidthFloor, bandwidthCap } = request
-    const hour = memory.lastHour(endpointId)
+    const delivered = rates.rates(endpointId).received
+    const windows = memory.received(endpointId)
     return {
       ...readings[index]!.counters,
       namespace,
@@ -49,22 +47,20 @@ export function liveEndpoints(
       bandwidthFloor,
       ...(bandwidthCap === undefined ? {} : { bandwidthCap }),
       rates: rates.rates(endpointId),
-      ...(bandwidthFloor > 0 ? { receive: receiveOf(readings[index]!, rates.rates(endpointId).received) } : {}),
-      ...(hour ? { lastHour: { ...hour, since: new Date(hour.since).toISOString() } } : {}),
-      ...windowsOnly(memory.lastSeconds(endpointId)),
+      ...(bandwidthFloor > 0
+        ? { receive: { promised: bandwidthFloor, delivered, windows, ...recentOf(memory.receiving(endpointId)) } }
+        : {}),
+      ...recentOf(memory.sending(endpointId)),
       isLinkUp: hostInterface !== undefined && hasCarrier(hostInterface),
     }
   })
 }
 
-function receiveOf(reading: EndpointReading, delivered: number): LiveEndpoint['receive'] {
-  return { promised: reading.bandwidthFloor, delivered, windows: reading.receiveWindows! }
-}
-
-function windowsOnly(recent: RecentWindows | undefined): Pick<LiveEndpoint, 'lastSeconds'> {
-  if (!recent) return {}
-  const { withDemand, attained } = recent
-  return { lastSeconds: { withDemand, attained } }
+function recentOf({ lastHour, lastSeconds }: RememberedWindows): Pick<LiveEndpoint, 'lastHour' | 'lastSeconds'> {
+  return {
+    ...(lastHour && { lastHour: { ...lastHour, since: new Date(lastHour.since).toISOString() } }),
+    ...(lastSeconds && { lastSeconds: { withDemand: lastSeconds.withDemand, attained: lastSeconds.attained } }),
+  }
 }
 
 /** A veth has a carrier when both of its ends are up; one that is down itself cannot even be asked. */

@@ -80,6 +80,11 @@ export class WindowHistory {
     return { ...sum, since: Math.max(known.since, this.#oldest) }
   }
 
+  /** What the counter of each promise said at the last reading. */
+  totals(): Map<string, Windows> {
+    return new Map([...this.#promises].map(([id, { last }]) => [id, { ...last }]))
+  }
+
   /** For `WindowHistory.restore`. */
   save(): SavedHistory {
     const promises = [...this.#promises].map(([id, { since, last, ring }]) => ({

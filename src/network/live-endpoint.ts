@@ -13,14 +13,21 @@ export interface LiveEndpoint extends EndpointCounters {
   bandwidthCap?: number
   /** Over the last second. */
   rates: EndpointRates
-  /** Its floor for receiving, what arrives now, and one-second windows since the agent started; absent without a floor. */
-  receive?: { promised: number; delivered: number; windows: Windows }
-  /** Windows of the last hour, and since when that is known (ISO 8601); absent when nothing is known yet. */
+  /** Absent without a floor. */
+  receive?: LiveReceiving
+  /** Windows of sending in the last hour, and since when that is known (ISO 8601); absent when nothing is known yet. */
   lastHour?: Windows & { since: string }
-  /** Windows of the last ten seconds: whether there is demand now. */
+  /** Windows of sending in the last ten seconds: whether there is demand now. */
   lastSeconds?: Windows
   /** Whether both ends of the interface are up. */
   isLinkUp: boolean
+}
+
+/** The promise of an endpoint for receiving: its floor, what arrives now, and windows, ever and lately. */
+export interface LiveReceiving extends Pick<LiveEndpoint, 'lastHour' | 'lastSeconds'> {
+  promised: number
+  delivered: number
+  windows: Windows
 }
 
 /** What an agent tells at `/v1/endpoints` about the uplink that its endpoints share; rates in bits per second. */

@@ -18,6 +18,7 @@ describe('metrics', () => {
   test('have help, labels and the values of now, from the first scrape on', async () => {
     let readings = [reading()]
     readings[0]!.counters.drops['spoofed-ip'] = 7
+    readings[0]!.receiveWindows = { withDemand: 8, attained: 6 }
     const metrics = createEndpointMetrics(() => readings, {
       repaired: () => new Map([['FilterMissing', 2]]),
       problems: () => [{}],
@@ -29,6 +30,9 @@ describe('metrics', () => {
     expect(first).toContain(`carbonado_endpoint_drops_total{${labels},reason="spoofed-ip"} 7`)
     expect(first).toContain(`carbonado_endpoint_promised_bits_per_second{${labels}} 500000000`)
     expect(first).toContain(`carbonado_endpoint_attainment_ratio{${labels}} 0.75`)
+    expect(first).toContain(`carbonado_endpoint_receive_attainment_ratio{${labels}} 0.75`)
+    expect(first).toContain(`carbonado_endpoint_receive_windows_with_demand_total{${labels}} 8`)
+    expect(first).toContain(`carbonado_endpoint_receive_windows_attained_total{${labels}} 6`)
     expect(first).toContain('carbonado_endpoints_attached 1')
     expect(first).toContain('carbonado_drift_repaired_total{reason="FilterMissing"} 2')
     expect(first).toContain('carbonado_drift_unrepaired 1')

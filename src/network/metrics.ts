@@ -12,7 +12,7 @@ export interface EndpointReading {
   /** Bits per second; absent is no cap. */
   bandwidthCap?: number
   counters: EndpointCounters
-  /** Windows of receiving, since the agent started; absent where nobody judges them. */
+  /** Windows of receiving; absent where nobody judges them. */
   receiveWindows?: Windows
 }
 
@@ -39,7 +39,7 @@ const totals: Totals = [
   },
   {
     name: 'receive_windows_with_demand',
-    help: 'One-second windows in which the container received its floor, or was kept from receiving more; since the agent started.',
+    help: 'One-second windows in which the container received its floor, or was kept from receiving more.',
     value: (_c, receiving) => receiving.withDemand,
   },
   {
@@ -133,17 +133,22 @@ interface Gauges {
   promised: Gauge<keyof Labels>
   cap: Gauge<keyof Labels>
   attainment: Gauge<keyof Labels>
+  receiveAttainment: Gauge<keyof Labels>
 }
 
 function createGauges(registry: Registry): Gauges {
   const make = (name: string, help: string): Gauge<keyof Labels> =>
     new Gauge({ name: `carbonado_endpoint_${name}`, help, labelNames, registers: [registry] })
   return {
-    promised: make('promised_bits_per_second', 'Bandwidth floor for sending; 0 is best effort.'),
+    promised: make('promised_bits_per_second', 'Bandwidth floor, each direction; 0 is best effort.'),
     cap: make('cap_bits_per_second', 'Bandwidth that is never exceeded, each direction; absent without a cap.'),
     attainment: make(
       'attainment_ratio',
       'Share of windows with demand in which the floor was delivered; absent before the first such window.',
+    ),
+    receiveAttainment: make(
+      'receive_attainment_ratio',
+      'Share of windows of receiving with demand in which the floor arrived; absent before the first such window.',
     ),
   }
 }
@@ -153,6 +158,8 @@ function setGauges(gauges: Gauges, labels: Labels, reading: EndpointReading): vo
   if (reading.bandwidthCap !== undefined) gauges.cap.set(labels, reading.bandwidthCap)
   const attainment = attainmentOf(reading.counters.windows)
   if (attainment !== undefined) gauges.attainment.set(labels, attainment)
+  const receiveAttainment = attainmentOf(reading.receiveWindows ?? noWindows)
+  if (receiveAttainment !== undefined) gauges.receiveAttainment.set(labels, receiveAttainment)
 }
 
 /** Share of windows with demand in which the floor was delivered, 0 to 1; undefined when none had demand. */

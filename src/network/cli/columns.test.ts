@@ -61,7 +61,7 @@ describe('cells', () => {
   it('of an attached endpoint', () => {
     expect(words(renderTable(endpointColumns, [attached()], { wide: true }))[1]).toEqual([
       ...['ep1', 'default', '0123456789ab', 'blue', '10.30.0.50', '02:00:00:00:00:01', '10.30.0.1', '100', 'cb1', 'n1'],
-      ...['app=web', 'eth0', '-', 'Attached', 'gold', '500M', '480M', '99%', '7'],
+      ...['app=web', 'eth0', '-', 'Attached', 'gold', '500M', '480M', '99%', '1M', '97.5%', '7'],
     ])
   })
 
@@ -97,6 +97,8 @@ describe('describe', () => {
     expect(text).toMatch(/Promised: +500 Mbit\/s/)
     expect(text).toMatch(/Delivered: +480 Mbit\/s/)
     expect(text).toMatch(/Attainment: +99% \(99 of 100 /)
+    expect(text).toMatch(/Received: +1 Mbit\/s/)
+    expect(text).toMatch(/Receive attainment: +97\.5% \(39 of 40 /)
     expect(text).toMatch(/spoofed-mac: +7/)
     expect(text).not.toContain('spoofed-arp')
   })
@@ -176,6 +178,7 @@ function attached(): EndpointRow {
       deliveredBytes: 900,
       drops: { ...zeroCounters('u1').drops, 'spoofed-mac': 7 },
       windows: { withDemand: 100, attained: 99 },
+      receive: { promised: 500e6, delivered: 1e6, windows: { withDemand: 40, attained: 39 } },
       rates: { sent: 500e6, received: 1e6, delivered: 480e6, drops: {} },
       isLinkUp: true,
     },

@@ -85,5 +85,11 @@ export const endpointColumns: Column<EndpointRow>[] = [
   { header: 'PROMISED', value: ({ live }) => live && formatQuantity(live.bandwidthFloor), wide: true },
   { header: 'DELIVERED', value: ({ live }) => live && measured(live.rates.delivered), wide: true },
   { header: 'ATTAINMENT', value: ({ live }) => live && formatAttainment(live.windows), wide: true },
+  { header: 'RECEIVED', value: ({ live }) => live && measured(live.rates.received), wide: true },
+  {
+    header: 'RECEIVE-ATTAINMENT',
+    value: ({ live }) => live?.receive && formatAttainment(live.receive.windows),
+    wide: true,
+  },
   { header: 'DROPS', value: ({ live }) => live && totalDrops(live), wide: true },
 ]

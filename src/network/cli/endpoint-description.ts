@@ -1,5 +1,5 @@
 import type { Endpoint } from '../../api/index.ts'
-import { formatAttainment, formatRate } from '../../guarantee/index.ts'
+import { formatAttainment, formatRate, type Windows } from '../../guarantee/index.ts'
 import { formatAge, formatLabels, renderFields } from '../../verb/index.ts'
 import { dropReasons, type DropReason } from '../engine.ts'
 import { addressesOf, endpointColumns, gatewaysOf, stateOf, type EndpointRow } from './endpoint-columns.ts'
@@ -72,15 +72,17 @@ function bandwidth(row: EndpointRow): string {
   const cap = live ? live.bandwidthCap : given?.bandwidthCap
   const fields: [string, string | number | undefined][] = [
     ['Tier', cellOf(row, 'PERF-TIER')],
-    ['Promised', floor === undefined ? undefined : floor === 0 ? 'best effort' : formatRate(floor)],
+    ['Promised', floor === undefined ? undefined : floor === 0 ? 'best effort' : `${formatRate(floor)} each way`],
     ['Cap', cap === undefined ? 'none' : `${formatRate(cap)} each way`],
     ['Delivered', live && `${measuredRate(live.rates.delivered)} in the last second`],
-    ['Attainment', live && attainmentText(live)],
+    ['Attainment', live && attainmentText(live.windows)],
+    ['Received', live && `${measuredRate(live.rates.received)} in the last second`],
+    ['Receive attainment', live?.receive && attainmentText(live.receive.windows)],
   ]
   return `Bandwidth\n${renderFields(fields, '  ')}`
 }
 
-function attainmentText({ windows }: LiveEndpoint): string {
+function attainmentText(windows: Windows): string {
   if (windows.withDemand === 0) return '- (no one-second window with demand yet)'
   return `${formatAttainment(windows)} (${windows.attained} of ${windows.withDemand} one-second windows with demand)`
 }

@@ -1,6 +1,6 @@
 import { Endpoint } from '../../api/index.ts'
 import { asCarbonadoError } from '../../base/index.ts'
-import { formatRate } from '../../guarantee/index.ts'
+import { formatAttainment, formatRate, type Windows } from '../../guarantee/index.ts'
 import { formatAge, renderFields, renderTable, type Column, type VerbContext } from '../../verb/index.ts'
 import type { LiveEndpoint, LiveNode, LiveUplink } from '../live-endpoint.ts'
 import { stateOf } from './endpoint-columns.ts'
@@ -116,20 +116,24 @@ export function slowReportText({ live, uplink, competitors, held, verdict }: Slo
   ]
 }
 
-function lastHourText({ lastHour, bandwidthFloor }: LiveEndpoint, now: Date): string {
+function lastHourText({ lastHour, receive, bandwidthFloor }: LiveEndpoint, now: Date): string {
   const title = 'Attainment over the last hour'
   if (bandwidthFloor === 0) return `${title}\n  nothing is promised`
   if (!lastHour) return `${title}\n  not known yet`
-  const { withDemand, attained, since } = lastHour
-  const known = formatAge(since, now)
   return `${title}\n${renderFields(
     [
-      ['Kept', withDemand === 0 ? '- (no second with demand)' : `${Math.floor((attained / withDemand) * 1000) / 10}%`],
-      ['Seconds', `${withDemand} with demand, ${attained} of them with the floor delivered`],
-      ['Known for', known],
+      ['Sending', windowsText(lastHour)],
+      ['Receiving', receive?.lastHour && windowsText(receive.lastHour)],
+      ['Known for', formatAge(lastHour.since, now)],
     ],
     '  ',
   )}`
+}
+
+function windowsText(windows: Windows): string {
+  const { withDemand, attained } = windows
+  if (withDemand === 0) return '- (no second with demand)'
+  return `${formatAttainment(windows)} (${withDemand} seconds with demand, ${attained} of them with the floor delivered)`
 }
 
 function uplinkText({ interface: device, carrier, rate, sent, received, promised }: LiveUplink): string {

@@ -111,6 +111,19 @@ describe('the verdict', () => {
     })
   })
 
+  it('the floor for receiving is missed with demand', () => {
+    const windows = { withDemand: 6, attained: 2 }
+    const receive = { promised: 2e8, delivered: 1.2e8, windows, lastSeconds: windows }
+    expect(verdict(live({ receive }, { received: 1.2e8 }))).toMatchObject({
+      code: 'ReceiveFloorMissed',
+      sentence:
+        'it may receive its floor of 200 Mbit/s and gets 120 Mbit/s: it was missed in 4 of the last 6 seconds with demand',
+      advice: expect.stringContaining('dctl node check n1') as string,
+    })
+    const kept = { ...receive, lastSeconds: { withDemand: 6, attained: 6 } }
+    expect(verdict(live({ receive: kept }, { sent: 2e8, received: 2e8 }))).toMatchObject({ code: 'NothingSeen' })
+  })
+
   it('the uplink is full and it gets its floor', () => {
     const uplink = { ...idleUplink, sent: 9.5e8 }
     const lastSeconds = { withDemand: 10, attained: 10 }

@@ -37,6 +37,7 @@ export interface SlowVerdict {
     | 'OwnCap'
     | 'ReceiverLimited'
     | 'FloorMissed'
+    | 'ReceiveFloorMissed'
     | 'UplinkFullWithFloor'
     | 'UplinkFullBestEffort'
     | 'UplinkFullReceiving'
@@ -66,6 +67,7 @@ export function explainSlowness(facts: SlowFacts): SlowVerdict {
     ownCap(live) ??
     limitedReceiver(live, held) ??
     missedFloor(live, uplink) ??
+    missedReceiveFloor(live, nodeName) ??
     fullUplink(live, uplink) ??
     heldBack(live, held) ??
     lowDemand(live) ??
@@ -199,6 +201,20 @@ function missedFloor(
       `it wants its floor of ${formatRate(bandwidthFloor)} and gets ${measuredRate(rates.delivered)}: ` +
       `the node missed it in ${missed} of the last ${lastSeconds!.withDemand} seconds with demand`,
     advice: `Is the declared rate${link} more than the link carries, or does anything on the node send past the shaper?`,
+  }
+}
+
+function missedReceiveFloor({ receive, bandwidthFloor }: LiveEndpoint, nodeName = ''): SlowVerdict | undefined {
+  const windows = receive?.lastSeconds
+  const missed = windows ? windows.withDemand - windows.attained : 0
+  if (missed <= 0) return undefined
+  return {
+    code: 'ReceiveFloorMissed',
+    sentence:
+      `it may receive its floor of ${formatRate(bandwidthFloor)} and gets ${measuredRate(receive!.delivered)}: ` +
+      `it was missed in ${missed} of the last ${windows!.withDemand} seconds with demand`,
+    advice:
+      `Is there more from outside the cluster than floors leave, or a sender that cannot be told? dctl node check ${nodeName}`.trimEnd(),
   }
 }
 

@@ -59,11 +59,20 @@ it('answers why an endpoint is slow: the last hour, the uplink, who competes, a 
       rates: { sent: 205e6, received: 1e6, delivered: 205e6, drops: {} },
       lastHour: { withDemand: 1000, attained: 999, since: new Date(Date.now() - 1_800_000).toISOString() },
       lastSeconds: { withDemand: 10, attained: 10 },
+      receive: {
+        promised: 200e6,
+        delivered: 1e6,
+        windows: { withDemand: 60, attained: 45 },
+        lastHour: { withDemand: 40, attained: 39, since: new Date(Date.now() - 1_800_000).toISOString() },
+      },
     }),
     live('noisy', { rates: { sent: 750e6, received: 0, delivered: 750e6, drops: {} } }),
   ]
   const text = await cluster.done('endpoint describe gold')
-  expect(text).toMatch(/Kept: +99\.9%\n +Seconds: +1000 with demand, 999/)
+  expect(text).toMatch(/Sending: +99\.9% \(1000 seconds with demand, 999/)
+  expect(text).toMatch(/Receiving: +97\.5% \(40 seconds with demand, 39/)
+  expect(text).toMatch(/Receive attainment: +75% \(45 of 60/)
+  expect(await cluster.done('endpoint list -o wide')).toMatch(/ 205M +- +1M +75% +0$/m)
   expect(text).toMatch(/Known for: +30m/)
   expect(text).toMatch(/Sends: +955 Mbit\/s \(96%\)/)
   expect(text).toMatch(/default\/noisy-eth0 +- +nothing +750 Mbit\/s +0 bit\/s +yes/)

@@ -194,7 +194,7 @@ describe('endpoints', () => {
     await cluster.done('endpoint create ep3 -n red')
     const { uid } = await attach('ep3', 'n1')
     cluster.live.endpoints = [liveEndpoint(uid)]
-    expect(await cluster.done('endpoint list -o wide')).toMatch(/Attached +high +500M +480M +99% +3/)
+    expect(await cluster.done('endpoint list -o wide')).toMatch(/Attached +high +500M +480M +99% +0 +- +3/)
     const described = await cluster.done('endpoint describe ep3')
     expect(described).toMatch(/Attainment: +99% \(99 of 100/)
     expect(described).toMatch(/spoofed-arp: +3/)
