@@ -129,6 +129,9 @@ it('snapshots several volumes at one instant, all or none', async () => {
   const group = (name: string, ...volumeNames: string[]): Promise<SnapshotGroup> =>
     fixture.store.create(SnapshotGroup, { metadata: { name }, spec: { volumeNames } })
   await expect(group('g0', 'a', 'c')).rejects.toThrow('one instant can only be had on one drive')
+  const frozen = { volumeNames: ['a', 'b'], quiesce: true }
+  const refused = fixture.store.create(SnapshotGroup, { metadata: { name: 'g2' }, spec: frozen })
+  await expect(refused).rejects.toThrow('volume a is a raw block device, which has no filesystem to freeze')
   await group('g1', 'a', 'b')
   const ready = await eventually(async () => {
     const found = await fixture.store.get(SnapshotGroup, { name: 'g1' })

@@ -94,6 +94,13 @@ describe('a volume', () => {
       expect(await on(node, `ls ${clone}`)).not.toContain('second')
       await unmount(node, volume)
     }
+    await on('n1', `echo only in memory > ${folder}/unflushed`)
+    await dctl('snapshot create s2 --src v1 --quiesce')
+    await dctl('volume create v4 --src s2 -n n1')
+    expect(await on('n1', `cat ${await mount('n1', 'v4')}/unflushed`)).toBe('only in memory')
+    await unmount('n1', 'v4')
+    await dctl('volume delete v4 -y')
+    await dctl('snapshot delete s2 -y')
     await dctl('volume update v1 -s 600Mi')
     expect(Number(await on('n1', `df --output=size -m ${folder} | tail -1`))).toBeGreaterThan(500)
     expect(await on('n1', `cat ${folder}/second`)).toBe('later')

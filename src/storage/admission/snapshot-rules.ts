@@ -7,8 +7,8 @@ import { isRestoring } from './volume-rules.ts'
 
 /** Checks a snapshot that is about to be created. Throws NotFound, Conflict. */
 export function admitSnapshotCreate({ metadata, spec }: Snapshot, reader: SyncReader): void {
-  existingVolume(spec.volumeName, reader)
-  rejectQuiesce(`snapshot ${metadata.name}`, spec.quiesce)
+  const volume = existingVolume(spec.volumeName, reader)
+  if (spec.quiesce) requireFilesystem(`snapshot ${metadata.name}`, [volume])
   if (spec.groupName !== undefined && !reader.get(SnapshotGroup, { name: spec.groupName })) {
     throw new NotFound(`snapshot ${metadata.name}: snapshot group ${spec.groupName} does not exist`, {
       remedy: 'Create the group; it makes its snapshots.',
@@ -16,11 +16,15 @@ export function admitSnapshotCreate({ metadata, spec }: Snapshot, reader: SyncRe
   }
 }
 
-function rejectQuiesce(what: string, quiesce: boolean | undefined): void {
-  if (!quiesce) return
-  throw new InvalidInput(`${what}: freezing the filesystem for a snapshot is not in this version`, {
-    remedy: 'Leave quiesce out: databases and filesystems recover from such a snapshot as from a power cut.',
-  })
+function requireFilesystem(what: string, volumes: Volume[]): void {
+  const raw = volumes.find(({ spec }) => spec.filesystem === undefined)
+  if (!raw) return
+  throw new InvalidInput(
+    `${what}: volume ${raw.metadata.name} is a raw block device, which has no filesystem to freeze`,
+    {
+      remedy: 'Leave quiesce out, and have the application itself flush what the snapshot is to contain.',
+    },
+  )
 }
 
 /** A snapshot and a group stay as they were asked for. */
@@ -51,7 +55,7 @@ export function admitSnapshotDelete({ metadata: { name } }: Snapshot, reader: Sy
 /** Checks a group: its volumes exist, and are on one drive as far as that is known. */
 export function admitGroupCreate({ metadata, spec }: SnapshotGroup, reader: SyncReader): void {
   const volumes = spec.volumeNames.map((name) => existingVolume(name, reader))
-  rejectQuiesce(`snapshot group ${metadata.name}`, spec.quiesce)
+  if (spec.quiesce) requireFilesystem(`snapshot group ${metadata.name}`, volumes)
   const problem = oneInstantProblem(volumes)
   if (problem !== undefined) {
     throw new InvalidInput(`snapshot group ${metadata.name}: ${problem}`, { remedy: oneInstantRemedy })

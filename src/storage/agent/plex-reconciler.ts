@@ -5,6 +5,7 @@ import type { Informer, ResourceStore } from '../../store/index.ts'
 import type { EntryUsage, Pool, PoolEntry } from '../pool-format.ts'
 import type { OpenPools } from './open-pools.ts'
 import type { RisingClock } from './rising-clock.ts'
+import type { Quiescer } from './quiesce/quiescer.ts'
 import { nextPlexStep, snapshotReport, snapshotsToTake, type PlexStep } from './plex-decision.ts'
 
 type PlexStatus = NonNullable<Plex['status']>
@@ -22,6 +23,7 @@ export interface PlexReconcilerParts {
   clock: RisingClock
   /** Enlarges the filesystem on a device that has grown, where it is mounted. */
   growFilesystem: (devicePath: string) => Promise<void>
+  quiescer: Pick<Quiescer, 'run' | 'discardLeft'>
   /** Why the pool of a drive is not open. */
   driveProblem: (driveName: string) => string
   /** Told when the content of a pool has changed. */
@@ -99,6 +101,7 @@ export class PlexReconciler {
 
   async #bringUp(first: Plex, pool: Pool): Promise<ReconcileResult> {
     let plex = first
+    await this.#parts.quiescer.discardLeft(first.spec.snapshots.map(({ uid }) => uid), pool) // prettier-ignore
     for (;;) {
       const entries: PoolEntry[] = await pool.list()
       const step = nextPlexStep(plex, entries)
@@ -248,14 +251,14 @@ export class PlexReconciler {
   /** Takes what is announced; true while members of a group are waited for. */
   async #takeSnapshots(plex: Plex, pool: Pool, entries: PoolEntry[]): Promise<boolean> {
     let isWaiting = false
-    for (const { uid, groupUid, groupPlexes } of snapshotsToTake(plex, entries)) {
+    for (const { uid, groupUid, groupPlexes, quiesce = false } of snapshotsToTake(plex, entries)) {
       if (this.#failures.has(uid)) continue
       const members =
         groupUid === undefined
           ? [{ id: uid, volumeId: plex.metadata.uid! }]
           : this.#members(plex, groupUid, groupPlexes!)
       if (!members) isWaiting = true
-      else await this.#locks.run(`group ${groupUid ?? uid}`, () => this.#take(pool, members))
+      else await this.#locks.run(`group ${groupUid ?? uid}`, () => this.#take(pool, members, quiesce))
     }
     return isWaiting
   }
@@ -271,17 +274,19 @@ export class PlexReconciler {
     return members.every((member) => member !== undefined) ? members : undefined
   }
 
-  async #take(pool: Pool, members: { id: string; volumeId: string }[]): Promise<void> {
+  async #take(pool: Pool, members: { id: string; volumeId: string }[], quiesce: boolean): Promise<void> {
     try {
       const there = new Set((await pool.list()).map(({ id }) => id))
       if (members.every(({ id }) => there.has(id))) return
-      await pool.snapshot(members)
+      if (quiesce) await this.#parts.quiescer.run(pool, members, () => pool.snapshot(members))
+      else await pool.snapshot(members)
       // afterwards, so that no measurement that began before the snapshot looks as if it contained it
       const time = this.#parts.clock.now()
       for (const { id } of members) this.#taken.set(id, time)
     } catch (thrown) {
       const error = asCarbonadoError(thrown)
-      if (error.code !== 'Exhausted' && error.code !== 'Conflict' && error.code !== 'NotFound') throw error
+      const isFinal = error.code === 'Exhausted' || error.code === 'Conflict' || error.code === 'NotFound'
+      if (!isFinal && !(quiesce && error.code === 'Unavailable')) throw error // an application is not frozen again and again
       for (const { id } of members) this.#failures.set(id, error.message)
     }
   }

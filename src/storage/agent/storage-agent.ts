@@ -11,6 +11,7 @@ import { DriveReconciler } from './drive-reconciler.ts'
 import { growFilesystem } from './filesystem-growth.ts'
 import { OpenPools } from './open-pools.ts'
 import { PlexReconciler } from './plex-reconciler.ts'
+import { Quiescer, type WithoutCaps } from './quiesce/quiescer.ts'
 import { RisingClock } from './rising-clock.ts'
 import { copySnapshot, SnapshotReader, type FetchBlocks } from './snapshot-copy.ts'
 import { VolumeAttacher } from './volume-attacher.ts'
@@ -28,6 +29,10 @@ export interface StorageAgentOptions {
   inspect?: (device: string) => Promise<BlockDevice>
   calibrate?: Calibrate
   growFilesystem?: (devicePath: string) => Promise<void>
+  /** Lifts the caps of volumes while they are written out before a freeze; absent: there are none. */
+  withoutCaps?: WithoutCaps
+  /** Where it remembers what it has frozen. */
+  quiesceFolder?: string
 }
 
 /** Milliseconds for which changes of a pool gather before it is measured. */
@@ -47,6 +52,7 @@ export class StorageAgent {
   readonly #reader: SnapshotReader
   readonly #clock = new RisingClock()
   readonly #recorder: EventRecorder
+  readonly #quiescer: Quiescer
   readonly #drives: Informer<Drive>
   readonly #plexes: Informer<Plex>
   readonly #attachments: Informer<VolumeAttachment>
@@ -75,6 +81,12 @@ export class StorageAgent {
       { controller: 'carbonado.io/storage-agent', instance: hostname() },
       logger,
     )
+    const { withoutCaps, quiesceFolder } = options
+    this.#quiescer = new Quiescer({
+      logger,
+      ...(withoutCaps ? { withoutCaps } : {}),
+      ...(quiesceFolder === undefined ? {} : { folder: quiesceFolder }),
+    })
     this.#drive = new DriveReconciler({
       nodeName,
       store,
@@ -120,7 +132,8 @@ export class StorageAgent {
     this.#attachments.onChange(({ object, previous }) => {
       if (isNewsForAgent(object, previous)) this.#addAttachment(object)
     })
-    const synced = Promise.all([this.#plexes, this.#attachments, this.#drives].map((informer) => informer.start()))
+    const informers = [this.#plexes, this.#attachments, this.#drives]
+    const synced = Promise.all([this.#quiescer.recover(), ...informers.map((informer) => informer.start())])
     synced.then(
       () => this.#onSynced(),
       (error: unknown) => this.#options.logger.error({ err: error }, 'the storage of this node cannot be followed'),
@@ -161,6 +174,7 @@ export class StorageAgent {
           },
         }),
       growFilesystem: this.#options.growFilesystem ?? growFilesystem,
+      quiescer: this.#quiescer,
       driveProblem: (driveName) => this.#driveProblem(driveName),
       onPoolChanged: (driveName) => this.#measureSoon(driveName),
       requeue: (name) => this.#queues.plex.add(name),

@@ -65,6 +65,7 @@ export function addSnapshotVerbs(program: Command, host: VerbHost): void {
     .description('take a snapshot of a volume, in use or not')
     .argument('<name>', 'name of the snapshot')
     .requiredOption('--src <volume>', 'the volume')
+    .option('--quiesce', 'write out and freeze its filesystem for the instant; fails when that takes too long')
     .option('-l, --labels <key=value>', 'labels of the object, may be repeated', labelsFlag('--labels'))
     .option(
       '-m, --mirror-count <number>',
@@ -113,6 +114,7 @@ export function addSnapshotGroupVerbs(program: Command, host: VerbHost): void {
     .description('take snapshots of several volumes on one drive at one instant')
     .argument('<name>', 'name of the group; its snapshots are called NAME.VOLUME')
     .requiredOption('--src <volumes>', 'the volumes, repeated or with a comma', collectList)
+    .option('--quiesce', 'write out and freeze all their filesystems for the instant; fails when that takes too long')
     .option('-l, --labels <key=value>', 'labels of group and snapshots, may be repeated', labelsFlag('--labels'))
     .option('--cp', 'understood, has no effect: snapshots are always as a power cut would leave the volumes')
     .action(host.run(createGroup))
@@ -148,7 +150,7 @@ async function createSnapshot(context: VerbContext, [name]: string[], flags: Sna
   const store = await context.store()
   const created = await store.create(Snapshot, {
     metadata: { name: name!, ...(flags.labels ? { labels: flags.labels } : {}) },
-    spec: { volumeName: flags.src },
+    spec: { volumeName: flags.src, ...(flags.quiesce ? { quiesce: true } : {}) },
   })
   try {
     const taken = await waitFor(context, store, Snapshot, name!, { what: `snapshot ${name}`, look: sightOf })
@@ -195,15 +197,15 @@ async function deleteSnapshots(context: VerbContext, names: string[], flags: { a
 async function createGroup(
   context: VerbContext,
   [name]: string[],
-  flags: { src: string[]; labels?: Record<string, string>; cp?: boolean },
+  flags: { src: string[]; labels?: Record<string, string>; cp?: boolean; quiesce?: boolean },
 ): Promise<void> {
   explainUnused(context, flags, {
-    cp: '--cp is understood and has no effect: snapshots are always as a power cut would leave the volumes.',
+    cp: '--cp is understood and has no effect: without --quiesce, snapshots are as a power cut would leave the volumes.',
   })
   const store = await context.store()
   const created = await store.create(SnapshotGroup, {
     metadata: { name: name!, ...(flags.labels ? { labels: flags.labels } : {}) },
-    spec: { volumeNames: flags.src },
+    spec: { volumeNames: flags.src, ...(flags.quiesce ? { quiesce: true } : {}) },
   })
   try {
     const taken = await waitFor(context, store, SnapshotGroup, name!, { what: `snapshot group ${name}`, look: sightOf })
