@@ -1,11 +1,20 @@
 import { stage, type Suite } from '../suite.ts'
 import { closeRawPath, openRawPath, rawPathGroup } from './raw-path-group.ts'
 import { removeScratch } from './scratch-pool.ts'
+import { closeAgeingPool, openAgeingPool, snapshotGroup } from './snapshot-group.ts'
 
 /** The benchmarks of volumes. */
 export const storageSuite: Suite = {
   name: 'storage',
-  stages: [stage({ name: 'a pool of files', open: openRawPath, close: closeRawPath, groups: [rawPathGroup] })],
+  stages: [
+    stage({ name: 'a pool of files', open: openRawPath, close: closeRawPath, groups: [rawPathGroup] }),
+    stage({
+      name: 'a pool of files that ages',
+      open: openAgeingPool,
+      close: closeAgeingPool,
+      groups: [snapshotGroup],
+    }),
+  ],
   async cleanUp() {
     await removeScratch()
   },
