@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest'
 import { FilePoolFormat } from '../../src/storage/pools/index.ts'
+import { readText, writeText } from './block-content.ts'
 import { enterOwnNamespaces, run } from '../support/own-namespaces.ts'
 
 enterOwnNamespaces()
@@ -72,6 +73,40 @@ it('keeps every record that was flushed before a power cut', { timeout: 120_000 
     run('rm', `${shelf}/copy${cut}`)
   }
 })
+
+it('keeps what was flushed on a drive that fails writes, says so, and works again when the drive does', async () => {
+  const narrow = `${scratch}/narrow`
+  mkdirSync(narrow)
+  run('mount', '-t', 'tmpfs', '-o', 'size=300M', 'tmpfs', narrow)
+  run('truncate', '--size', '1G', `${narrow}/drive`) // a write for which the filesystem has no room is an I/O error of the drive
+  const device = loop(`${narrow}/drive`)
+  await format.format(device, { id: crypto.randomUUID() })
+  let pool = await format.open(device)
+  for (const [id, mebibytes] of [['kept', 16], ['big', 600]] as const) {
+    await pool.create({ id, size: mebibytes * 2 ** 20, sectorSize: 4096 })
+  }
+  const kept = await pool.activate('kept', { readOnly: false })
+  await writeText(kept.devicePath, 'precious')
+  const big = await pool.activate('big', { readOnly: false })
+  expect(() => run('dd', 'if=/dev/urandom', `of=${big.devicePath}`, 'bs=1M', 'oflag=direct')).toThrow('error writing')
+  await expect
+    .poll(() => pool.create({ id: crypto.randomUUID(), size: 2 ** 20, sectorSize: 4096 }).then(() => 'made', () => 'refused'), { timeout: 30_000 })
+    .toBe('refused')
+  await expect(pool.space()).rejects.toMatchObject({ code: 'Internal', message: expect.stringContaining('its drive failed to write') })
+  await expect(pool.list()).rejects.toThrow() // rather than a list with something missing
+  for (const { id } of await pool.active()) await pool.deactivate(id)
+  run('mount', '-o', 'remount,size=2G', narrow)
+  await pool.close()
+  pool = await format.open(device)
+  const again = await pool.activate('kept', { readOnly: false })
+  expect(await readText(again.devicePath)).toBe('precious')
+  await writeText(again.devicePath, 'written again')
+  expect((await pool.space()).used).toBeGreaterThan(0)
+  await pool.deactivate('kept')
+  await pool.close()
+  unloop()
+  run('umount', narrow)
+}) // prettier-ignore
 
 it('does not open a copy of a drive beside the drive', async () => {
   const device = loop(`${shelf}/drive`)

@@ -276,12 +276,18 @@ export class DriveReconciler {
     }
   }
 
-  /** An open pool that does not answer: its drive may be broken. Nothing new is placed on it; what is there is left alone. */
+  /**
+   * An open pool that does not answer: its drive may be broken. Nothing new is placed on it; what is in use is left alone,
+   * and when nothing is, the pool is opened anew.
+   */
   async #reportUnreadable(drive: Drive, news: Partial<DriveReport>, problem: string): Promise<ReconcileResult> {
     const before = drive.status?.agent
     const message = `its pool cannot be read: ${problem}`
     await this.#report(drive, { size: 0, found: [], ...before, ...news, state: 'Failed', message })
     if (before?.message !== message) this.#warn(drive, 'PoolNotReadable', message)
+    const { pools } = this.#parts
+    const active = await pools.get(drive.metadata.name)?.active().catch(() => undefined) // prettier-ignore
+    if (active?.length === 0) await pools.close(drive.metadata.name)
     this.#parts.onChange(drive.metadata.name)
     return { requeueAfter: missingInterval }
   }

@@ -1,6 +1,6 @@
 import { open, readdir, stat, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
-import { Conflict, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
+import { dirname, join } from 'node:path'
+import { Conflict, Internal, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolSpace, SectorSize } from '../../pool-format.ts'
 import { checkEntryId, checkSize } from '../entry-id.ts'
 import {
@@ -14,7 +14,7 @@ import {
 } from './crash-repair.ts'
 import { entryName, parseEntryName, type NamedEntry } from './entry-name.ts'
 import { extentUsage } from './extents.ts'
-import { unmountPool } from './filesystem.ts'
+import { hasFailed, unmountPool } from './filesystem.ts'
 import { copyTogether } from './group-copy.ts'
 import { attachLoop, detachLoop, loopNames, loopOver, updateLoopCapacity } from './loop-device.ts'
 import { asSpaceError, copySubvolume, createSubvolume, deleteSubvolumes, exchange, syncFolder } from './subvolumes.ts'
@@ -57,6 +57,11 @@ export class FilePool implements Pool {
   }
 
   async space(): Promise<PoolSpace> {
+    if (hasFailed(this.#folder)) {
+      throw new Internal('its drive failed to write, and nothing can be changed in it any more', {
+        remedy: 'Look at the drive. The pool is opened anew when its volumes are detached.',
+      })
+    }
     const { blocks, bavail, bsize } = await statfs(this.#folder)
     return { capacity: blocks * bsize, used: (blocks - bavail) * bsize }
   }
@@ -200,16 +205,25 @@ export class FilePool implements Pool {
 
   deactivate(id: string): Promise<void> {
     return this.#lock.run(id, async () => {
-      const entry = await this.#find(id)
-      const device = entry && (await loopOver(this.#data(entry)))
+      const [device] = await this.#devices((entry) => entry.id === id)
       if (device) await detachLoop(device.devicePath)
     })
   }
 
-  async active(): Promise<{ id: string; devicePath: string }[]> {
+  active(): Promise<{ id: string; devicePath: string }[]> {
+    return this.#devices(() => true)
+  }
+
+  /** From the devices alone: they can be removed also where the drive has failed and no folder can be read any more. */
+  async #devices(isWanted: (entry: NamedEntry) => boolean): Promise<{ id: string; devicePath: string }[]> {
     const names = loopNames()
-    const found = (await this.#entries()).map(async (entry) => {
-      const device = await loopOver(this.#data(entry), names).catch(ignoreMissing)
+    const entries = [...names.keys()].flatMap((end) => parseEntryName(dirname(end)) ?? [])
+    const found = entries.filter(isWanted).map(async (entry) => {
+      const device = await loopOver(this.#data(entry), names).catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code !== 'EIO') return ignoreMissing(error) // of another pool
+        const [name] = names.get(`${entryName(entry)}/${dataFile}`)!
+        return { devicePath: `/dev/${name}` }
+      })
       return device ? [{ id: entry.id, devicePath: device.devicePath }] : []
     })
     return (await Promise.all(found)).flat()

@@ -34,6 +34,7 @@ export async function makeFilesystem(device: string, id: string): Promise<void> 
  * one is a copy of the other, and the kernel would take them for one.
  */
 export async function mountPool(device: string, id: string, mountPoint: string): Promise<void> {
+  if (hasFailed(mountPoint)) await unmountPool(mountPoint) // the drive may work again
   const mounted = mountedAt(mountPoint)
   if (mounted !== undefined && isSameDevice(mounted, device)) return
   const twins =
@@ -59,11 +60,21 @@ export async function unmountPool(mountPoint: string): Promise<void> {
   })
 }
 
+/** Whether the kernel lets nothing be written there any more, because the drive failed to. */
+export function hasFailed(mountPoint: string): boolean {
+  return mountAt(mountPoint)?.options.split(',').includes('ro') ?? false
+}
+
 /** What is mounted there last, in this mount namespace. */
 function mountedAt(mountPoint: string): string | undefined {
-  const lines = readFileSync('/proc/self/mounts', 'utf8').split('\n')
-  return lines.findLast((line) => line.split(' ')[1] === mountPoint)?.split(' ')[0]
+  return mountAt(mountPoint)?.device
 }
+
+function mountAt(mountPoint: string): { device: string; options: string } | undefined {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' '))
+  const [device, , , options] = mounts.findLast(([, place]) => place === mountPoint) ?? []
+  return device === undefined ? undefined : { device, options: options ?? '' }
+} // prettier-ignore
 
 /** Devices of a filesystem that is mounted in any mount namespace. */
 function devicesOf(fsid: string): string[] {
