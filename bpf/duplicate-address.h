@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
 /*
  * Notes who else on a VLAN says that an address of ours is its own: RFC 5227 section 2.4 for ARP, RFC 4862 section 5.4
- * for neighbour discovery. Frames are only looked at. Include it after the map `endpoints`.
+ * for neighbour discovery; and who sends under a MAC of ours. Frames are only looked at. Include it after the maps
+ * `endpoints` and `forwarding`.
  */
 #ifndef CARBONADO_DUPLICATE_ADDRESS_H
 #define CARBONADO_DUPLICATE_ADDRESS_H
@@ -9,6 +10,7 @@
 #include "anti-spoof.h"
 
 /* Which of an endpoint's addresses. */
+#define DUPLICATE_MAC 1
 #define DUPLICATE_IPV4 4
 #define DUPLICATE_IPV6 6
 #define DUPLICATE_LINK_LOCAL 7
@@ -51,10 +53,18 @@ static __always_inline __u16 which_address(const struct endpoint *endpoint, cons
 	return owns_ipv6(endpoint, use->address) ? DUPLICATE_IPV6 : 0;
 }
 
+static __always_inline void note_duplicate(const struct duplicate_key *key, const struct endpoint *endpoint)
+{
+	struct duplicate fresh = {.last = bpf_ktime_get_ns()}, *known = bpf_map_lookup_elem(&duplicates, key);
+
+	__builtin_memcpy(fresh.id, endpoint->id, 16);
+	fresh.count = known && *(__u64 *)known->id == *(__u64 *)endpoint->id ? known->count + 1 : 1;
+	bpf_map_update_elem(&duplicates, key, &fresh, BPF_ANY);
+}
+
 static long compare_with_endpoint(void *map, __u32 *slot, struct endpoint *endpoint, struct address_use *use)
 {
 	struct duplicate_key key = {.slot = *slot};
-	struct duplicate fresh = {}, *known;
 
 	if (endpoint->vlan != use->vlan || !*(__u64 *)endpoint->id || same_mac(endpoint->mac, use->mac))
 		return 0;
@@ -62,11 +72,7 @@ static long compare_with_endpoint(void *map, __u32 *slot, struct endpoint *endpo
 	if (!key.which)
 		return 0;
 	__builtin_memcpy(key.mac, use->mac, 6);
-	__builtin_memcpy(fresh.id, endpoint->id, 16);
-	fresh.last = bpf_ktime_get_ns();
-	known = bpf_map_lookup_elem(&duplicates, &key);
-	fresh.count = known && *(__u64 *)known->id == *(__u64 *)endpoint->id ? known->count + 1 : 1;
-	bpf_map_update_elem(&duplicates, &key, &fresh, BPF_ANY);
+	note_duplicate(&key, endpoint);
 	return 1;
 }
 
@@ -100,6 +106,29 @@ static __always_inline int read_nd_use(struct __sk_buff *skb, struct address_use
 		return 0;
 	use->is_ipv6 = 1;
 	return !zero_ipv6(use->address);
+}
+
+/* Of unicast frames one in so many is looked at, since every other costs a look into a map. A power of two. */
+#define MAC_SAMPLE 16
+
+/* To be called for every frame from the wire. No frame of ours comes back by the uplink, unless the switches loop. */
+static __always_inline void watch_for_duplicate_mac(const struct ethhdr *ethernet, __u16 vlan)
+{
+	struct duplicate_key key = {.which = DUPLICATE_MAC};
+	struct forwarding_key source = {.vlan = vlan};
+	struct endpoint *endpoint;
+	__u32 *slot;
+
+	if (!(ethernet->h_dest[0] & 1) && bpf_get_prandom_u32() & (MAC_SAMPLE - 1))
+		return;
+	__builtin_memcpy(source.mac, ethernet->h_source, 6);
+	slot = bpf_map_lookup_elem(&forwarding, &source);
+	endpoint = slot ? bpf_map_lookup_elem(&endpoints, slot) : 0;
+	if (!endpoint)
+		return;
+	key.slot = *slot;
+	__builtin_memcpy(key.mac, source.mac, 6);
+	note_duplicate(&key, endpoint);
 }
 
 /* To be called for every frame from the wire; costs others than ARP and IPv6 a comparison. */

@@ -385,6 +385,7 @@ int from_wire(struct __sk_buff *skb)
 		key.vlan = skb->vlan_tci & 0xfff;
 	skb->priority = 0;
 	watch_for_duplicates(skb, ethernet, key.vlan);
+	watch_for_duplicate_mac(ethernet, key.vlan);
 	if (ethernet->h_dest[0] & 1) {
 		if (ethernet->h_proto == bpf_htons(PROBE_ETHERTYPE))
 			return hear(skb, key.vlan);

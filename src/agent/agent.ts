@@ -2,10 +2,11 @@ import { join } from 'node:path'
 import { Endpoint, type FoundUplink, type Node } from '../api/index.ts'
 import type { Logger } from '../base/index.ts'
 import { formatRate } from '../guarantee/index.ts'
-import { Attachments, currentBootId, openJournal, type Journal } from '../network/attachments/index.ts'
+import { Attachments, currentBootId, openJournal } from '../network/attachments/index.ts'
 import { createCniHandler } from '../network/cni/index.ts'
 import { describeDuplicate, DuplicateWatch } from '../network/duplicate-watch.ts'
 import type { NetworkEngine, UplinkLimits } from '../network/engine.ts'
+import { EndpointConditions } from '../network/endpoint-conditions.ts'
 import { DriftWatch } from '../network/drift-watch.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
 import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
@@ -81,8 +82,18 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   ]
   const engine = createEngine(uplink, initialLimits(spec, uplinks.found))
   const journal = openJournal({ file: join(config.stateDirectory, 'journal.db'), bootId: currentBootId(), logger })
-  const attachments = createAttachments(options, store, engine, journal)
+  const informer = createInformer(store, Endpoint, {
+    selection: { fieldSelector: `spec.nodeName=${config.nodeName}` },
+    logger,
+  })
+  const attachments = new Attachments({ nodeName: config.nodeName, store, informer, engine, journal, logger })
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
+  const conditions = new EndpointConditions({
+    store,
+    objects: () => informer.items(),
+    duplicates: () => duplicates.duplicates(),
+    logger,
+  })
   const drift = createDriftWatch(options, store, engine, attachments)
   const memory = createAttainmentMemory(
     join(config.stateDirectory, 'attainment.json'),
@@ -135,6 +146,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'rates', start: () => rates.start(), stop: () => rates.stop() },
     trunks,
     { name: 'duplicate watch', start: () => duplicates.start(), stop: () => duplicates.stop() },
+    { name: 'endpoint conditions', start: () => conditions.start(), stop: () => conditions.stop() },
     { name: 'drift watch', start: () => drift.start(), stop: () => drift.stop() },
     storage,
     api,
@@ -176,20 +188,6 @@ function createRegistration(
     onSpecChange,
     logger,
   })
-}
-
-function createAttachments(
-  { config, logger }: AgentOptions,
-  store: ResourceStore,
-  engine: NetworkEngine,
-  journal: Journal,
-): Attachments {
-  const { nodeName } = config
-  const informer = createInformer(store, Endpoint, {
-    selection: { fieldSelector: `spec.nodeName=${nodeName}` },
-    logger,
-  })
-  return new Attachments({ nodeName, store, informer, engine, journal, logger })
 }
 
 function createDuplicateWatch(

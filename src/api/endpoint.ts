@@ -1,4 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
+import { Condition } from './condition.ts'
 import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
 
 /** Finalizer held by the agent of `spec.nodeName` from before the first datapath entry until after the last is gone. */
@@ -114,6 +115,8 @@ export const Endpoint = defineKind({
             Type.Null(),
           ]),
         ),
+        /** Written by the agent of spec.nodeName; null or absent where there is nothing to say. */
+        conditions: Type.Optional(Type.Union([Type.Array(Condition, { maxItems: 16 }), Type.Null()])),
       }),
     ),
   },

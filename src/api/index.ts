@@ -12,6 +12,7 @@ import { Volume } from './volume.ts'
 import { VolumeAttachment } from './volume-attachment.ts'
 
 export * from './claims.ts'
+export * from './condition.ts'
 export * from './drive.ts'
 export * from './endpoint.ts'
 export * from './event.ts'

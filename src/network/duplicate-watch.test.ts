@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { silentLogger } from '../base/index.ts'
 import type { EventNotice } from '../store/index.ts'
-import { DuplicateWatch, type WatchedEndpoint } from './duplicate-watch.ts'
+import { describeDuplicate, DuplicateWatch, type WatchedEndpoint } from './duplicate-watch.ts'
 import type { ForeignUse } from './engine.ts'
 
 let now: number
@@ -91,5 +91,39 @@ describe('a duplicate', () => {
     tick()
     expect(watch.duplicates()).toEqual([])
     expect(events).toHaveLength(1)
+  })
+})
+
+describe('a MAC of ours under which another host sends', () => {
+  const mac = '02:00:00:00:00:0a'
+  let lastHeard: number
+
+  /** Ticks for so many seconds, in which nothing is heard. */
+  function goOn(seconds: number): void {
+    for (let second = 0; second < seconds; second++) {
+      uses = [use({ address: mac, macAddress: mac, sinceHeard: now - lastHeard })]
+      tick()
+    }
+  }
+
+  test('is told when it was heard over some time, and when it is not heard for a minute', () => {
+    lastHeard = now
+    goOn(4)
+    expect(events, 'heard once: the last frames of an endpoint that has moved here').toEqual([])
+    lastHeard = now
+    goOn(1)
+    expect(events).toMatchObject([
+      { type: 'Warning', reason: 'DuplicateMac', note: expect.stringContaining(mac) as string },
+    ])
+    expect(watch.duplicates().map((duplicate) => describeDuplicate(duplicate).message)).toEqual([
+      `MAC ${mac} of endpoint default/name-a is also used by another host on its VLAN`,
+    ])
+    const asked = probed.length
+    goOn(59)
+    expect(probed.length - asked, 'nobody can be asked about a MAC').toBe(0)
+    expect(events).toHaveLength(1)
+    goOn(2)
+    expect(events.at(-1)).toMatchObject({ type: 'Normal', reason: 'DuplicateMacGone' })
+    expect(watch.duplicates()).toEqual([])
   })
 })

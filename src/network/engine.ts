@@ -91,11 +91,12 @@ export interface EndpointCounters {
   windows: { withDemand: number; attained: number }
 }
 
-/** Another host says that an endpoint's address is its own. */
+/** Another host says that an endpoint's address is its own, or sends under its MAC. */
 export interface ForeignUse {
   endpointId: string
+  /** IPv4, IPv6 or MAC address. */
   address: string
-  /** MAC of the other host. */
+  /** MAC of the other host; the same as `address` when that is what it uses. */
   macAddress: string
   /** Milliseconds since it was last heard to say so. */
   sinceHeard: number
@@ -168,7 +169,7 @@ export interface NetworkEngine {
   probeHeard(nodeName: string, vlan: number): number | undefined
   /** Asks the L2 network whether somebody else has an address of an endpoint; who answers shows in `foreignUses`. */
   probeAddresses(endpointId: string): void
-  /** Hosts on the wire that were heard to use an address of an attached endpoint. */
+  /** Hosts on the wire that were heard to use an address or the MAC of an attached endpoint. */
   foreignUses(): ForeignUse[]
   /** The kernel's part of the receive guarantee; absent where an engine has none. */
   readonly receiving?: ReceiveControl

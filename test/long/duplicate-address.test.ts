@@ -1,7 +1,7 @@
 import './own-lab.ts'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
-import { Event, Node } from '../../src/api/index.ts'
+import { Endpoint, Event, Node } from '../../src/api/index.ts'
 import { Sandbox } from '../support/sandboxes.ts'
 
 let lab: Lab
@@ -29,3 +29,21 @@ it('a host on the VLAN with the address of a container is reported with its MAC,
   await expect.poll(problems, { timeout: 40_000 }).toEqual([])
   await Promise.all([victim!, other!].map((sandbox) => sandbox.remove()))
 })
+
+it('a host on the VLAN with the MAC of a container is reported by event, node and a condition of the endpoint', async () => {
+  const victim = await Sandbox.attached(lab, 'n1', { network: 'blue' })
+  const thief = await lab.addHost({ name: 'thief', vlan: 100, address: '10.30.0.240/24' })
+  await thief.exec(['ip', 'link', 'set', 'eth0', 'address', victim.mac])
+  const speaking = thief.exec(['ping', '-q', '-c', '20', '-i', '0.5', '-W', '0.1', '10.30.0.239']).catch(() => {}) // nobody has that
+  const conditions = async (): Promise<string[]> =>
+    (await lab.store.list(Endpoint)).items.flatMap(({ metadata, status }) => (status?.conditions ?? []).map(({ type, status: state, reason }) => `${metadata.uid} ${type} ${state} ${reason}`)) // prettier-ignore
+  await expect
+    .poll(conditions, { timeout: 15_000 })
+    .toEqual([expect.stringMatching(/AddressUnique False DuplicateMac$/)])
+  const { items } = await lab.store.list(Event, { fieldSelector: 'reason=DuplicateMac' })
+  expect(items.map(({ regarding, note }) => `${regarding.kind} ${note}`)).toEqual([expect.stringContaining(`Endpoint ${victim.mac} is also used by another host`)]) // prettier-ignore
+  expect(await lab.dctl(['endpoint', 'describe', victim.address])).toMatchObject({ stdout: expect.stringContaining('DuplicateMac: MAC') }) // prettier-ignore
+  await thief.remove()
+  await speaking
+  await victim.remove()
+}, 60_000)

@@ -77,6 +77,31 @@ describe('an address that a host on the wire uses too', () => {
   })
 })
 
+describe('a MAC of a container that a host on the wire uses too', () => {
+  it('is found when that host speaks, without an address of ours', async () => {
+    const victim = container(13)
+    await engine.attach(victim)
+    expect(engine.foreignUses().filter(({ endpointId }) => endpointId === victim.endpointId)).toEqual([])
+    runIn('wire', 'ip', 'link', 'set', 'port', 'address', victim.macAddress)
+    const asked = ['ping', '-q', '-c', '2', '-i', '0.2', '-W', '0.1', '10.30.0.98'] // nobody has that: broadcasts
+    runIn('wire', 'sh', '-c', `${asked.join(' ')} || true`)
+    const uses = engine.foreignUses().filter(({ endpointId }) => endpointId === victim.endpointId)
+    expect(uses).toMatchObject([{ address: victim.macAddress, macAddress: victim.macAddress }])
+    await engine.detach(victim.endpointId)
+  })
+
+  it('is found when that host sends to one container only', async () => {
+    const [victim, peer] = [container(14), container(15)]
+    await engine.attach(victim)
+    await engine.attach(peer)
+    runIn('wire', 'ip', 'link', 'set', 'port', 'address', victim.macAddress)
+    runIn('wire', 'ip', 'neigh', 'replace', '10.30.0.15', 'lladdr', peer.macAddress, 'dev', 'port', 'nud', 'permanent')
+    runIn('wire', 'sh', '-c', 'ping -q -f -c 200 -W 0.1 10.30.0.15 || true')
+    expect(engine.foreignUses()).toMatchObject([{ endpointId: victim.endpointId, address: victim.macAddress }])
+    for (const each of [victim, peer]) await engine.detach(each.endpointId)
+  })
+})
+
 describe('an upgrade from a build that did not have the map', () => {
   it('keeps what is attached and makes the map', async () => {
     const kept = container(12)

@@ -292,8 +292,8 @@ export class EndpointObjects {
   async #unbind(endpoint: Endpoint): Promise<void> {
     const reference = referenceTo(endpoint)
     let { resourceVersion } = endpoint.metadata
-    if (endpoint.status?.attachment) {
-      const patch = { status: { attachment: null } }
+    if (endpoint.status?.attachment ?? endpoint.status?.conditions) {
+      const patch = { status: { attachment: null, conditions: null } }
       const options = { subresource: 'status', resourceVersion } as const
       const written = await this.#answer(
         this.#store.patch(Endpoint, reference, patch, options),

@@ -9,7 +9,7 @@ import { measuredRate } from './measured-rate.ts'
 
 /** The text of `endpoint describe`. */
 export function describeEndpoint(row: EndpointRow, now: Date): string {
-  const parts = [renderFields(identity(row, now)), ...refusal(row.endpoint), bandwidth(row)]
+  const parts = [renderFields(identity(row, now)), ...refusal(row.endpoint), ...wrong(row.endpoint), bandwidth(row)]
   if (row.live) parts.push(traffic(row.live), drops(row.live))
   return parts.join('\n\n')
 }
@@ -62,6 +62,12 @@ function refusal({ status }: Endpoint): string[] {
   const allocation = status?.allocation
   if (allocation?.state !== 'Refused') return []
   return [`Refused: ${allocation.message}${allocation.remedy ? `\n  ${allocation.remedy}` : ''}`]
+}
+
+/** Conditions that are not as they should be. */
+function wrong({ status }: Endpoint): string[] {
+  const problems = (status?.conditions ?? []).filter((condition) => condition.status === 'False')
+  return problems.map(({ reason, message }) => `${reason}: ${message}`)
 }
 
 function bandwidth(row: EndpointRow): string {

@@ -7,7 +7,7 @@ import { linkLocalBytes } from './map-layout.ts'
 export const duplicateKeySize = 12
 export const duplicateSize = 32
 
-const [ipv4, ipv6] = [4, 6]
+const [mac, ipv4, ipv6] = [1, 4, 6]
 
 /** The endpoint that an entry may be about. */
 interface Owner {
@@ -28,18 +28,25 @@ export function decodeDuplicate(
 ): ForeignUse | undefined {
   const owner = ownerOf(key.readUInt32LE(0))
   if (!owner || owner.endpointId.replaceAll('-', '') !== value.toString('hex', 0, 16)) return undefined
-  const which = key.readUInt16LE(10)
-  const address =
-    which === ipv4
-      ? owner.addresses.find((text) => isIPv4(text))
-      : which === ipv6
-        ? owner.addresses.find((text) => isIPv6(text))
-        : addressOfBytes(linkLocalBytes(owner.macAddress))
+  const address = addressOf(owner, key.readUInt16LE(10))
   if (address === undefined) return undefined
   return {
     endpointId: owner.endpointId,
     address,
     macAddress: key.toString('hex', 4, 10).replace(/(..)(?!$)/g, '$1:'),
     sinceHeard: Number(now - value.readBigUInt64LE(16)) / 1e6,
+  }
+}
+
+function addressOf({ macAddress, addresses }: Owner, which: number): string | undefined {
+  switch (which) {
+    case mac:
+      return macAddress
+    case ipv4:
+      return addresses.find((text) => isIPv4(text))
+    case ipv6:
+      return addresses.find((text) => isIPv6(text))
+    default:
+      return addressOfBytes(linkLocalBytes(macAddress))
   }
 }
