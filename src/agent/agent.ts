@@ -86,7 +86,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     selection: { fieldSelector: `spec.nodeName=${config.nodeName}` },
     logger,
   })
-  const attachments = new Attachments({ nodeName: config.nodeName, store, informer, engine, journal, logger })
+  const { nodeName, podsOwnEndpoints } = config
+  const attachments = new Attachments({ nodeName, store, informer, engine, journal, logger, podsOwnEndpoints })
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
   const conditions = new EndpointConditions({
     store,

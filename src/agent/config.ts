@@ -24,6 +24,8 @@ export const AgentConfig = Type.Object(
       },
       options,
     ),
+    /** On Kubernetes: endpoints of a pod belong to it and go when it is removed, not with each of its sandboxes. */
+    podsOwnEndpoints: Type.Boolean({ default: false }),
     /** Holds the journal; must survive restarts of the agent. */
     stateDirectory: Type.String({ pattern: '^/', default: '/var/lib/carbonado/agent' }),
     /** Unix socket that the CNI plugin speaks to. */

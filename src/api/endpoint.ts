@@ -1,9 +1,14 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Condition } from './condition.ts'
-import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
+import { carbonadoGroup, defineKind, type KubeObject, type ObjectOf } from './meta.ts'
 
 /** Finalizer held by the agent of `spec.nodeName` from before the first datapath entry until after the last is gone. */
 export const attachmentFinalizer = 'carbonado.io/attachment'
+
+/** Whether an endpoint belongs to a pod of Kubernetes: it keeps its addresses for as long as the pod exists. */
+export function isOwnedByPod({ metadata }: KubeObject): boolean {
+  return metadata.ownerReferences?.some(({ apiVersion, kind }) => apiVersion === 'v1' && kind === 'Pod') ?? false
+}
 
 /** Which container interface holds the endpoint. */
 export const Holder = Type.Object(

@@ -90,9 +90,9 @@ export function defineKind<S extends Record<string, TSchema>>(definition: {
   }
 }
 
-/** `group/version` as it stands in an object's apiVersion. */
-export function apiVersionOf(definition: KindDefinition): string {
-  return `${definition.group}/${definition.version}`
+/** `group/version` as it stands in an object's apiVersion; the core group of Kubernetes has no name. */
+export function apiVersionOf({ group, version }: KindDefinition): string {
+  return group === '' ? version : `${group}/${version}`
 }
 
 /** The group and version of Carbonado's own kinds. */

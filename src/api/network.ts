@@ -47,6 +47,11 @@ export const Network = defineKind({
         zone: Type.Optional(Type.String()),
         /** Used by containers that ask for no network by name; at most one network has it. */
         isDefault: Type.Boolean({ default: false }),
+        /**
+         * Only for further interfaces of pods. On Kubernetes, where a pod is known by its address, only subnets of such
+         * networks may overlap with those of others.
+         */
+        isSecondary: Type.Optional(Type.Boolean()),
         /** MTU of the endpoints in bytes; absent means what the uplink carries less the tag (DCTL: 1496 on 1500). */
         mtu: Type.Optional(Type.Integer({ minimum: 1280, maximum: 65535 })),
       },

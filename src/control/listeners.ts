@@ -9,6 +9,15 @@ import { answerProtocolErrors } from './protocol-errors.ts'
 
 type Address = ControlConfig['listen'][number]
 
+/** What is listened on, and with which certificates. */
+export type ListenersConfig = Pick<ControlConfig, 'listen' | 'tls'> & {
+  /**
+   * Authority of certificates that clients may show; absent: none is asked for. A client without one is served all the
+   * same: `authorized` of its socket tells.
+   */
+  clientAuthorityFile?: string
+}
+
 /** Milliseconds: limits against clients that send slowly, and how long an idle connection is kept. */
 const limits = {
   headersTimeout: 10_000,
@@ -21,11 +30,11 @@ const handshakeTimeout = 10_000
 
 /** The sockets that control serves. */
 export class Listeners {
-  readonly #config: Pick<ControlConfig, 'listen' | 'tls'>
+  readonly #config: ListenersConfig
   readonly #handle: RequestListener
   readonly #servers: { server: Server | TlsServer; address: Address }[] = []
 
-  constructor(config: Pick<ControlConfig, 'listen' | 'tls'>, handle: RequestListener) {
+  constructor(config: ListenersConfig, handle: RequestListener) {
     this.#config = config
     this.#handle = handle
   }
@@ -90,9 +99,12 @@ export class Listeners {
     return server
   }
 
-  #tlsFiles(): { cert: string; key: string } {
-    const { certificateFile, keyFile } = this.#config.tls!
-    return { cert: readTextFile(certificateFile, 'certificate'), key: readTextFile(keyFile, 'key') }
+  #tlsFiles(): { cert: string; key: string; ca?: string; requestCert?: boolean; rejectUnauthorized?: boolean } {
+    const { tls, clientAuthorityFile } = this.#config
+    const own = { cert: readTextFile(tls!.certificateFile, 'certificate'), key: readTextFile(tls!.keyFile, 'key') }
+    if (clientAuthorityFile === undefined) return own
+    const ca = readTextFile(clientAuthorityFile, 'authority of clients')
+    return { ...own, ca, requestCert: true, rejectUnauthorized: false }
   }
 }
 

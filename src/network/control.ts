@@ -31,7 +31,7 @@ import {
   type Clock,
 } from './controllers/index.ts'
 
-export { networkAdmission } from './admission/index.ts'
+export { admitPrimarySubnets, networkAdmission } from './admission/index.ts'
 
 /** Settings of the network's controllers. */
 export interface NetworkControllersOptions {

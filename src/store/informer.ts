@@ -13,9 +13,11 @@ export interface InformerChange<T> {
 }
 
 /** Settings of an informer. */
-export interface InformerOptions {
+export interface InformerOptions<T = never> {
   selection?: Selection
   logger?: Logger
+  /** What of an object is kept in memory, metadata included; absent: all of it. */
+  keep?: (object: T) => T
   /** Milliseconds before the first retry after a failure; doubles up to `maximumRetryDelay`. */
   retryDelay?: number
   maximumRetryDelay?: number
@@ -36,7 +38,7 @@ export interface Informer<T extends KubeObject> {
 export function createInformer<T extends KubeObject>(
   store: ResourceStore,
   kind: KindDefinition<T>,
-  options: InformerOptions = {},
+  options: InformerOptions<T> = {},
 ): Informer<T> {
   return new ListAndWatch(store, kind, options)
 }
@@ -46,7 +48,7 @@ const pageSize = 500
 class ListAndWatch<T extends KubeObject> implements Informer<T> {
   readonly #store: ResourceStore
   readonly #kind: KindDefinition<T>
-  readonly #options: InformerOptions
+  readonly #options: InformerOptions<T>
   readonly #objects = new Map<string, T>()
   readonly #handlers = new Set<(change: InformerChange<T>) => void>()
   readonly #stop = new AbortController()
@@ -55,7 +57,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   #running: Promise<void> | undefined
   readonly #synced = Promise.withResolvers<void>()
 
-  constructor(store: ResourceStore, kind: KindDefinition<T>, options: InformerOptions) {
+  constructor(store: ResourceStore, kind: KindDefinition<T>, options: InformerOptions<T>) {
     this.#store = store
     this.#kind = kind
     this.#options = options
@@ -152,10 +154,11 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     this.#version = object.metadata.resourceVersion
   }
 
-  #put(object: T): void {
-    const key = keyOf(object.metadata)
+  #put(whole: T): void {
+    const key = keyOf(whole.metadata)
     const previous = this.#objects.get(key)
-    if (previous?.metadata.resourceVersion === object.metadata.resourceVersion) return
+    if (previous?.metadata.resourceVersion === whole.metadata.resourceVersion) return
+    const object = this.#options.keep?.(whole) ?? whole
     if (previous && previous.metadata.uid !== object.metadata.uid) this.#drop(key, previous)
     deepFreeze(object)
     this.#objects.set(key, object)

@@ -84,25 +84,6 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     await nothingLeft()
   })
 
-  test('that ask for what there is not say why in their events', async () => {
-    await applyObjects([pod('lost', { network: 'purple' })])
-    await expect
-      .poll(
-        () =>
-          kubectl([
-            'get',
-            'events',
-            '--field-selector',
-            'involvedObject.name=lost',
-            '-o',
-            'jsonpath={.items[*].message}',
-          ]),
-        { timeout: 20_000 },
-      ) // prettier-ignore
-      .toMatch(/purple/)
-    await nothingLeft()
-  })
-
   test('keep their traffic while agents and control are rolled', async () => {
     await applyObjects([pod('client', { network: 'blue' }, 'n1'), pod('server', { network: 'blue' }, 'n2')])
     await running(60)

@@ -29,6 +29,11 @@ export const KubernetesControlConfig = Type.Object(
       { ...exact, default: { host: '::', port: 7443 } },
     ),
     tls: Type.Object({ certificateFile: Type.String({ minLength: 1 }), keyFile: Type.String({ minLength: 1 }) }, exact),
+    /** Where kube-scheduler asks (`/scheduler`); absent: it cannot. */
+    scheduler: Type.Optional(
+      /** Authority that signed the scheduler's client certificate. */
+      Type.Object({ authorityFile: Type.String({ minLength: 1 }) }, exact),
+    ),
     /** Largest request body in bytes. */
     bodyLimit: Type.Integer({ minimum: 1024, maximum: 64 * 1024 * 1024, default: 4 * 1024 * 1024 }),
   },

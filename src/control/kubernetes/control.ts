@@ -1,13 +1,16 @@
 import { hostname } from 'node:os'
 import { randomUUID } from 'node:crypto'
 import type { RequestListener } from 'node:http'
-import { allKinds, type KindDefinition } from '../../api/index.ts'
+import { allKinds, type KindDefinition, type Pod } from '../../api/index.ts'
 import { asCarbonadoError, type Logger } from '../../base/index.ts'
-import { acquireLeadership, fencedStore, RestStore, type Leadership } from '../../store/index.ts'
+import { admitPrimarySubnets } from '../../network/control.ts'
+import { acquireLeadership, fencedStore, RestStore, type Leadership, type ResourceStore } from '../../store/index.ts'
 import type { ControlFeature } from '../feature.ts'
 import { Listeners } from '../listeners.ts'
 import { apiServerOf, type KubernetesControlConfig } from './config.ts'
 import { ObjectCache } from './object-cache.ts'
+import { kubernetesKinds, PodControllers, podEndpoints, PodIndices } from './pod-controllers.ts'
+import { bindPod, SchedulingFacts, type Binding } from './scheduling/index.ts'
 import { makeWebhookApp } from './webhook-app.ts'
 
 /** Control on a Kubernetes cluster, as it runs. */
@@ -37,22 +40,45 @@ export async function startKubernetesControl(
   const store = new RestStore({ ...apiServerOf(config.kubernetes), timeout: requestTimeout })
   started.defer(() => store.close())
   const kinds = (allKinds as unknown as KindDefinition[]).filter(({ group }) => group === 'carbonado.io')
-  const cache = new ObjectCache(store, kinds, logger)
+  const cache = new ObjectCache(store, [...kinds, ...kubernetesKinds], logger)
   started.defer(() => cache.stop())
   await cache.start()
-  const leading = new Leading(store, config, { logger, features })
+  const indices = new PodIndices(cache)
+  const facts = new SchedulingFacts(cache, (nodeName) => indices.podsOnNode.of(nodeName))
+  const endpoints = podEndpoints(store, cache, indices)
+  const startPods = (fenced: ResourceStore): PodControllers => {
+    const pods = new PodControllers({ store: fenced, cache, logger }, indices, facts)
+    pods.start()
+    return pods
+  }
+  const leading = new Leading(store, config, { logger, features, startPods })
   started.defer(() => leading.stop())
   const app = makeWebhookApp({
     kinds,
     reader: cache,
-    admit: (request, reader) => features.forEach((feature) => feature.admit(request, reader)),
+    admit(request, reader) {
+      for (const feature of features) feature.admit(request, reader)
+      admitPrimarySubnets(request, reader)
+    },
     isLeading: () => leading.isLeading,
+    ...(config.scheduler
+      ? {
+          scheduler: {
+            demandOf: (pod: Pod) => facts.demandOf(pod),
+            nodeFacts: (name: string) => facts.nodeFacts(name),
+            bind: (binding: Binding) => bindPod({ store, reader: cache, endpoints, logger }, binding),
+          },
+        }
+      : {}),
     bodyLimit: config.bodyLimit,
     logger,
   })
   await app.ready()
   started.defer(() => app.close())
-  const listeners = new Listeners({ listen: [config.listen], tls: config.tls }, app.routing as RequestListener)
+  const listeners = new Listeners(
+    { listen: [config.listen], tls: config.tls, clientAuthorityFile: config.scheduler?.authorityFile },
+    app.routing as RequestListener,
+  )
   await listeners.open()
   started.defer(async () => {
     listeners.stopAccepting()
@@ -68,22 +94,24 @@ export async function startKubernetesControl(
   }
 }
 
+interface LeadingOptions {
+  logger: Logger
+  features: ControlFeature[]
+  startPods: (store: ResourceStore) => PodControllers
+}
+
 /** Stands for election, and runs the controllers while this replica leads. */
 class Leading {
   readonly lost: Promise<void>
   readonly #store: RestStore
   readonly #config: KubernetesControlConfig
-  readonly #options: { logger: Logger; features: ControlFeature[] }
+  readonly #options: LeadingOptions
   readonly #stopping = new AbortController()
   readonly #whenLost = Promise.withResolvers<void>()
   #running: Promise<void> | undefined
   #leadership: Leadership | undefined
 
-  constructor(
-    store: RestStore,
-    config: KubernetesControlConfig,
-    options: { logger: Logger; features: ControlFeature[] },
-  ) {
+  constructor(store: RestStore, config: KubernetesControlConfig, options: LeadingOptions) {
     this.#store = store
     this.#config = config
     this.#options = options
@@ -109,7 +137,7 @@ class Leading {
   }
 
   async #run(): Promise<void> {
-    const { logger, features } = this.#options
+    const { logger, features, startPods } = this.#options
     const { lease } = this.#config.kubernetes
     const identity = `${hostname()}_${randomUUID()}`
     const stopping = this.#stopping.signal
@@ -124,6 +152,8 @@ class Leading {
       const running = await feature.start(store, { logger })
       controllers.defer(() => running.stop())
     }
+    const pods = startPods(store)
+    controllers.defer(() => pods.stop())
     await new Promise<void>((resolve) => {
       if (ended.aborted) resolve()
       else ended.addEventListener('abort', () => resolve(), { once: true })

@@ -1,4 +1,4 @@
-import type { KindDefinition, KubeObject } from '../../api/index.ts'
+import { KubernetesNode, Pod, type KindDefinition, type KubeObject } from '../../api/index.ts'
 import type { Logger } from '../../base/index.ts'
 import {
   compileSelection,
@@ -20,8 +20,16 @@ export class ObjectCache implements SyncReader {
 
   constructor(store: ResourceStore, kinds: KindDefinition[], logger: Logger) {
     this.#informers = new Map(
-      kinds.map((kind) => [kind.kind, createInformer(store, kind, { logger }) as unknown as Informer<never>]),
+      kinds.map((kind) => {
+        const keep = keepOf(kind)
+        return [keyOf(kind), createInformer(store, kind, { logger, ...keep }) as unknown as Informer<never>]
+      }),
     )
+  }
+
+  /** The copy of one kind, to be told of changes; belongs to the cache. */
+  informerOf<T extends KubeObject>(kind: KindDefinition<T>): Informer<T> {
+    return this.#of(kind)
   }
 
   /** Resolves once everything has been read. */
@@ -44,7 +52,65 @@ export class ObjectCache implements SyncReader {
   }
 
   #of<T extends KubeObject>(kind: KindDefinition<T>): Informer<T> {
-    return this.#informers.get(kind.kind) as unknown as Informer<T>
+    return this.#informers.get(keyOf(kind as KindDefinition)) as unknown as Informer<T>
+  }
+}
+
+/** Kubernetes and Carbonado both have a kind Node. */
+function keyOf({ group, kind }: KindDefinition): string {
+  return `${group}/${kind}`
+}
+
+function keepOf({ group, kind }: KindDefinition): { keep?: (object: KubeObject) => KubeObject } {
+  if (group !== '') return {}
+  if (kind === Pod.kind) return { keep: (pod) => podEssentials(pod as Pod) }
+  return kind === KubernetesNode.kind ? { keep: (node) => nodeEssentials(node as KubernetesNode) } : {}
+}
+
+/** Of a node as Kubernetes sees it its images and addresses are most. */
+function nodeEssentials({ metadata, spec, status }: KubernetesNode): KubernetesNode {
+  const { name, uid, resourceVersion, labels } = metadata
+  const { capacity, allocatable } = status ?? {}
+  return {
+    metadata: { name, uid, resourceVersion, ...(labels ? { labels } : {}) },
+    spec: spec?.taints ? { taints: spec.taints } : {},
+    status: { ...(capacity ? { capacity } : {}), ...(allocatable ? { allocatable } : {}) },
+  }
+}
+
+/** What of a pod is looked at: of tens of thousands the rest would fill the memory. */
+function podEssentials({ metadata, spec, status }: Pod): Pod {
+  const { name, namespace, uid, resourceVersion, deletionTimestamp, annotations = {} } = metadata
+  const own = Object.entries(annotations).filter(([key]) => /^(carbonado\.io|diamanti\.com)\//.test(key))
+  const { nodeName, hostNetwork, containers, volumes } = spec
+  return {
+    metadata: {
+      ...{ name, namespace, uid, resourceVersion },
+      ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+      ...(own.length > 0 ? { annotations: Object.fromEntries(own) } : {}),
+    },
+    spec: {
+      ...(nodeName === undefined ? {} : { nodeName }),
+      ...(hostNetwork ? { hostNetwork } : {}),
+      containers: containers.flatMap(({ name, resources }) =>
+        resources?.requests ? [{ name, resources: { requests: resources.requests } }] : [],
+      ),
+      ...claimsIn(volumes),
+    },
+    status: {
+      phase: status?.phase,
+      conditions: status?.conditions?.filter(({ type }) => type === 'PodScheduled') ?? [],
+    },
+  }
+}
+
+function claimsIn(volumes: Pod['spec']['volumes']): Pick<Pod['spec'], 'volumes'> {
+  const claims = volumes?.filter(({ persistentVolumeClaim, ephemeral }) => persistentVolumeClaim ?? ephemeral) ?? []
+  if (claims.length === 0) return {}
+  return {
+    volumes: claims.map(({ name, persistentVolumeClaim }) =>
+      persistentVolumeClaim ? { name, persistentVolumeClaim } : { name, ephemeral: {} },
+    ),
   }
 }
 

@@ -4,6 +4,8 @@ import type { KindDefinition } from '../../api/index.ts'
 import { CarbonadoError, InvalidInput, Internal, type Logger } from '../../base/index.ts'
 import { statusOf, type Admit, type SyncReader } from '../../store/index.ts'
 import { addAdmissionWebhook } from './admission-webhook.ts'
+import { addPodWebhooks } from './pod-webhook.ts'
+import { addSchedulerExtender, type ExtenderParts } from './scheduling/index.ts'
 
 /** What the application that the API server and kubelet ask is made of. */
 export interface WebhookAppParts {
@@ -11,6 +13,8 @@ export interface WebhookAppParts {
   reader: SyncReader
   admit: Admit
   isLeading: () => boolean
+  /** Absent: no scheduler may ask. */
+  scheduler?: Omit<ExtenderParts, 'logger'>
   bodyLimit: number
   logger: Logger
 }
@@ -31,6 +35,8 @@ export function makeWebhookApp(parts: WebhookAppParts): FastifyInstance {
   }
   addMetrics(app, isLeading)
   addAdmissionWebhook(app, parts)
+  addPodWebhooks(app, parts)
+  if (parts.scheduler) addSchedulerExtender(app, { ...parts.scheduler, logger })
   return app
 }
 

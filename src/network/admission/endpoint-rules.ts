@@ -1,5 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
-import { AddressClaim, attachmentFinalizer, Endpoint, l2DomainOf, MacClaim, type Network } from '../../api/index.ts'
+import {
+  AddressClaim,
+  attachmentFinalizer,
+  Endpoint,
+  isOwnedByPod,
+  l2DomainOf,
+  MacClaim,
+  type Network,
+} from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
 import type { SyncReader } from '../../store/index.ts'
 import { contains } from '../addresses/address-range.ts'
@@ -121,7 +129,8 @@ function samePlace({ spec }: Endpoint, { spec: before }: Endpoint): boolean {
 /** A change of node and holder is a bind (there was none) or an unbind (there is none after); nothing in between. */
 function checkBinding(endpoint: Endpoint, existing: Endpoint, reader: SyncReader): void {
   const title = endpointTitle(endpoint)
-  if (!endpoint.spec.isStatic) {
+  const staysThere = isOwnedByPod(endpoint) && endpoint.spec.nodeName === existing.spec.nodeName
+  if (!endpoint.spec.isStatic && !staysThere) {
     throw new InvalidInput(`endpoint ${title} is not static: its node and holder cannot change`, {
       remedy: 'Delete it and create another one, or use a static endpoint.',
     })

@@ -1,1 +1,2 @@
 export * from './network-admission.ts'
+export * from './primary-rules.ts'

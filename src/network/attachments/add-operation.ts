@@ -4,13 +4,7 @@ import type { Allocation } from '../../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Conflict, Unavailable, type Logger } from '../../base/index.ts'
 import type { AttachRequest, NetworkEngine } from '../engine.ts'
 import { ratesOf } from './decide.ts'
-import {
-  isSameHolder,
-  referenceFor,
-  type BoundEndpoint,
-  type EndpointObjects,
-  type Patience,
-} from './endpoint-objects.ts'
+import { isSameHolder, type BoundEndpoint, type EndpointObjects, type Patience } from './endpoint-objects.ts'
 import type { Journal, JournalRecord } from './journal.ts'
 import { planInterfaces, withTables, type InterfaceRequest } from './plan-interfaces.ts'
 import type { EndpointReconciler } from './reconciler.ts'
@@ -80,7 +74,8 @@ async function bindAll(parts: AddParts, planned: InterfaceRequest[], holds: Disp
 async function requireSame({ likely, certain }: Bound): Promise<void> {
   const bound = await certain
   const [now, then] = [bound.answered.status?.allocation, likely.answered.status?.allocation]
-  if (bound.uid === likely.uid && isDeepStrictEqual(now, then)) return
+  // what was not decided then has come from the store since
+  if (bound.uid === likely.uid && (then === undefined || isDeepStrictEqual(now, then))) return
   throw new Unavailable(`endpoint ${likely.reference.name} changed while it was being attached`, {
     remedy: 'Try again.',
   })
@@ -98,13 +93,17 @@ async function bind(
   if (wish.kind === 'any-static') {
     return objects.bindAny({ ...planned, wish }, (reference) => holds.use(reconciler.hold(reference)))
   }
-  const reference = referenceFor(planned)
+  const reference = objects.referenceFor(planned)
   holds.use(reconciler.hold(reference))
   const isSameObject = (record: JournalRecord): boolean =>
     record.namespace === reference.namespace && record.name === reference.name
   if (wish.kind === 'static') {
     await reconciler.whenForgotten((record) => isSameObject(record) && isSameHolder(record, planned), patience.release)
     return objects.bind(planned)
+  }
+  if (objects.ownerFor(planned)) {
+    await reconciler.whenForgotten((record) => isSameObject(record) && isSameHolder(record, planned), patience.release)
+    return objects.bindOfPod(planned, onLikely)
   }
   await reconciler.whenForgotten(isSameObject, patience.release)
   try {
@@ -121,10 +120,10 @@ async function createInPlaceOfLeftover(
   planned: InterfaceRequest,
   conflict: CarbonadoError,
 ): Promise<BoundEndpoint> {
-  const leftover = await objects.read(referenceFor(planned))
+  const leftover = await objects.read(objects.referenceFor(planned))
   const holder = leftover?.spec.holder
   if (leftover && (!holder || !isSameHolder(holder, planned))) throw conflict
-  if (leftover) await objects.release(referenceFor(planned), leftover.metadata.uid!, planned)
+  if (leftover) await objects.release(objects.referenceFor(planned), leftover.metadata.uid!, planned)
   return objects.create(planned)
 }
 

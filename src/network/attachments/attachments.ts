@@ -23,6 +23,8 @@ export interface AttachmentsOptions {
   journal: Journal
   logger: Logger
   patience?: Partial<Patience>
+  /** As of EndpointObjectsParts. */
+  podsOwnEndpoints?: boolean
   /** Unless told, looks at the real path. */
   netnsState?: (path: string) => NetnsState
 }
@@ -40,9 +42,9 @@ export class Attachments implements AttachmentOperations {
     this.#options = options
     this.#patience = { ...defaultPatience, ...options.patience }
     this.#netnsState = options.netnsState ?? netnsState
-    const { nodeName, store, informer } = options
+    const { nodeName, store, informer, podsOwnEndpoints } = options
     const [patience, isKept] = [this.#patience, (endpointId: string) => this.#isAttachedHere(endpointId)]
-    this.#objects = new EndpointObjects({ store, informer, nodeName, patience, isKept })
+    this.#objects = new EndpointObjects({ store, informer, nodeName, patience, isKept, podsOwnEndpoints })
     this.#reconciler = new EndpointReconciler({ ...options, objects: this.#objects, netnsState: this.#netnsState })
   }
 

@@ -1,4 +1,4 @@
-import type { Allocation, Endpoint } from '../../api/index.ts'
+import { attachmentFinalizer, isOwnedByPod, type Allocation, type Endpoint } from '../../api/index.ts'
 import type { AttachedEndpoint, AttachRequest } from '../engine.ts'
 import { cniNetworkAnnotation, netnsAnnotation, routingAnnotation } from './endpoint-objects.ts'
 import type { JournalRecord } from './journal.ts'
@@ -59,6 +59,9 @@ export function nextStep(situation: Situation): Step {
 
 function stepForUnknown({ object, isAdding, isSynced, nodeName }: Situation): Step {
   if (!object || isAdding || !isSynced || object.spec.nodeName !== nodeName) return { step: 'nothing' }
+  // of a pod, and waits for its sandbox: it goes with the pod
+  const isWaiting = !object.spec.holder && !object.metadata.finalizers?.includes(attachmentFinalizer)
+  if (isWaiting && isOwnedByPod(object)) return { step: 'nothing' }
   return { step: 'release-unknown' }
 }
 

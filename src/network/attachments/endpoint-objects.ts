@@ -4,10 +4,12 @@ import {
   apiVersionOf,
   attachmentFinalizer,
   Endpoint,
+  isOwnedByPod,
   Network,
   Node,
   type Allocation,
   type Holder,
+  type OwnerReference,
   type Refusal,
 } from '../../api/index.ts'
 import {
@@ -22,7 +24,7 @@ import {
 import { chooseNetwork } from './choose-network.ts'
 import type { Informer, ObjectReference, ResourceStore } from '../../store/index.ts'
 import { withDeadline } from './deadline.ts'
-import { endpointNameFor } from './endpoint-name.ts'
+import { endpointNameFor, podEndpointNameFor } from './endpoint-name.ts'
 import type { InterfaceRequest } from './plan-interfaces.ts'
 import type { EndpointWish } from './wish.ts'
 
@@ -71,6 +73,8 @@ export interface EndpointObjectsParts {
   patience: Patience
   /** Whether an endpoint is attached on this node and nobody wants it otherwise. */
   isKept: (endpointId: string) => boolean
+  /** The endpoints of a pod belong to it, and go when Kubernetes removes it; else they go with the sandbox. */
+  podsOwnEndpoints?: boolean
 }
 
 /**
@@ -83,13 +87,31 @@ export class EndpointObjects {
   readonly #nodeName: string
   readonly #patience: Patience
   readonly #isKept: (endpointId: string) => boolean
+  readonly #podsOwnEndpoints: boolean
 
-  constructor({ store, informer, nodeName, patience, isKept }: EndpointObjectsParts) {
+  constructor({ store, informer, nodeName, patience, isKept, podsOwnEndpoints = false }: EndpointObjectsParts) {
     this.#store = store
     this.#informer = informer
     this.#nodeName = nodeName
     this.#patience = patience
     this.#isKept = isKept
+    this.#podsOwnEndpoints = podsOwnEndpoints
+  }
+
+  /** Namespace and name of the endpoint that an interface is to have. */
+  referenceFor(
+    request: Pick<InterfaceRequest, 'containerId' | 'interfaceName' | 'pod' | 'wish'>,
+  ): Required<ObjectReference> {
+    const owner = this.ownerFor(request)
+    if (owner) return { namespace: request.pod!.namespace, name: podEndpointNameFor(owner, request.interfaceName) }
+    return referenceFor(request)
+  }
+
+  /** The pod that the endpoint of an interface belongs to; undefined where it belongs to the container. */
+  ownerFor({ pod, wish }: Pick<InterfaceRequest, 'pod' | 'wish'>): { name: string; uid: string } | undefined {
+    const isUsual = wish.kind === 'dynamic' && !wish.addresses && !wish.macAddress
+    if (!this.#podsOwnEndpoints || !isUsual || pod?.uid === undefined) return undefined
+    return { name: pod.name, uid: pod.uid }
   }
 
   /** Reads one endpoint past the cache; undefined when there is none. */
@@ -108,11 +130,17 @@ export class EndpointObjects {
    */
   async create(request: InterfaceRequest, onEarly?: (likely: BoundEndpoint) => void): Promise<BoundEndpoint> {
     const { perfTierName, addresses, macAddress, ...where } = request.wish as EndpointWish & { kind: 'dynamic' }
-    const reference = referenceFor(request)
+    const reference = this.referenceFor(request)
+    const owner = this.ownerFor(request)
     const object: Endpoint = {
       apiVersion: apiVersionOf(Endpoint),
       kind: Endpoint.kind,
-      metadata: { ...reference, finalizers: [attachmentFinalizer], annotations: annotationsFor(request) },
+      metadata: {
+        ...reference,
+        finalizers: [attachmentFinalizer],
+        annotations: annotationsFor(request),
+        ...(owner ? { ownerReferences: [podReference(owner)] } : {}),
+      },
       spec: {
         networkName: where.networkName ?? (await this.#chooseNetwork(where.networkGroup)),
         ...(perfTierName ? { perfTierName } : {}),
@@ -125,6 +153,49 @@ export class EndpointObjects {
     }
     const options = onEarly && { onEarlyAnswer: (likely: Endpoint) => onEarly(boundFrom(likely)) }
     return boundFrom(await this.#answer(this.#store.create(Endpoint, object, options), 'creating the endpoint'))
+  }
+
+  /**
+   * Gives a pod's endpoint to its sandbox: one that control prepared when the pod was bound, or that an earlier sandbox
+   * of the pod had, else a new one. Waits a while for an earlier sandbox to let go. `onLikely` is told what it will be.
+   * Throws Conflict when another sandbox keeps it, it is on its way out, or was made for something else.
+   */
+  async bindOfPod(request: InterfaceRequest, onLikely: (likely: BoundEndpoint) => void): Promise<BoundEndpoint> {
+    const reference = this.referenceFor(request)
+    const giveUp = performance.now() + this.#patience.release
+    let endpoint = this.#informer.get(reference) ?? (await this.read(reference))
+    for (; ; endpoint = await this.read(reference)) {
+      if (!endpoint) {
+        const created = await this.#createUnlessThere(request, onLikely)
+        if (created) return created
+        continue
+      }
+      requireAsWished(endpoint, request)
+      if (this.#isHeldBy(endpoint, request)) {
+        await this.release(reference, endpoint.metadata.uid!, request)
+      } else if (!endpoint.spec.holder && !endpoint.metadata.deletionTimestamp) {
+        if (endpoint.status?.allocation?.state !== 'Refused') onLikely(boundFrom(endpoint))
+        const bound = await this.tryBind(endpoint, request).catch(ignoreGone)
+        if (bound) return bound
+      } else {
+        if (performance.now() > giveUp) throw endpoint.spec.holder ? inUse([endpoint]) : leaving(endpoint)
+        await delay(20)
+      }
+    }
+  }
+
+  /** Undefined when somebody made it at the same moment. */
+  async #createUnlessThere(
+    request: InterfaceRequest,
+    onLikely: (likely: BoundEndpoint) => void,
+  ): Promise<BoundEndpoint | undefined> {
+    try {
+      return await this.create(request, onLikely)
+    } catch (error) {
+      if (!(error instanceof CarbonadoError) || error.code !== 'Conflict') throw error
+      if (await this.read(this.referenceFor(request))) return undefined
+      throw error
+    }
   }
 
   /**
@@ -217,7 +288,8 @@ export class EndpointObjects {
       if (endpoint.spec.holder && !isSameHolder(endpoint.spec.holder, holder)) return
       if (!isStillWanted()) return
       try {
-        if (endpoint.spec.isStatic) await this.#unbind(endpoint)
+        const isKept = endpoint.spec.isStatic || (isOwnedByPod(endpoint) && !endpoint.metadata.deletionTimestamp)
+        if (isKept) await this.#unbind(endpoint)
         else await this.#deleteDynamic(endpoint)
         return
       } catch (error) {
@@ -306,7 +378,7 @@ export class EndpointObjects {
         finalizers: otherFinalizers(endpoint),
         annotations: { [cniNetworkAnnotation]: null, [netnsAnnotation]: null, [routingAnnotation]: null },
       },
-      spec: { nodeName: null, holder: null },
+      spec: endpoint.spec.isStatic ? { nodeName: null, holder: null } : { holder: null },
     }
     await this.#answer(this.#store.patch(Endpoint, reference, patch, { resourceVersion }), 'unbinding the endpoint')
   }
@@ -335,8 +407,8 @@ export class EndpointObjects {
   }
 }
 
-/** Namespace and name of the endpoint that an interface is to have. */
-export function referenceFor(
+/** Namespace and name of an endpoint that belongs to a container. */
+function referenceFor(
   request: Pick<InterfaceRequest, 'containerId' | 'interfaceName' | 'pod' | 'wish'>,
 ): Required<ObjectReference> {
   const namespace = request.pod?.namespace ?? 'default'
@@ -402,6 +474,35 @@ function requireBindable(endpoint: Endpoint | undefined, reference: ObjectRefere
   if (endpoint.spec.isStatic) return
   throw new InvalidInput(`endpoint ${name} is not static: it belongs to one container only`, {
     remedy: 'Name a static endpoint in endpointId, or leave endpointId out.',
+  })
+}
+
+/** What is gone since it was read is not there to be bound. */
+function ignoreGone(error: unknown): undefined {
+  if (!(error instanceof CarbonadoError) || error.code !== 'NotFound') throw error
+}
+
+/** The owner reference with which the endpoint of a pod goes when the pod is gone. */
+export function podReference({ name, uid }: { name: string; uid: string }): OwnerReference {
+  return { apiVersion: 'v1', kind: 'Pod', name, uid }
+}
+
+/** What was prepared is by what the pod said when it was bound to its node. */
+function requireAsWished({ metadata, spec }: Endpoint, { wish }: InterfaceRequest): void {
+  if (wish.kind !== 'dynamic') return
+  const { networkName = spec.networkName, perfTierName = spec.perfTierName } = wish
+  if (networkName === spec.networkName && perfTierName === spec.perfTierName) return
+  const text = (network: string, tier: string | undefined): string => `network ${network}, ${tier === undefined ? 'no tier of its own' : `tier ${tier}`}` // prettier-ignore
+  throw new Conflict(
+    `endpoint ${metadata.namespace}/${metadata.name} of the pod was made for ${text(spec.networkName, spec.perfTierName)}, ` +
+      `and the pod now asks for ${text(networkName, perfTierName)}`,
+    { remedy: 'Annotations are read when a pod is given its node: delete the pod and create it anew.' },
+  )
+}
+
+function leaving({ metadata }: Endpoint): Conflict {
+  return new Conflict(`endpoint ${metadata.namespace}/${metadata.name} of the pod is being deleted`, {
+    remedy: 'Try again; if it stays so, create the pod anew.',
   })
 }
 

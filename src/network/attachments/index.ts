@@ -1,7 +1,7 @@
 export * from './attachments.ts'
 export { withDeadline } from './deadline.ts'
 export * from './endpoint-name.ts'
-export { defaultPatience, type Patience } from './endpoint-objects.ts'
+export { defaultPatience, podReference, type Patience } from './endpoint-objects.ts'
 export * from './journal.ts'
 export * from './netns.ts'
 export * from './wish.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Endpoint } from '../../api/index.ts'
+import { isOwnedByPod, type Endpoint } from '../../api/index.ts'
 import { KillSwitch } from './kill-switch.ts'
 import { addRequest, eventually, TestNode } from './test-node.ts'
 
@@ -9,10 +9,14 @@ const wishes = {
   static: { kind: 'static', endpointName: 'ep1' },
 } as const
 
+const pod = { namespace: 'default', name: 'web', uid: 'uid-of-web' }
+
 /** One ADD with three interfaces, one of them on a static endpoint. */
 const requests = {
   dynamic: addRequest({ wish: wishes.dynamic }),
   static: addRequest({ wish: wishes.static }),
+  'of a pod': addRequest({ wish: wishes.dynamic, pod }),
+  prepared: addRequest({ wish: wishes.dynamic, pod }),
   several: addRequest({
     wish: wishes.dynamic,
     children: [
@@ -25,7 +29,9 @@ const requests = {
 /** Kernel, journal and store agree: what is attached is known everywhere, and nothing else holds anything. */
 async function expectConsistent(node: TestNode): Promise<void> {
   const agrees = async (): Promise<boolean> => {
-    const held = (await node.endpoints()).filter(({ spec }) => spec.nodeName !== undefined)
+    const isHeld = (endpoint: Endpoint): boolean =>
+      isOwnedByPod(endpoint) ? endpoint.spec.holder !== undefined : endpoint.spec.nodeName !== undefined
+    const held = (await node.endpoints()).filter(isHeld)
     const inStore = held.map(({ metadata }) => metadata.uid!).sort()
     const inKernel = [...node.kernel.attachments.keys()].sort()
     const inJournal = node.journal
@@ -75,7 +81,7 @@ async function atEveryPoint(trial: (kill: KillSwitch) => Promise<boolean>): Prom
   }
 }
 
-describe.each(['dynamic', 'static', 'several'] as const)(
+describe.each(['dynamic', 'static', 'several', 'of a pod', 'prepared'] as const)(
   'an agent killed at every point, %s',
   { timeout: 30_000 },
   (kind) => {
@@ -84,7 +90,12 @@ describe.each(['dynamic', 'static', 'several'] as const)(
 
     async function newNode(): Promise<TestNode> {
       const node = await TestNode.create()
-      if (kind !== 'dynamic') await node.createStatic('ep1')
+      if (kind === 'static' || kind === 'several') await node.createStatic('ep1')
+      if (kind !== 'of a pod' && kind !== 'prepared') return node
+      node.podsOwnEndpoints = true
+      await node.stopAgent()
+      await node.startAgent()
+      if (kind === 'prepared') await node.prepare(pod)
       return node
     }
 

@@ -10,8 +10,9 @@ import { createFakeKernel, FakeEngine, type FakeKernel } from '../fake-engine.ts
 import { Attachments } from './attachments.ts'
 import { startFakeControl, type Decision, type FakeControl } from './fake-control.ts'
 import { openJournal, type Journal } from './journal.ts'
-import type { Patience } from './endpoint-objects.ts'
-import type { AddRequest } from './wish.ts'
+import { podEndpointNameFor } from './endpoint-name.ts'
+import { podReference, type Patience } from './endpoint-objects.ts'
+import type { AddRequest, Pod } from './wish.ts'
 
 /** What a test may put between the attachments and what they work on. */
 export interface Interposed {
@@ -29,6 +30,8 @@ export class TestNode implements AsyncDisposable {
   readonly kernel: FakeKernel = createFakeKernel()
   readonly goneNamespaces = new Set<string>()
   readonly nodeName = 'n1'
+  /** Of the agents that start from then on. */
+  podsOwnEndpoints = false
   control!: FakeControl
   attachments!: Attachments
   #journal: Journal | undefined
@@ -52,7 +55,7 @@ export class TestNode implements AsyncDisposable {
 
   /** Starts the agent's part on the journal of the one before, which must have been stopped or abandoned. */
   async startAgent(interposed: Interposed = {}): Promise<void> {
-    const { nodeName, directory } = this
+    const { nodeName, directory, podsOwnEndpoints } = this
     const logger = silentLogger()
     this.#journal = openJournal({ file: join(directory, 'journal.db'), bootId: interposed.bootId ?? 'boot-1', logger })
     const store = interposed.store?.(this.store) ?? this.store
@@ -65,6 +68,7 @@ export class TestNode implements AsyncDisposable {
       journal: interposed.journal?.(this.#journal) ?? this.#journal,
       logger,
       patience: { release: 1_000, ...interposed.patience },
+      podsOwnEndpoints,
       netnsState: (path) => (path === '' || this.goneNamespaces.has(path) ? 'gone' : 'network-namespace'),
     })
     await this.attachments.start()
@@ -91,6 +95,20 @@ export class TestNode implements AsyncDisposable {
       kind: 'Endpoint',
       metadata: { name, namespace },
       spec: { networkName: 'blue', isStatic: true },
+    })
+  }
+
+  /** Makes the endpoint of a pod's first interface as control does when the pod is bound to the node. */
+  async prepare({ namespace, name, uid }: Required<Pod>, networkName = 'blue'): Promise<void> {
+    await this.store.create(Endpoint, {
+      apiVersion: apiVersionOf(Endpoint),
+      kind: 'Endpoint',
+      metadata: {
+        name: podEndpointNameFor({ name, uid }, 'eth0'),
+        namespace,
+        ownerReferences: [podReference({ name, uid })],
+      },
+      spec: { networkName, isStatic: false, nodeName: this.nodeName },
     })
   }
 

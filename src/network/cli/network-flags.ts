@@ -19,6 +19,7 @@ export interface NetworkCreateFlags {
   networkGroup?: string
   zone?: string
   setDefault?: boolean
+  secondary?: boolean
   hostNetwork?: boolean
   mtu?: number
 }
@@ -38,6 +39,7 @@ export function networkOf(name: string, flags: NetworkCreateFlags): Network {
       ...(flags.perfTier === undefined ? {} : { perfTierName: flags.perfTier }),
       ...(flags.networkGroup === undefined ? {} : { networkGroup: flags.networkGroup }),
       ...(flags.zone === undefined ? {} : { zone: flags.zone }),
+      ...(flags.secondary ? { isSecondary: true } : {}),
       ...(flags.mtu === undefined ? {} : { mtu: flags.mtu }),
     },
   }

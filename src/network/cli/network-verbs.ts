@@ -84,6 +84,7 @@ function addCreate(network: Command, host: VerbHost): void {
       integerFlag('--mtu', 1280, 65535),
     )
     .option('--set-default', 'use it for containers that ask for no network by name')
+    .option('--secondary', 'only for further interfaces of pods: its subnets may overlap those of other networks')
     .option('-a, --annotations <key=value>', 'annotation of the object, may be repeated', annotationsFlag)
     .option('--gateway-mac <mac>', 'understood, has no effect: the gateway is found by ARP and ND')
     .option('--sel, --selectors <selectors>', 'understood, has no effect yet', collectList)

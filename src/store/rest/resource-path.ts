@@ -1,10 +1,10 @@
-import type { KindDefinition } from '../../api/index.ts'
+import { apiVersionOf, type KindDefinition } from '../../api/index.ts'
 import { InvalidInput } from '../../base/index.ts'
 
-/** Where the objects of a kind are: `/apis/GROUP/VERSION[/namespaces/NAMESPACE]/PLURAL`. */
+/** Where the objects of a kind are: `/apis/GROUP/VERSION[/namespaces/NAMESPACE]/PLURAL`, of the core group `/api/v1/...`. */
 export function collectionPath(kind: KindDefinition, namespace?: string): string {
   const scope = namespace === undefined ? '' : `namespaces/${segment(namespace)}/`
-  return `/apis/${kind.group}/${kind.version}/${scope}${kind.plural}`
+  return `/${kind.group === '' ? 'api' : 'apis'}/${apiVersionOf(kind)}/${scope}${kind.plural}`
 }
 
 /** Where one object is. Throws InvalidInput when the namespace is missing or the name cannot stand in a path. */

@@ -1,0 +1,150 @@
+import { hostname } from 'node:os'
+import {
+  Endpoint,
+  KubernetesNode,
+  Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  StorageClass,
+  type KindDefinition,
+} from '../../api/index.ts'
+import { CarbonadoError, WorkQueue, type Logger } from '../../base/index.ts'
+import { NodeResources, owningPodOf, PodEndpoints } from '../../network/pods/index.ts'
+import { EventRecorder, InformerIndex, type ObjectReference, type ResourceStore } from '../../store/index.ts'
+import type { ObjectCache } from './object-cache.ts'
+import { isUnschedulable, SchedulingFacts, UnschedulableEvents } from './scheduling/index.ts'
+
+/** The kinds of Kubernetes that control looks at. */
+export const kubernetesKinds: KindDefinition[] = [
+  Pod,
+  KubernetesNode,
+  PersistentVolumeClaim,
+  PersistentVolume,
+  StorageClass,
+].map((kind) => kind as KindDefinition)
+
+/** Milliseconds for which changes of a node gather: a pod and its endpoints go within moments of each other. */
+const resourcesDelay = 500
+/** Milliseconds after which a pod that has no node is told why: others may just be going. */
+const explanationDelay = 500
+
+/** What the controllers of pods work with. */
+export interface PodControllersParts {
+  /** Refuses writes of one that no longer leads. */
+  store: ResourceStore
+  cache: ObjectCache
+  logger: Logger
+}
+
+/** Indices over the copies of pods and endpoints. */
+export class PodIndices {
+  readonly podsOnNode: InformerIndex<Pod>
+  readonly endpointsOnNode: InformerIndex<Endpoint>
+  readonly endpointsOfPod: InformerIndex<Endpoint>
+
+  constructor(cache: ObjectCache) {
+    this.podsOnNode = new InformerIndex(cache.informerOf(Pod), ({ spec }) => spec.nodeName)
+    this.endpointsOnNode = new InformerIndex(cache.informerOf(Endpoint), ({ spec }) => spec.nodeName)
+    this.endpointsOfPod = new InformerIndex(cache.informerOf(Endpoint), (endpoint) => owningPodOf(endpoint)?.uid)
+  }
+}
+
+/** Makes what keeps the endpoints of pods. */
+export function podEndpoints(store: ResourceStore, cache: ObjectCache, indices: PodIndices): PodEndpoints {
+  return new PodEndpoints({
+    store,
+    reader: cache,
+    podOf: (reference) => cache.get(Pod, reference),
+    livePodOf: (reference) => store.get(Pod, reference).catch(undefinedWhenGone),
+    endpointsOf: (uid) => indices.endpointsOfPod.of(uid),
+  })
+}
+
+/** The controllers of pods: their endpoints, and what nodes have for them. Only the leader runs them. */
+export class PodControllers {
+  readonly #cache: ObjectCache
+  readonly #pods: WorkQueue
+  readonly #nodes: WorkQueue
+  readonly #unschedulable: WorkQueue
+  readonly #recorder: EventRecorder
+  readonly #unsubscribe: (() => void)[] = []
+
+  constructor({ store, cache, logger }: PodControllersParts, indices: PodIndices, facts: SchedulingFacts) {
+    this.#cache = cache
+    const endpoints = podEndpoints(store, cache, indices)
+    const resources = new NodeResources({
+      store,
+      nodes: cache.informerOf(Node),
+      kubernetesNodes: cache.informerOf(KubernetesNode),
+      endpointsOn: (nodeName) => indices.endpointsOnNode.of(nodeName),
+      podsOn: (nodeName) => indices.podsOnNode.of(nodeName),
+    })
+    const onError = (what: string) => (key: string, err: unknown) =>
+      logger.warn({ err, key }, `${what} could not be reconciled`)
+    const source = { controller: 'carbonado.io/scheduling', instance: hostname() }
+    this.#recorder = new EventRecorder(store, source, logger)
+    const events = new UnschedulableEvents((reference) => cache.get(Pod, reference), facts, this.#recorder)
+    this.#unschedulable = new WorkQueue((key) => events.reconcile(...decodeKey(key)), {
+      onError: onError('events of a pod'),
+    })
+    this.#pods = new WorkQueue((key) => endpoints.reconcile(...decodeKey(key)), {
+      onError: onError('endpoints of a pod'),
+    })
+    this.#nodes = new WorkQueue((name) => resources.reconcile(name), { onError: onError('resources of a node') })
+  }
+
+  /** Looks at everything once, and then at what changes. */
+  start(): void {
+    const [pods, endpoints] = [this.#cache.informerOf(Pod), this.#cache.informerOf(Endpoint)]
+    const [nodes, kubernetesNodes] = [this.#cache.informerOf(Node), this.#cache.informerOf(KubernetesNode)]
+    this.#unsubscribe.push(
+      pods.onChange(({ object, previous }) => this.#podChanged(object, previous)),
+      endpoints.onChange(({ object }) => this.#endpointChanged(object)),
+      nodes.onChange(({ object }) => this.#nodes.addAfter(object.metadata.name, resourcesDelay)),
+      kubernetesNodes.onChange(({ object }) => this.#nodes.add(object.metadata.name)),
+    )
+    for (const pod of pods.items()) this.#podChanged(pod)
+    for (const endpoint of endpoints.items()) this.#endpointChanged(endpoint)
+    for (const { metadata } of nodes.items()) this.#nodes.add(metadata.name)
+  }
+
+  /** Stops taking changes and waits for what is being done. */
+  async stop(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    await Promise.all([this.#pods.stop(), this.#nodes.stop(), this.#unschedulable.stop()])
+    await this.#recorder.flush()
+  }
+
+  #podChanged(pod: Pod, previous?: Pod): void {
+    const { metadata, spec } = pod
+    const key = encodeKey(metadata, metadata.uid!)
+    if (isUnschedulable(pod) || (previous && isUnschedulable(previous)))
+      this.#unschedulable.addAfter(key, explanationDelay)
+    if (spec.nodeName !== undefined) {
+      this.#pods.add(key)
+      this.#nodes.addAfter(spec.nodeName, resourcesDelay)
+    }
+    if (previous?.spec.nodeName !== undefined) this.#nodes.addAfter(previous.spec.nodeName, resourcesDelay)
+  }
+
+  #endpointChanged(endpoint: Endpoint): void {
+    const { nodeName } = endpoint.spec
+    if (nodeName !== undefined) this.#nodes.addAfter(nodeName, resourcesDelay)
+    const owner = owningPodOf(endpoint)
+    if (owner) this.#pods.add(encodeKey(owner.reference, owner.uid))
+  }
+}
+
+function encodeKey({ namespace, name }: ObjectReference, uid: string): string {
+  return `${namespace}/${name}/${uid}`
+}
+
+function decodeKey(key: string): [Required<ObjectReference>, string] {
+  const [namespace, name, uid] = key.split('/') as [string, string, string]
+  return [{ namespace, name }, uid]
+}
+
+function undefinedWhenGone(error: unknown): undefined {
+  if (!(error instanceof CarbonadoError && error.code === 'NotFound')) throw error
+}

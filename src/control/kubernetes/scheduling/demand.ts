@@ -1,0 +1,78 @@
+import {
+  AddressClaim,
+  bandwidthResource,
+  Drive,
+  Endpoint,
+  interfacesResource,
+  KubernetesNode,
+  Network,
+  Node,
+  parseQuantity,
+  type Pod,
+} from '../../../api/index.ts'
+import { isCounted, networkDemandOf, requestedBy, type PodShare } from '../../../network/pods/index.ts'
+import { volumeDemandsOf } from '../../../storage/pods/index.ts'
+import { InformerIndex, type SyncReader } from '../../../store/index.ts'
+import type { ObjectCache } from '../object-cache.ts'
+import type { NodeFacts, PodDemand } from './decision.ts'
+
+/** Looks up what decisions about pods are made from, in the copies of a cache. */
+export class SchedulingFacts {
+  readonly #reader: SyncReader
+  readonly #claimsOfNetwork: InformerIndex<AddressClaim>
+  readonly #endpointsOfNetwork: InformerIndex<Endpoint>
+  readonly #drivesOnNode: InformerIndex<Drive>
+  readonly #podsOn: (nodeName: string) => Pod[]
+
+  constructor(cache: ObjectCache, podsOn: (nodeName: string) => Pod[]) {
+    this.#reader = cache
+    this.#claimsOfNetwork = new InformerIndex(cache.informerOf(AddressClaim), ({ spec }) => spec.networkName)
+    this.#endpointsOfNetwork = new InformerIndex(cache.informerOf(Endpoint), ({ spec }) => spec.networkName)
+    this.#drivesOnNode = new InformerIndex(cache.informerOf(Drive), ({ spec }) => spec.nodeName)
+    this.#podsOn = podsOn
+  }
+
+  /** What a pod needs. Throws as networkDemandOf. */
+  demandOf(pod: Pod): PodDemand {
+    const network = networkDemandOf(pod, this.#reader)
+    const networks = network.networkNames.flatMap((name) => this.#reader.get(Network, { name }) ?? [])
+    const addresses = Object.fromEntries(networks.flatMap((each) => this.#addressesOf(each)))
+    return { network, networks, addresses, volumes: volumeDemandsOf(pod, this.#reader) }
+  }
+
+  /** Endpoints that are not decided about yet count: they are about to take an address. */
+  #addressesOf({ metadata: { name }, spec, status }: Network): [string, { left: number; total: number }][] {
+    const total = status?.usage?.total
+    if (total === undefined) return [] // not counted yet
+    const claimed = Math.ceil(this.#claimsOfNetwork.countOf(name) / spec.subnets.length)
+    const used = Math.max(claimed, this.#endpointsOfNetwork.countOf(name))
+    return [[name, { left: Math.max(0, total - used), total }]]
+  }
+
+  /** A node without what the scheduler accounts for; undefined when Carbonado does not know it. */
+  nodeFacts(name: string): NodeFacts | undefined {
+    const node = this.#reader.get(Node, { name })
+    return node && { node, drives: this.#drivesOnNode.of(name) }
+  }
+
+  /** All nodes, with what is left for the requests of pods. */
+  allNodes(): NodeFacts[] {
+    return this.#reader.list(Node).map((node) => {
+      const { name } = node.metadata
+      return { node, drives: this.#drivesOnNode.of(name), share: this.#shareOf(name) }
+    })
+  }
+
+  #shareOf(name: string): { left: PodShare; total: PodShare } {
+    const published = this.#reader.get(KubernetesNode, { name })?.status?.allocatable ?? {}
+    const amount = (resource: string): number => parseQuantity(published[resource] ?? 0, resource)
+    const total = { interfaces: amount(interfacesResource), bandwidth: amount(bandwidthResource) }
+    const left = { ...total }
+    for (const pod of this.#podsOn(name).filter(isCounted)) {
+      const { interfaces, bandwidth } = requestedBy(pod)
+      left.interfaces -= interfaces
+      left.bandwidth -= bandwidth
+    }
+    return { left: { interfaces: Math.max(0, left.interfaces), bandwidth: Math.max(0, left.bandwidth) }, total }
+  }
+}

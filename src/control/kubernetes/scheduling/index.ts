@@ -1,0 +1,5 @@
+export * from './bind.ts'
+export * from './decision.ts'
+export * from './demand.ts'
+export * from './extender.ts'
+export * from './unschedulable-events.ts'

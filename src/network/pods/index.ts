@@ -1,0 +1,5 @@
+export * from './network-demand.ts'
+export * from './pod-resources.ts'
+export * from './pod-wishes.ts'
+export * from './node-resources.ts'
+export * from './pod-endpoints.ts'
