@@ -66,6 +66,8 @@ export const Plex = defineKind({
         /** Why it is not Up. */
         message: Type.Optional(Type.String()),
         size: Type.Optional(Type.Integer()),
+        /** Bytes of its device, while the filesystem on it has not followed. */
+        deviceSize: Type.Optional(Type.Integer()),
         /** When it came to be in the pool. */
         madeAt: Type.Optional(Type.String()),
         /** Bytes on the drive that only this plex holds, and that it shares with snapshots and clones. */

@@ -43,6 +43,8 @@ export const Volume = defineKind({
         source: Type.Optional(VolumeSource),
         /** Nodes that its plexes may be on; absent: any. */
         nodeNames: Type.Optional(Type.Array(Type.String(), { minItems: 1 })),
+        /** Of these nodes the first one that it fits on is taken; absent, or when it fits on none: where most is left. */
+        preferredNodeNames: Type.Optional(Type.Array(Type.String(), { minItems: 1 })),
         /** Nodes are chosen by these labels of theirs. */
         selector: Type.Optional(Type.Record(Type.String(), Type.String())),
         /** Its content is replaced by that of this snapshot of it; taken while it is not attached. */
@@ -66,6 +68,8 @@ export const Volume = defineKind({
         remedy: Type.Optional(Type.String()),
         /** Bytes that a user can count on now. */
         size: Type.Optional(Type.Integer()),
+        /** Bytes of the device, while its filesystem has not followed. */
+        deviceSize: Type.Optional(Type.Integer()),
         perfTierName: Type.Optional(Type.String()),
         /** Operations per second promised; 0 is best effort. */
         iopsFloor: Type.Optional(Type.Integer()),

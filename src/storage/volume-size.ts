@@ -10,6 +10,11 @@ export const largestVolume = 2 ** 50
 /** Bytes below which a filesystem cannot be made. */
 const smallestFilesystem = { ext4: 4 * mebibyte, xfs: 300 * mebibyte }
 
+/** Bytes of the smallest volume with a filesystem, or of the smallest block device. */
+export function leastVolumeSize(filesystem: 'ext4' | 'xfs' | undefined): number {
+  return filesystem ? smallestFilesystem[filesystem] : smallestVolume
+}
+
 /** Bytes of a volume's device: the size asked for, rounded up to whole MiB. Throws InvalidInput when it is malformed. */
 export function deviceSize(size: Quantity, what = 'size'): number {
   return Math.ceil(parseQuantity(size, what) / mebibyte) * mebibyte

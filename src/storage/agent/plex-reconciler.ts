@@ -36,7 +36,7 @@ export interface PlexReconcilerParts {
 /** Bytes of a sector of every volume: what any guest and any filesystem can use. */
 const sectorSize = 512
 
-const optionalFields = ['message', 'size', 'madeAt', 'usage', 'progress', 'restoredRequestId'] as const
+const optionalFields = ['message', 'size', 'deviceSize', 'madeAt', 'usage', 'progress', 'restoredRequestId'] as const
 
 /** Milliseconds until a plex whose pool is not there is looked at again, beside news of its drive. */
 const downRetry = 10_000
@@ -197,7 +197,7 @@ export class PlexReconciler {
       await this.#parts.growFilesystem(device.devicePath)
     } catch (error) {
       const message = `the device has grown, its filesystem could not: ${asCarbonadoError(error).message}`
-      await this.#write(plex, { ...status, message })
+      await this.#write(plex, { ...status, deviceSize: entry.size, message })
       throw error
     }
   }

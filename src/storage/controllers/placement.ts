@@ -27,10 +27,19 @@ export interface PlacementRequest {
   onlyDrive?: string
   /** Taken whenever it fits. */
   preferredDrive?: string
+  /** The first of these that it fits on comes before all others. */
+  preferredNodes?: string[]
 }
 
 /** Where something goes, or why nowhere. */
 export type Placement = { driveName: string } | { refused: CarbonadoError }
+
+interface Fitting {
+  driveName: string
+  nodeName: string
+  /** Share left of the scarcest resource, 0 to 1. */
+  left: number
+}
 
 /**
  * Chooses a drive: the preferred one when it fits, else the one that has the largest share left of whatever it would
@@ -39,7 +48,7 @@ export type Placement = { driveName: string } | { refused: CarbonadoError }
 export function choosePlace(request: PlacementRequest, candidates: Candidate[], nodes: Node[]): Placement {
   const reasons: string[] = []
   const shortfalls: Shortfall[] = []
-  const fitting: { driveName: string; left: number }[] = []
+  const fitting: Fitting[] = []
   for (const node of [...nodes].sort((one, other) => byName(one, other))) {
     const excluded = nodeProblem(request, node)
     const drives = candidates.filter(({ drive }) => drive.spec.nodeName === node.metadata.name)
@@ -49,7 +58,10 @@ export function choosePlace(request: PlacementRequest, candidates: Candidate[], 
     }
     for (const candidate of drives.sort((one, other) => byName(one.drive, other.drive))) {
       const verdict = judge(request, candidate)
-      if ('left' in verdict) fitting.push({ driveName: candidate.drive.metadata.name, left: verdict.left })
+      if ('left' in verdict) {
+        const { drive } = candidate
+        fitting.push({ driveName: drive.metadata.name, nodeName: drive.spec.nodeName, left: verdict.left })
+      }
       else {
         reasons.push(`${node.metadata.name}: ${verdict.reason}`)
         shortfalls.push(...(verdict.shortfalls ?? []))
@@ -57,7 +69,7 @@ export function choosePlace(request: PlacementRequest, candidates: Candidate[], 
     }
   }
   const preferred = fitting.find(({ driveName }) => driveName === request.preferredDrive)
-  const best = preferred ?? fitting.reduce<(typeof fitting)[number] | undefined>(roomier, undefined)
+  const best = preferred ?? onBestNode(request, fitting).reduce<Fitting | undefined>(roomier, undefined)
   return best ? { driveName: best.driveName } : { refused: nothingFits(request, reasons, shortfalls) }
 }
 
@@ -105,6 +117,12 @@ function leastShareLeft(ask: Amounts, promised: Amounts, total: Amounts): number
     .filter((resource) => total[resource] > 0)
     .map((resource) => (total[resource] - promised[resource] - ask[resource]) / total[resource])
   return Math.min(1, ...shares)
+}
+
+/** Drives of the first preferred node that has one; all when none has. */
+function onBestNode({ preferredNodes = [] }: PlacementRequest, fitting: Fitting[]): Fitting[] {
+  const node = preferredNodes.find((name) => fitting.some(({ nodeName }) => nodeName === name))
+  return node === undefined ? fitting : fitting.filter(({ nodeName }) => nodeName === node)
 }
 
 function roomier<T extends { left: number }>(best: T | undefined, each: T): T {

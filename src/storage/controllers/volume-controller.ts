@@ -179,6 +179,7 @@ export class VolumeController {
         who: `volume ${metadata.name}`,
         ask,
         nodeNames: spec.nodeNames,
+        preferredNodes: spec.preferredNodeNames,
         selector: spec.selector,
         ...(share.source?.kind === 'Plex' ? { onlyDrive: share.source.driveName } : {}),
         preferredDrive: share.source?.driveName,

@@ -6,7 +6,7 @@ type SnapshotStatus = NonNullable<Snapshot['status']>
 
 /** Fields of the status of a volume that are not always there: a merge patch removes those that a new status lacks. */
 const optionalVolumeFields = [
-  ...(['code', 'message', 'remedy', 'size', 'perfTierName', 'iopsFloor', 'iopsCap'] as const),
+  ...(['code', 'message', 'remedy', 'size', 'deviceSize', 'perfTierName', 'iopsFloor', 'iopsCap'] as const),
   ...(['usage', 'restoredRequestId', 'progress'] as const),
 ]
 
@@ -46,6 +46,7 @@ export function volumeStatus(
     ...waiting,
     ...problemFields(problem),
     ...(status?.size === undefined ? {} : { size: status.size }),
+    ...(status?.deviceSize === undefined ? {} : { deviceSize: status.deviceSize }),
     ...(tierName === undefined ? {} : { perfTierName: tierName }),
     iopsFloor: spec.iopsFloor,
     ...(spec.iopsCap === undefined ? {} : { iopsCap: spec.iopsCap }),

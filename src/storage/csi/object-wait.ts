@@ -1,0 +1,45 @@
+import type { KindDefinition, KubeObject } from '../../api/index.ts'
+import { CarbonadoError } from '../../base/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
+
+/** Reads one object; undefined when there is none. */
+export async function findObject<T extends KubeObject>(
+  store: ResourceStore,
+  kind: KindDefinition<T>,
+  name: string,
+): Promise<T | undefined> {
+  return store.get(kind, { name }).catch((error: unknown) => {
+    if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
+    throw error
+  })
+}
+
+/**
+ * Waits until `look` sees in an object what is waited for, and returns what it says; `look` is given undefined when there
+ * is no such object, may throw, and is asked again at every change. Returns 'late' after `patience` milliseconds.
+ */
+export async function waitForObject<T extends KubeObject, R extends object>(
+  store: ResourceStore,
+  kind: KindDefinition<T>,
+  name: string,
+  patience: number,
+  look: (object: T | undefined) => R | undefined,
+): Promise<R | 'late'> {
+  const signal = AbortSignal.timeout(patience)
+  const fieldSelector = `metadata.name=${name}`
+  while (!signal.aborted) {
+    const { items, resourceVersion } = await store.list(kind, { fieldSelector })
+    const seen = look(items[0])
+    if (seen) return seen
+    try {
+      for await (const event of store.watch(kind, { fieldSelector, resourceVersion, signal })) {
+        if (event.type === 'BOOKMARK') continue
+        const result = look(event.type === 'DELETED' ? undefined : event.object)
+        if (result) return result
+      }
+    } catch (error) {
+      if (!(error instanceof CarbonadoError) || error.code !== 'Expired') throw error
+    }
+  }
+  return 'late'
+}
