@@ -50,6 +50,7 @@ export const nodePlaces = {
   agentConfiguration: '/etc/carbonado/agent.json',
   agentState: '/var/lib/carbonado/agent',
   cniSocket: '/run/carbonado/cni.sock',
+  csiSocket: '/run/carbonado/csi.sock',
   cniConfiguration: '/etc/cni/net.d/10-carbonado.conflist',
   cniPlugins: '/opt/cni/bin',
   bpffs: '/sys/fs/bpf/carbonado',

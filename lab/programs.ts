@@ -30,7 +30,7 @@ const unlimitedRate = 100e9
 interface TokenEntry {
   token: string
   user: string
-  role: 'admin' | 'operator' | 'viewer' | 'agent'
+  role: 'admin' | 'provisioner' | 'viewer' | 'agent'
   nodeName?: string
 }
 
@@ -41,6 +41,8 @@ export interface LabTokens {
   /** By which agents know each other. */
   peers: string
   agents: Record<string, string>
+  /** Of the CSI controller service. */
+  provisioner: string
 }
 
 /** Address of a node on the management network. */
@@ -70,6 +72,7 @@ export function createTokens(nodes: string[]): LabTokens {
     admin: token(),
     control: token(),
     peers: token(),
+    provisioner: token(),
     agents: Object.fromEntries(nodes.map((node) => [node, token()])),
   }
   const dctl = { server: `unix://${places.controlSocket}`, caFile: authorityFile, token: tokens.admin }
@@ -84,6 +87,7 @@ export async function configureControl(tokens: LabTokens): Promise<void> {
   mkdirSync(at('data'), { recursive: true, mode: 0o700 })
   const entries: TokenEntry[] = [
     { token: tokens.admin, user: 'admin', role: 'admin' },
+    { token: tokens.provisioner, user: 'csi', role: 'provisioner' },
     ...Object.entries(tokens.agents).map(([node, token]) => ({
       token,
       user: `system:node:${node}`,
@@ -118,6 +122,7 @@ export async function configureNode(
   copyFileSync(tls.keyFile, join(folder, 'agent.key'))
   writeSecret(join(folder, 'control-token'), tokens.agents[node]!)
   writeSecret(join(folder, 'peer-token'), tokens.peers)
+  writeSecret(join(folder, 'csi-token'), tokens.provisioner)
   const entries: TokenEntry[] = [
     { token: tokens.control, user: 'control', role: 'viewer' },
     { token: tokens.peers, user: 'agents', role: 'agent' },
@@ -149,6 +154,7 @@ export function agentConfiguration(node: string, { rate: limit, planes }: Pick<L
     programs: artefacts.programs,
     drives: [nodePlaces.drive],
     poolDirectory: nodePools(node),
+    csi: { socket: nodePlaces.csiSocket, controllerTokenFile: at('csi-token') },
     listen: { host: nodeAddress(node), port: agentPort },
     tls: { certificateFile: at('agent.crt'), keyFile: at('agent.key') },
     tokensFile: at('tokens.json'),

@@ -12,6 +12,7 @@ import { createEndpointMetrics } from '../network/metrics.ts'
 import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
 import { createRateSampler } from '../network/rates.ts'
 import type { PoolFormat } from '../storage/pool-format.ts'
+import { createCsi } from './csi.ts'
 import { createStorage } from './storage.ts'
 import { createInformer, EventRecorder, inPodServer, RestStore, type ResourceStore } from '../store/index.ts'
 import { createAttainmentMemory } from './attainment-memory.ts'
@@ -150,6 +151,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'endpoint conditions', start: () => conditions.start(), stop: () => conditions.stop() },
     { name: 'drift watch', start: () => drift.start(), stop: () => drift.stop() },
     storage,
+    ...createCsi(options, server, storage),
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,

@@ -36,6 +36,20 @@ export const AgentConfig = Type.Object(
     programs: Type.String({ pattern: '^/', default: '/usr/lib/carbonado/bpf' }),
     /** Whole drives that may be given away, by paths that stay; absent: all that nothing uses. */
     drives: Type.Optional(Type.Array(path)),
+    /** The Container Storage Interface; absent: not served. */
+    csi: Type.Optional(
+      Type.Object(
+        {
+          /** Unix socket that orchestrators speak to. */
+          socket: Type.String({ pattern: '^/', default: '/run/carbonado/csi.sock' }),
+          /** Token of the role `provisioner`, with which the Controller service is served at this socket too. */
+          controllerTokenFile: Type.Optional(path),
+          /** Folder in which kubelet looks for sockets of plugins; absent: it is not told. */
+          kubeletRegistry: Type.Optional(path),
+        },
+        options,
+      ),
+    ),
     /** Folder in which pools on drives are mounted. */
     poolDirectory: Type.String({ pattern: '^/', default: '/run/carbonado/pools' }),
     /** Where the live API listens. */

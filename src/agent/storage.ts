@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { Node, apiVersionOf } from '../api/index.ts'
 import { findFreeDrives, StorageAgent } from '../storage/agent/index.ts'
 import type { RestStore } from '../store/index.ts'
@@ -8,7 +9,7 @@ const segmentTimeout = 120_000
 
 /** The storage of this node. Snapshots of other nodes are read through control, which every agent can reach and trusts. */
 export function createStorage({ config, poolFormats = [], logger }: AgentOptions, store: RestStore): StorageAgent {
-  const { drives, nodeName } = config
+  const { drives, nodeName, stateDirectory } = config
   return new StorageAgent({
     nodeName,
     store,
@@ -19,6 +20,7 @@ export function createStorage({ config, poolFormats = [], logger }: AgentOptions
       const path = `/apis/${apiVersionOf(Node)}/nodes/${source}/proxy/v1/snapshot-blocks?${query}`
       return (await store.getStream(path, AbortSignal.timeout(segmentTimeout))) as AsyncIterable<Buffer>
     },
+    publishFolder: join(stateDirectory, 'volumes'),
     logger,
   })
 }

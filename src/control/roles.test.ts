@@ -55,3 +55,13 @@ test('agents read everything and write endpoints, their Node, events, and what i
     'delete VolumeAttachment',
   ])
 })
+
+test('the CSI controller makes and deletes volumes, snapshots and attachments, and writes no status', () => {
+  expect(allowed('provisioner').filter((entry) => !entry.startsWith('read'))).toEqual([
+    'create Volume',
+    'update Volume',
+    'delete Volume',
+    'create VolumeAttachment',
+    'delete VolumeAttachment',
+  ])
+})

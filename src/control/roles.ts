@@ -1,4 +1,15 @@
-import { Drive, Endpoint, Event, Node, Plex, VolumeAttachment, type KindDefinition } from '../api/index.ts'
+import {
+  Drive,
+  Endpoint,
+  Event,
+  Node,
+  Plex,
+  Snapshot,
+  SnapshotGroup,
+  Volume,
+  VolumeAttachment,
+  type KindDefinition,
+} from '../api/index.ts'
 import { Forbidden } from '../base/index.ts'
 import type { WriteGuard } from '../store/index.ts'
 import { holdToOwnNode } from './agent-limits.ts'
@@ -16,12 +27,20 @@ const agentWrites: { kind: KindDefinition; verbs: Verb[] }[] = [
   { kind: VolumeAttachment, verbs: ['create', 'update', 'status', 'delete'] },
 ]
 
+/** What the CSI controller service writes, wherever it runs. */
+const provisionerWrites: { kind: KindDefinition; verbs: Verb[] }[] = [
+  { kind: Volume, verbs: ['create', 'update', 'delete'] },
+  { kind: Snapshot, verbs: ['create', 'delete'] },
+  { kind: SnapshotGroup, verbs: ['create', 'delete'] },
+  { kind: VolumeAttachment, verbs: ['create', 'delete'] },
+]
+
 /** Whether a role may do this: everybody reads; viewers nothing else; only admins take nodes away or touch plexes. */
 export function mayDo({ role }: Caller, verb: Verb, kind: KindDefinition): boolean {
   if (verb === 'read' || role === 'admin') return true
   if (role === 'operator') return kind.kind !== Plex.kind && !(kind.kind === Node.kind && verb === 'delete')
-  if (role !== 'agent') return false
-  return agentWrites.some((entry) => entry.kind.kind === kind.kind && entry.verbs.includes(verb))
+  const writes = role === 'agent' ? agentWrites : role === 'provisioner' ? provisionerWrites : []
+  return writes.some((entry) => entry.kind.kind === kind.kind && entry.verbs.includes(verb))
 }
 
 /** What is asked inside each write of the caller, beside `demand`: an agent writes only what is on its own node. */

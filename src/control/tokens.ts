@@ -6,7 +6,7 @@ import { Forbidden, InvalidInput } from '../base/index.ts'
 import { readJsonFile } from './config.ts'
 
 /** The roles, the mightiest first. */
-export const roles = ['admin', 'operator', 'viewer', 'agent'] as const
+export const roles = ['admin', 'operator', 'provisioner', 'viewer', 'agent'] as const
 
 /** What a caller may do; see `mayDo`. */
 export type Role = (typeof roles)[number]

@@ -68,6 +68,11 @@ export class StorageFixture implements AsyncDisposable {
     return this.nodes.get(name)!
   }
 
+  /** A folder of the fixture's own. */
+  folderOf(name: string): string {
+    return join(this.#folder, name)
+  }
+
   async setReady(name: string, state: boolean): Promise<void> {
     const ready = { state, reason: 'Test', message: 'as the test says', since: new Date().toISOString() }
     await this.store.patch(Node, { name }, { status: { ready } }, { subresource: 'status' })
@@ -86,6 +91,7 @@ export class StorageFixture implements AsyncDisposable {
       },
       calibrate: () => Promise.resolve(calibration),
       growFilesystem: () => Promise.resolve(),
+      publishFolder: this.folderOf(node.name),
       fetchBlocks: () => Promise.reject(new NotFound('fake drives have no devices to copy')),
       logger: silentLogger(),
     })

@@ -246,6 +246,7 @@ it('opens neither of two pools with the same id, and the one that is left when t
           ? Promise.resolve({ device, node: device, size: 1, found: [] })
           : Promise.reject(new NotFound(`there is no ${device}`)),
       fetchBlocks: () => Promise.reject(new NotFound('nothing to copy')),
+      publishFolder: fixture.folderOf('twins'),
       logger: silentLogger(),
     })
     twins.start()

@@ -12,6 +12,8 @@ export interface AttachmentReconcilerParts {
   pools: OpenPools
   /** Runs operations on the entry of a plex one after the other. */
   withPlex: <T>(uid: string, work: () => Promise<T>) => Promise<T>
+  /** Paths at which a volume is mounted on this node. */
+  pathsInUse: (volumeName: string) => string[]
   logger: Logger
 }
 
@@ -80,8 +82,10 @@ export class AttachmentReconciler {
   async #detach(attachment: VolumeAttachment): Promise<ReconcileResult> {
     const { metadata, status } = attachment
     if (!metadata.finalizers?.includes(volumeAttachmentFinalizer)) return { done: true }
-    if (status?.publishedPaths.length) {
-      await this.#write(attachment, { ...status, message: `still in use at ${status.publishedPaths.join(', ')}` })
+    const inUse = this.#parts.pathsInUse(metadata.name)
+    if (inUse.length > 0) {
+      const { attached = true, devicePath } = status ?? {}
+      await this.#write(attachment, { attached, devicePath, message: `still in use at ${inUse.join(', ')}` })
       return { requeueAfter: retry }
     }
     const place = this.#placeOf(attachment)
@@ -113,7 +117,7 @@ export class AttachmentReconciler {
     { metadata, status: before }: VolumeAttachment,
     news: { attached: boolean; devicePath?: string; message?: string },
   ): Promise<void> {
-    const status = { publishedPaths: before?.publishedPaths ?? [], ...withoutUndefined(news) }
+    const status = { ...withoutUndefined(news), publishedPaths: this.#parts.pathsInUse(metadata.name) }
     if (isDeepStrictEqual(before, status)) return
     const cleared = Object.fromEntries(optionalFields.map((field) => [field, null]))
     const patch = { metadata: { uid: metadata.uid }, status: { ...cleared, ...status } }

@@ -1,3 +1,5 @@
 export * from './block-device.ts'
+export * from './csi-node-service.ts'
+export * from './publish/index.ts'
 export * from './storage-agent.ts'
 export * from './volume-attacher.ts'

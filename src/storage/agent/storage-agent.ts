@@ -1,7 +1,16 @@
 import { hostname } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Readable } from 'node:stream'
-import { Drive, Plex, VolumeAttachment, type KindDefinition, type KubeObject } from '../../api/index.ts'
-import { WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
+import {
+  Drive,
+  Plex,
+  Volume,
+  VolumeAttachment,
+  type FilesystemType,
+  type KindDefinition,
+  type KubeObject,
+} from '../../api/index.ts'
+import { Conflict, Unavailable, WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
 import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
 import type { PoolFormat } from '../pool-format.ts'
 import { AttachmentReconciler } from './attachment-reconciler.ts'
@@ -11,6 +20,13 @@ import { DriveReconciler } from './drive-reconciler.ts'
 import { growFilesystem } from './filesystem-growth.ts'
 import { OpenPools } from './open-pools.ts'
 import { PlexReconciler } from './plex-reconciler.ts'
+import {
+  bootOfNode,
+  kernelPublishSystem,
+  PublishJournal,
+  VolumePublisher,
+  type PublishSystem,
+} from './publish/index.ts'
 import { Quiescer, type WithoutCaps } from './quiesce/quiescer.ts'
 import { RisingClock } from './rising-clock.ts'
 import { copySnapshot, SnapshotReader, type FetchBlocks } from './snapshot-copy.ts'
@@ -25,6 +41,8 @@ export interface StorageAgentOptions {
   /** Paths of the whole drives that this node offers. */
   devices: () => Promise<string[]>
   fetchBlocks: FetchBlocks
+  /** Folder that remembers what is staged and published here. */
+  publishFolder: string
   logger: Logger
   inspect?: (device: string) => Promise<BlockDevice>
   calibrate?: Calibrate
@@ -33,12 +51,17 @@ export interface StorageAgentOptions {
   withoutCaps?: WithoutCaps
   /** Where it remembers what it has frozen. */
   quiesceFolder?: string
+  publishSystem?: PublishSystem
 }
 
 /** Milliseconds for which changes of a pool gather before it is measured. */
 const measureDelay = 100
 /** Milliseconds between two looks for new drives. */
 const discoveryInterval = 30_000
+/** Milliseconds for which news of where a volume is mounted gather before it is told. */
+const publishedDelay = 200
+/** Milliseconds for which the device of an attached volume is waited for, and between two looks. */
+const [devicePatience, deviceInterval] = [8_000, 5]
 
 /**
  * The storage of one node: its drives and the pools on them, its plexes, and the devices of volumes that it uses. It
@@ -47,6 +70,8 @@ const discoveryInterval = 30_000
 export class StorageAgent {
   readonly name = 'storage'
   readonly attacher: VolumeAttacher
+  /** Mounts volumes of this node for orchestrators. */
+  readonly publisher: VolumePublisher
   readonly #options: StorageAgentOptions
   readonly #pools: OpenPools
   readonly #reader: SnapshotReader
@@ -57,6 +82,7 @@ export class StorageAgent {
   readonly #plexes: Informer<Plex>
   readonly #attachments: Informer<VolumeAttachment>
   readonly #drive: DriveReconciler
+  readonly #attachment: AttachmentReconciler
   readonly #queues: Record<'drive' | 'plex' | 'attachment', WorkQueue>
   /** Pools whose left devices were removed. */
   readonly #tidied = new Set<string>()
@@ -101,13 +127,15 @@ export class StorageAgent {
       onChange: (driveName) => this.#driveChanged(driveName),
     })
     const plex = this.#plexReconciler()
-    const attachment = new AttachmentReconciler({
+    this.publisher = this.#createPublisher()
+    const attachment = (this.#attachment = new AttachmentReconciler({
       store,
       plexes: this.#plexes,
       pools: this.#pools,
       withPlex: (uid, work) => plex.withPlex(uid, work),
+      pathsInUse: (volumeName) => this.publisher.pathsInUse(volumeName),
       logger,
-    })
+    }))
     this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: (each) => attachment.deviceOf(each) })
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, {
@@ -119,6 +147,11 @@ export class StorageAgent {
       plex: queue('plex', (key) => plex.reconcile(key)),
       attachment: queue('attachment', (key) => attachment.reconcile(key)),
     }
+  }
+
+  /** Whether it has seen its drives and what is to be on them. */
+  get isReady(): boolean {
+    return this.#isSynced
   }
 
   /** Begins to follow the store; returns without waiting for control. */
@@ -133,7 +166,11 @@ export class StorageAgent {
       if (isNewsForAgent(object, previous)) this.#addAttachment(object)
     })
     const informers = [this.#plexes, this.#attachments, this.#drives]
-    const synced = Promise.all([this.#quiescer.recover(), ...informers.map((informer) => informer.start())])
+    const synced = Promise.all([
+      this.#quiescer.recover(),
+      this.publisher.repair(),
+      ...informers.map((informer) => informer.start()),
+    ])
     synced.then(
       () => this.#onSynced(),
       (error: unknown) => this.#options.logger.error({ err: error }, 'the storage of this node cannot be followed'),
@@ -155,6 +192,63 @@ export class StorageAgent {
   /** Blocks of a snapshot on this node, for a node that copies it. */
   snapshotBlocks(uid: string, offset: number, length: number): Promise<Readable> {
     return this.#reader.read(uid, offset, length)
+  }
+
+  #createPublisher(): VolumePublisher {
+    const { publishFolder, publishSystem = kernelPublishSystem, logger } = this.#options
+    return new VolumePublisher({
+      journal: new PublishJournal(publishFolder, bootOfNode(), logger),
+      system: publishSystem,
+      deviceOf: (volumeName) => this.#deviceOf(volumeName),
+      onChange: (volumeName) => this.#publishedChanged(volumeName),
+      logger,
+    })
+  }
+
+  #deviceOf(volumeName: string): string | undefined {
+    const attachment = this.#attachments.get({ name: volumeName })
+    return attachment && this.#attachment.deviceOf(attachment)
+  }
+
+  /** What is mounted where is told, and a filesystem that has grown. */
+  #publishedChanged(volumeName: string): void {
+    this.#queues.attachment.addAfter(volumeName, publishedDelay)
+    const plex = this.#plexes.items().find(({ spec }) => spec.volumeName === volumeName)
+    if (plex?.status?.deviceSize !== undefined) this.#queues.plex.add(plex.metadata.name)
+  }
+
+  /**
+   * The device of a volume that is attached to this node, once it is there. Throws NotFound when there is no such volume,
+   * Conflict when it is not attached to this node, Unavailable when the device does not come in time.
+   */
+  async attachedDevice(volumeName: string): Promise<AttachedDevice> {
+    const { store, nodeName } = this.#options
+    const giveUp = performance.now() + devicePatience
+    const { spec } = await store.get(Volume, { name: volumeName })
+    let isAsked = false
+    for (;;) {
+      const attachment = this.#attachments.get({ name: volumeName })
+      if (!attachment && !isAsked) {
+        isAsked = true
+        await store.get(VolumeAttachment, { name: volumeName }).then(
+          (found) => checkIsHere(found, nodeName),
+          () => notAttached(volumeName, nodeName),
+        )
+      }
+      if (attachment) checkIsHere(attachment, nodeName)
+      const device = attachment && this.#attachment.deviceOf(attachment)
+      if (device !== undefined) {
+        const { volumeUid, readOnly } = attachment!.spec
+        return { volumeUid, device, readOnly, ...(spec.filesystem ? { filesystem: spec.filesystem } : {}) }
+      }
+      if (performance.now() > giveUp) {
+        const why = attachment?.status?.message ?? 'no news of it'
+        throw new Unavailable(`volume ${volumeName} has no device on node ${nodeName} yet: ${why}`, {
+          remedy: 'Try again; if it stays so, look at `dctl drive list`.',
+        })
+      }
+      await delay(deviceInterval)
+    }
   }
 
   #plexReconciler(): PlexReconciler {
@@ -285,6 +379,23 @@ export class StorageAgent {
   #isSeen(driveName: string): boolean {
     return this.#seen.has(driveName) || !this.#drives.get({ name: driveName })
   }
+}
+
+/** A volume that this node may use, with its device. */
+export interface AttachedDevice {
+  volumeUid: string
+  device: string
+  readOnly: boolean
+  /** Absent on a raw block device. */
+  filesystem?: FilesystemType
+}
+
+function checkIsHere({ metadata: { name, deletionTimestamp }, spec }: VolumeAttachment, nodeName: string): void {
+  if (deletionTimestamp || spec.nodeName !== nodeName) notAttached(name, nodeName)
+}
+
+function notAttached(volumeName: string, nodeName: string): never {
+  throw new Conflict(`volume ${volumeName} is not attached to node ${nodeName}`, { remedy: 'Attach it first.' })
 }
 
 /** Whether somebody else than the agent itself has changed an object: status is its own word. */

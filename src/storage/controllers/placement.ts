@@ -61,8 +61,7 @@ export function choosePlace(request: PlacementRequest, candidates: Candidate[], 
       if ('left' in verdict) {
         const { drive } = candidate
         fitting.push({ driveName: drive.metadata.name, nodeName: drive.spec.nodeName, left: verdict.left })
-      }
-      else {
+      } else {
         reasons.push(`${node.metadata.name}: ${verdict.reason}`)
         shortfalls.push(...(verdict.shortfalls ?? []))
       }

@@ -15,7 +15,10 @@ export const maximumVolumesPerNode = 256
  * Gives a node the right to use a volume: the VolumeAttachment of its name, which exists once, so no other node has it at
  * the same time. The node makes the device when it stages the volume.
  */
-export async function publishVolume(context: ControllerContext, request: ControllerPublishVolumeRequest): Promise<object> {
+export async function publishVolume(
+  context: ControllerContext,
+  request: ControllerPublishVolumeRequest,
+): Promise<object> {
   const { store } = context
   const { volumeId, nodeId, volumeCapability } = request
   if (volumeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no volume id')

@@ -61,7 +61,8 @@ export function useProblem({ metadata: { name }, spec }: Volume, use: WantedUse)
 }
 
 /** Options that would make of a mount something else than the mount of this volume. */
-const forbiddenFlags = /^(remount|bind|rbind|move|loop|offset|sizelimit|users?|group|owner|fstype|defaults|.*context)(=|$)/
+const forbiddenFlags =
+  /^(remount|bind|rbind|move|loop|offset|sizelimit|users?|group|owner|fstype|defaults|.*context)(=|$)/
 
 function flagProblem(flags: string[]): string | undefined {
   const wrong = flags.find((flag) => !/^[A-Za-z0-9_.:@%+=-]{1,128}$/.test(flag) || forbiddenFlags.test(flag))

@@ -23,10 +23,7 @@ export function identityService({ version, hasController, isReady }: IdentityOpt
     methods: {
       GetPluginInfo: () => ({ name: driverName, vendorVersion: version }),
       GetPluginCapabilities: () => ({
-        capabilities: [
-          ...services.map((type) => ({ service: { type } })),
-          { volumeExpansion: { type: 'ONLINE' } },
-        ],
+        capabilities: [...services.map((type) => ({ service: { type } })), { volumeExpansion: { type: 'ONLINE' } }],
       }),
       Probe: () => ({ ready: { value: isReady() } }),
     },

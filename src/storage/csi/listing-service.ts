@@ -1,4 +1,12 @@
-import { Drive, PerfTier, Plex, Volume, VolumeAttachment, type KindDefinition, type KubeObject } from '../../api/index.ts'
+import {
+  Drive,
+  PerfTier,
+  Plex,
+  Volume,
+  VolumeAttachment,
+  type KindDefinition,
+  type KubeObject,
+} from '../../api/index.ts'
 import { fit, iopsRates } from '../../guarantee/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import { leastVolumeSize } from '../volume-size.ts'
@@ -37,7 +45,8 @@ export async function listAll<T extends KubeObject>(store: ResourceStore, kind: 
 /** Whether something is wrong with a volume, in words. */
 export function conditionOf({ spec, status }: Volume, plex: Plex | undefined): VolumeCondition {
   const { phase = 'Pending', message, deviceSize } = status ?? {}
-  if (plex?.status?.state === 'Down') return { abnormal: true, message: plex.status.message ?? 'its data cannot be read' }
+  if (plex?.status?.state === 'Down')
+    return { abnormal: true, message: plex.status.message ?? 'its data cannot be read' }
   if (phase !== 'Available') return { abnormal: phase === 'Pending', message: message ?? `it is ${phase}` }
   if (deviceSize !== undefined) {
     return { abnormal: false, message: message ?? 'its filesystem grows when it is next staged' }
@@ -118,7 +127,9 @@ export async function getCapacity({ store }: ControllerContext, request: GetCapa
     return { availableCapacity: 0, maximumVolumeSize: { value: 0 }, ...minimum }
   }
   const iops = iopsRates(tier).iopsFloor
-  const drives = (await listAll(store, Drive)).filter(({ spec }) => nodeName === undefined || spec.nodeName === nodeName)
+  const drives = (await listAll(store, Drive)).filter(
+    ({ spec }) => nodeName === undefined || spec.nodeName === nodeName,
+  )
   const left = drives.map((drive) => spaceLeft(drive, iops))
   return {
     availableCapacity: left.reduce((sum, each) => sum + each, 0),
@@ -133,7 +144,10 @@ function spaceLeft({ status }: Drive, iops: number): number {
   if (agent?.state !== 'Ready' || !capacity) return 0
   const none = { bandwidth: 0, interfaces: 0, space: 0 }
   const [promised, total] = [capacity.iops.promised, capacity.iops.total]
-  const doesFit = fit({ ...none, iops }, { promised: { ...none, iops: promised }, total: { ...none, iops: total } }).fits
+  const doesFit = fit(
+    { ...none, iops },
+    { promised: { ...none, iops: promised }, total: { ...none, iops: total } },
+  ).fits
   const bytes = capacity.space.total - capacity.space.promised
   return doesFit ? Math.max(0, Math.floor(bytes / 2 ** 20) * 2 ** 20) : 0
 }

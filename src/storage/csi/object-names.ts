@@ -22,7 +22,11 @@ export function objectNameOf(csiName: string, what: string): string {
     throw new CsiError('INVALID_ARGUMENT', `the name of the ${what} has ${bytes} bytes, more than ${longestCsiName}`)
   }
   if (isObjectName(csiName)) return csiName
-  const readable = csiName.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-+|-+$/g, '').slice(0, 60)
+  const readable = csiName
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 60)
   const hash = createHash('sha256').update(csiName).digest('hex').slice(0, 32)
   return readable === '' ? hash : `${readable.replace(/-$/, '')}-${hash}`
 }

@@ -15,10 +15,14 @@ export function pageOf<T>(
 ): { entries: T[]; nextToken: string } {
   if (maxEntries < 0) throw new CsiError('INVALID_ARGUMENT', `max_entries ${maxEntries} is negative`)
   if (startingToken !== '' && !startingToken.startsWith(tokenPrefix)) {
-    throw new CsiError('ABORTED', 'starting_token is not a token of an earlier page', { remedy: 'List from the start.' })
+    throw new CsiError('ABORTED', 'starting_token is not a token of an earlier page', {
+      remedy: 'List from the start.',
+    })
   }
   const after = startingToken.slice(tokenPrefix.length)
-  const rest = [...all].sort((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1)).filter((each) => nameOf(each) > after)
+  const rest = [...all]
+    .sort((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1))
+    .filter((each) => nameOf(each) > after)
   const entries = maxEntries === 0 ? rest : rest.slice(0, maxEntries)
   const last = entries.at(-1)
   return { entries, nextToken: entries.length < rest.length ? `${tokenPrefix}${nameOf(last!)}` : '' }

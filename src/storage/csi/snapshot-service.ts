@@ -78,16 +78,22 @@ type Taken<T extends Snapshot | SnapshotGroup> = { object: T } | { failure: NonN
 /** A snapshot that failed is taken back, so that a repeated call begins anew. */
 async function untilReady(context: ControllerContext, { metadata: { name, uid } }: Snapshot): Promise<Snapshot> {
   let message = 'no news of it'
-  const result = await waitForObject(context.store, Snapshot, name, patienceOf(context), (snapshot): Taken<Snapshot> => {
-    if (snapshot?.metadata.uid !== uid || snapshot!.metadata.deletionTimestamp) {
-      throw new CsiError('ABORTED', `snapshot ${name} is being deleted`)
-    }
-    const { status } = snapshot!
-    if (status?.phase === 'Ready') return { object: snapshot! }
-    if (status?.phase === 'Failed') return { failure: status }
-    message = status?.message ?? message
-    return undefined
-  })
+  const result = await waitForObject(
+    context.store,
+    Snapshot,
+    name,
+    patienceOf(context),
+    (snapshot): Taken<Snapshot> => {
+      if (snapshot?.metadata.uid !== uid || snapshot!.metadata.deletionTimestamp) {
+        throw new CsiError('ABORTED', `snapshot ${name} is being deleted`)
+      }
+      const { status } = snapshot!
+      if (status?.phase === 'Ready') return { object: snapshot! }
+      if (status?.phase === 'Failed') return { failure: status }
+      message = status?.message ?? message
+      return undefined
+    },
+  )
   if (result === 'late') throw new CsiError('ABORTED', `snapshot ${name} is not taken yet: ${message}`)
   if ('object' in result) return result.object
   await context.store.delete(Snapshot, { name }, { uid }).catch(ignoreNotFound)
@@ -165,14 +171,23 @@ export async function createGroupSnapshot(
   return { groupSnapshot: await csiGroup(context, await untilGroupReady(context, group)) }
 }
 
-async function untilGroupReady(context: ControllerContext, { metadata: { name, uid } }: SnapshotGroup): Promise<SnapshotGroup> {
-  const result = await waitForObject(context.store, SnapshotGroup, name, patienceOf(context), (group): Taken<SnapshotGroup> => {
-    if (group?.metadata.uid !== uid || group!.metadata.deletionTimestamp) {
-      throw new CsiError('ABORTED', `snapshot group ${name} is being deleted`)
-    }
-    if (group!.status?.phase === 'Ready') return { object: group! }
-    return group!.status?.phase === 'Failed' ? { failure: group!.status } : undefined
-  })
+async function untilGroupReady(
+  context: ControllerContext,
+  { metadata: { name, uid } }: SnapshotGroup,
+): Promise<SnapshotGroup> {
+  const result = await waitForObject(
+    context.store,
+    SnapshotGroup,
+    name,
+    patienceOf(context),
+    (group): Taken<SnapshotGroup> => {
+      if (group?.metadata.uid !== uid || group!.metadata.deletionTimestamp) {
+        throw new CsiError('ABORTED', `snapshot group ${name} is being deleted`)
+      }
+      if (group!.status?.phase === 'Ready') return { object: group! }
+      return group!.status?.phase === 'Failed' ? { failure: group!.status } : undefined
+    },
+  )
   if (result === 'late') throw new CsiError('ABORTED', `snapshot group ${name} is not taken yet`)
   if ('object' in result) return result.object
   await context.store.delete(SnapshotGroup, { name }, { uid }).catch(ignoreNotFound)
@@ -191,7 +206,10 @@ async function csiGroup({ store }: ControllerContext, { metadata, status }: Snap
 }
 
 /** Deletes a group with its snapshots; answers when all are gone. */
-export async function deleteGroupSnapshot(context: ControllerContext, request: GroupSnapshotIdRequest): Promise<object> {
+export async function deleteGroupSnapshot(
+  context: ControllerContext,
+  request: GroupSnapshotIdRequest,
+): Promise<object> {
   const { store } = context
   const group = await groupOf(context, request)
   if (!group) return {}

@@ -28,7 +28,9 @@ export async function readySource(
   }
   const { phase, size = 0, filesystem } = snapshot.status ?? {}
   if (phase !== 'Ready') {
-    throw new CsiError('UNAVAILABLE', `snapshot ${name} is ${phase ?? 'Pending'}`, { remedy: 'Wait until it is Ready.' })
+    throw new CsiError('UNAVAILABLE', `snapshot ${name} is ${phase ?? 'Pending'}`, {
+      remedy: 'Wait until it is Ready.',
+    })
   }
   return { source, size, ...(filesystem ? { filesystem: filesystem as FilesystemType } : {}) }
 }

@@ -3,7 +3,13 @@ import { Volume, type FilesystemType } from '../../api/index.ts'
 import { deviceSize, largestVolume, leastVolumeSize } from '../volume-size.ts'
 import { capabilityProblem, wantedUse } from './capabilities.ts'
 import { CsiError } from './csi-errors.ts'
-import type { CapacityRange, CreateVolumeRequest, Texts, VolumeCapability, VolumeContentSource } from './csi-messages.ts'
+import type {
+  CapacityRange,
+  CreateVolumeRequest,
+  Texts,
+  VolumeCapability,
+  VolumeContentSource,
+} from './csi-messages.ts'
 import { checkMadeFor, csiNameAnnotation, objectNameOf } from './object-names.ts'
 import { wantedNodes } from './topology.ts'
 
@@ -109,13 +115,18 @@ export function wantedSize(
   const asked = requiredBytes || atLeast || standard
   const size = deviceSize(Math.max(asked, atLeast ?? 0, leastVolumeSize(filesystem)))
   if (limitBytes > 0 && size > limitBytes) {
-    throw new CsiError('OUT_OF_RANGE', `the smallest volume for this range has ${size} bytes, limit_bytes is ${limitBytes}`)
+    throw new CsiError(
+      'OUT_OF_RANGE',
+      `the smallest volume for this range has ${size} bytes, limit_bytes is ${limitBytes}`,
+    )
   }
   return size
 }
 
 /** What a content source names; undefined for an empty volume. Throws INVALID_ARGUMENT. */
-export function namedSource(source: VolumeContentSource | null): { snapshotName: string } | { volumeName: string } | undefined {
+export function namedSource(
+  source: VolumeContentSource | null,
+): { snapshotName: string } | { volumeName: string } | undefined {
   if (!source) return undefined
   const { snapshot, volume } = source
   if (snapshot?.snapshotId) return { snapshotName: snapshot.snapshotId }
@@ -138,7 +149,8 @@ function wantedFilesystem(
   const named = new Set(uses.flatMap(({ filesystem }) => filesystem ?? []))
   const parameter = checkedFilesystem(parameters.fsType)
   if (parameter) named.add(parameter)
-  if (named.size > 1) throw new CsiError('INVALID_ARGUMENT', `more than one filesystem was named: ${[...named].join(', ')}`)
+  if (named.size > 1)
+    throw new CsiError('INVALID_ARGUMENT', `more than one filesystem was named: ${[...named].join(', ')}`)
   return [...named][0] ?? from?.filesystem ?? 'ext4'
 }
 

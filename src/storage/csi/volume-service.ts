@@ -79,14 +79,21 @@ async function checkTierExists({ store }: ControllerContext, name: string | unde
 /** A volume that fits nowhere is taken back: the orchestrator may choose another node, and asks again by itself. */
 async function untilAvailable(context: ControllerContext, { metadata: { name, uid } }: Volume): Promise<Volume> {
   let message = 'no news of it'
-  const result = await waitForObject(context.store, Volume, name, patienceOf(context), (volume): { volume: Volume } | { refused: CarbonadoError } | undefined => {
-    if (volume?.metadata.uid !== uid) throw new CsiError('ABORTED', `volume ${name} was deleted meanwhile`)
-    const { status } = volume!
-    if (status?.phase === 'Available') return { volume: volume! }
-    if (status?.code !== undefined) return { refused: problemOf(volume!) }
-    message = status?.progress === undefined ? (status?.message ?? message) : `${Math.floor(status.progress * 100)} % copied`
-    return undefined
-  })
+  const result = await waitForObject(
+    context.store,
+    Volume,
+    name,
+    patienceOf(context),
+    (volume): { volume: Volume } | { refused: CarbonadoError } | undefined => {
+      if (volume?.metadata.uid !== uid) throw new CsiError('ABORTED', `volume ${name} was deleted meanwhile`)
+      const { status } = volume!
+      if (status?.phase === 'Available') return { volume: volume! }
+      if (status?.code !== undefined) return { refused: problemOf(volume!) }
+      message =
+        status?.progress === undefined ? (status?.message ?? message) : `${Math.floor(status.progress * 100)} % copied`
+      return undefined
+    },
+  )
   if (result === 'late') {
     throw new CsiError('ABORTED', `volume ${name} is not there yet: ${message}`, { remedy: 'Try again; it goes on.' })
   }
@@ -129,7 +136,10 @@ function ignoreNotFound(error: unknown): void {
 }
 
 /** Enlarges the device of a volume, in use or not; one that has no room is left as it was. */
-export async function expandVolume(context: ControllerContext, request: ControllerExpandVolumeRequest): Promise<object> {
+export async function expandVolume(
+  context: ControllerContext,
+  request: ControllerExpandVolumeRequest,
+): Promise<object> {
   const { volumeId, capacityRange, volumeCapability } = request
   const use = volumeCapability ? wantedUse(volumeCapability) : undefined
   const volume = await existingVolume(context, volumeId)
@@ -152,18 +162,28 @@ async function setSize({ store }: ControllerContext, { metadata: { name, uid } }
   await store.patch(Volume, { name }, { metadata: { uid }, spec: { size } })
 }
 
-async function untilGrown(context: ControllerContext, { metadata: { name, uid } }: Volume, size: number): Promise<number> {
+async function untilGrown(
+  context: ControllerContext,
+  { metadata: { name, uid } }: Volume,
+  size: number,
+): Promise<number> {
   let message = 'no news of it'
-  const result = await waitForObject(context.store, Volume, name, patienceOf(context), (now): { size: number } | { refused: CarbonadoError; back?: number } | undefined => {
-    if (now?.metadata.uid !== uid) throw new CsiError('NOT_FOUND', `volume ${name} was deleted meanwhile`)
-    const { status, metadata } = now!
-    const there = Math.max(status?.size ?? 0, status?.deviceSize ?? 0)
-    if (there >= size) return { size: there }
-    const isJudged = status?.code !== undefined && status.generation >= (metadata.generation ?? 0)
-    if (isJudged) return { refused: problemOf(now!), back: status.size }
-    message = status?.message ?? message
-    return undefined
-  })
+  const result = await waitForObject(
+    context.store,
+    Volume,
+    name,
+    patienceOf(context),
+    (now): { size: number } | { refused: CarbonadoError; back?: number } | undefined => {
+      if (now?.metadata.uid !== uid) throw new CsiError('NOT_FOUND', `volume ${name} was deleted meanwhile`)
+      const { status, metadata } = now!
+      const there = Math.max(status?.size ?? 0, status?.deviceSize ?? 0)
+      if (there >= size) return { size: there }
+      const isJudged = status?.code !== undefined && status.generation >= (metadata.generation ?? 0)
+      if (isJudged) return { refused: problemOf(now!), back: status.size }
+      message = status?.message ?? message
+      return undefined
+    },
+  )
   if (result === 'late') throw new CsiError('ABORTED', `volume ${name} has not grown yet: ${message}`)
   if ('size' in result) return result.size
   await setSize(context, { metadata: { name, uid } } as Volume, result.back!)
@@ -172,7 +192,10 @@ async function untilGrown(context: ControllerContext, { metadata: { name, uid } 
 }
 
 /** Changes the tier of a volume while it is used; one that does not fit is left with the tier it had. */
-export async function modifyVolume(context: ControllerContext, request: ControllerModifyVolumeRequest): Promise<object> {
+export async function modifyVolume(
+  context: ControllerContext,
+  request: ControllerModifyVolumeRequest,
+): Promise<object> {
   const { volumeId, mutableParameters } = request
   const volume = await existingVolume(context, volumeId)
   checkParameters(mutableParameters, ['perfTier'])

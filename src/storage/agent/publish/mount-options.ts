@@ -18,7 +18,10 @@ const standard: Record<FilesystemType, readonly string[]> = {
 const withoutReplay: Record<FilesystemType, string> = { ext4: 'noload', xfs: 'norecovery' }
 
 /** Options of a mount, those asked for after ours so that they overrule them. */
-export function mountOptions(type: FilesystemType, { readOnly, flags }: { readOnly: boolean; flags: string[] }): string[] {
+export function mountOptions(
+  type: FilesystemType,
+  { readOnly, flags }: { readOnly: boolean; flags: string[] },
+): string[] {
   return [...standard[type], ...(readOnly ? ['ro'] : []), ...flags]
 }
 

@@ -110,27 +110,29 @@ export function nextPublishStep(
   { path, mounted }: TargetFacts,
   isTold: boolean,
 ): PublishStep {
-  if (mounted === 'something else') return refuse('something else is mounted at the target path', 'Unmount it first.') 
+  if (mounted === 'something else') return refuse('something else is mounted at the target path', 'Unmount it first.')
   if (mounted !== 'nothing') {
     const isReadOnly = mounted === 'this volume, read-only'
     // a device that is bound has no read-only of its own: the device itself has
     if (access === 'block' || isReadOnly === readOnly) return { step: 'done' }
     if (readOnly && !isTold) return { step: 'make-read-only' }
     const how = isReadOnly ? 'read-only' : 'for writing'
-    return { step: 'refuse', why: `the volume is published there already, ${how}`, remedy: 'Unpublish it first.', isOtherwise: true }
+    return {
+      step: 'refuse',
+      why: `the volume is published there already, ${how}`,
+      remedy: 'Unpublish it first.',
+      isOtherwise: true,
+    }
   }
   if (path === 'absent') return { step: 'make-target' }
   const wanted: PathKind = access === 'mount' ? 'empty folder' : 'file'
   if (path === wanted) return { step: 'bind' }
-  return refuse(`the target path is a ${path}`, 'Give a path that does not exist yet.') 
+  return refuse(`the target path is a ${path}`, 'Give a path that does not exist yet.')
 }
 
 /** What is done next to take a volume away from a target path. */
 export type UnpublishStep =
-  | { step: 'refuse'; why: string; remedy: string }
-  | { step: 'unmount' }
-  | { step: 'remove' }
-  | { step: 'done' }
+  { step: 'refuse'; why: string; remedy: string } | { step: 'unmount' } | { step: 'remove' } | { step: 'done' }
 
 /** Decides the next step of unpublishing; nothing is removed that could be somebody's data. */
 export function nextUnpublishStep({ path, mounted }: TargetFacts): UnpublishStep {

@@ -18,7 +18,6 @@ function problemOf(path: string): string | undefined {
   const bytes = Buffer.byteLength(path)
   if (bytes >= longestPath) return `has ${bytes} bytes, more than ${longestPath - 1}`
   if (path.split('/').some((part) => Buffer.byteLength(part) > 255)) return 'has a part of more than 255 bytes'
-  // eslint-disable-next-line no-control-regex
   if (/[\u0000-\u001f]/.test(path)) return 'has control characters'
   if (!path.startsWith('/')) return 'is not absolute'
   const plain = path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path

@@ -1,4 +1,15 @@
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, realpathSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename } from 'node:path'
 import type { FilesystemType } from '../../../api/index.ts'
 import { Conflict, exec, ExecError, Internal } from '../../../base/index.ts'
@@ -64,8 +75,7 @@ export const kernelPublishSystem: PublishSystem = {
   unmount,
   makeFolder: (path) => ignoring('EEXIST', () => mkdirSync(path, { mode: 0o750 })),
   makeFile: (path) => ignoring('EEXIST', () => writeFileSync(path, '', { flag: 'wx', mode: 0o640 })),
-  remove: (path) =>
-    ignoring('ENOENT', () => (pathKind(path) === 'empty folder' ? rmdirSync(path) : unlinkSync(path))),
+  remove: (path) => ignoring('ENOENT', () => (pathKind(path) === 'empty folder' ? rmdirSync(path) : unlinkSync(path))),
 }
 
 function numberOf(path: string): string | undefined {
@@ -133,7 +143,9 @@ async function unmount(path: string): Promise<void> {
     if (error instanceof ExecError && error.stderr.includes('busy')) {
       throw new Conflict(`${path} is in use`, { remedy: 'Stop what uses it.', cause: error })
     }
-    throw error instanceof ExecError ? new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error }) : error
+    throw error instanceof ExecError
+      ? new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
+      : error
   }
 }
 

@@ -255,7 +255,9 @@ export class VolumePublisher {
       const targets = record?.targets.map(({ path }) => path) ?? []
       const left = targets.filter((path) => this.pathsInUse(volumeName).includes(path))
       if (left.length > 0) {
-        throw new Conflict(`volume ${volumeName} is still published at ${left.join(', ')}`, { remedy: 'Unpublish it first.' })
+        throw new Conflict(`volume ${volumeName} is still published at ${left.join(', ')}`, {
+          remedy: 'Unpublish it first.',
+        })
       }
       if (record) {
         journal.put({ ...record, state: 'unstaging' })
@@ -336,7 +338,9 @@ export class VolumePublisher {
       })
     }
     if (access === 'mount' && !this.pathsInUse(volumeName).includes(stagingPath)) {
-      throw new Conflict(`volume ${volumeName} is not mounted at ${stagingPath} any more`, { remedy: 'Stage it again.' })
+      throw new Conflict(`volume ${volumeName} is not mounted at ${stagingPath} any more`, {
+        remedy: 'Stage it again.',
+      })
     }
     return record
   }
@@ -399,7 +403,12 @@ export class VolumePublisher {
   }
 
   /** `undo`: what this volume did not put there stays without a word. */
-  async #removeTarget(device: string | undefined, access: 'mount' | 'block', path: string, undo?: 'undo'): Promise<void> {
+  async #removeTarget(
+    device: string | undefined,
+    access: 'mount' | 'block',
+    path: string,
+    undo?: 'undo',
+  ): Promise<void> {
     const target = kernelPath(path)
     if (target === undefined) return
     for (;;) {
@@ -469,7 +478,10 @@ export class VolumePublisher {
   }
 }
 
-function recordOf(request: StageRequest, known: PublishRecord | undefined): Omit<PublishRecord, 'state'> & { state: 'staging' } {
+function recordOf(
+  request: StageRequest,
+  known: PublishRecord | undefined,
+): Omit<PublishRecord, 'state'> & { state: 'staging' } {
   const targets = known?.volumeUid === request.volumeUid ? known.targets : []
   return { ...request, state: 'staging', targets }
 }
@@ -487,7 +499,10 @@ function growthProblem(volumeName: string, filesystem: FilesystemType, error: un
   )
 }
 
-function problemOf({ readOnly, filesystem }: PublishRecord, { isFilesystemReadOnly }: MountEntry): { problem?: string } {
+function problemOf(
+  { readOnly, filesystem }: PublishRecord,
+  { isFilesystemReadOnly }: MountEntry,
+): { problem?: string } {
   if (readOnly || !isFilesystemReadOnly) return {}
   return { problem: `its ${filesystem} was made read-only after an error; look at the kernel's log and check it` }
 }
