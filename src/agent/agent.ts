@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Endpoint, type FoundUplink, type Node } from '../api/index.ts'
 import type { Logger } from '../base/index.ts'
-import { formatRate } from '../guarantee/index.ts'
+import { formatRate, planeReserves } from '../guarantee/index.ts'
 import { Attachments, currentBootId, openJournal } from '../network/attachments/index.ts'
 import { createCniHandler } from '../network/cni/index.ts'
 import { describeDuplicate, DuplicateWatch } from '../network/duplicate-watch.ts'
@@ -110,6 +110,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const receiving = createReceivePart({
     config,
     linkRate: () => podsUplink(uplinks.found).linkRate,
+    reserves: () => planeReserves(specToFollow(registration.spec, uplink), uplinks.found),
     store,
     engine,
     attachments,

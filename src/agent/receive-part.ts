@@ -1,6 +1,6 @@
 import { apiVersionOf, Node } from '../api/index.ts'
 import { Unavailable, type Logger } from '../base/index.ts'
-import type { Windows } from '../guarantee/index.ts'
+import type { PlaneReserve, Windows } from '../guarantee/index.ts'
 import type { Attachments } from '../network/attachments/index.ts'
 import type { NetworkEngine } from '../network/engine.ts'
 import { ReceiveGuarantee, type HeldReceiver, type ReceiveProblem } from '../network/receive-guarantee/index.ts'
@@ -14,6 +14,8 @@ export interface ReceivePartOptions {
   config: Readonly<AgentConfig>
   /** Bits per second of the node's link now; 0 when nobody knows. */
   linkRate: () => number
+  /** What is kept of the link for other planes of the node. */
+  reserves: () => PlaneReserve[]
   store: ResourceStore
   engine: NetworkEngine
   attachments: Attachments
@@ -34,7 +36,7 @@ export interface ReceivePart extends Part {
 
 /** Makes the part; it does nothing on an engine that cannot tell who sends. */
 export function createReceivePart(options: ReceivePartOptions): ReceivePart {
-  const { config, linkRate, store, engine, attachments, logger } = options
+  const { config, linkRate, reserves, store, engine, attachments, logger } = options
   const peers = createPeerClient(config)
   const control = engine.receiving
   const events = new EventRecorder(store, { controller: 'carbonado.io/agent', instance: config.nodeName }, logger)
@@ -42,6 +44,7 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
     ? new ReceiveGuarantee({
         nodeName: config.nodeName,
         linkRate,
+        reserves,
         control,
         endpoints: () => attachments.attached().map(({ request }) => request),
         store,

@@ -17,7 +17,8 @@ function drive(
   receivers: Receiver[],
   flows: ModelFlow[],
   milliseconds: number,
-): { now: number; rates: number[]; limited: number; limits: number }[] {
+  plane?: { floor: number; offers: (now: number) => number },
+): { now: number; rates: number[]; limited: number; limits: number; plane: number }[] {
   const governor = new ReceiveGovernor(linkRate)
   let limits = new Map<string, number>()
   const steps = []
@@ -26,7 +27,8 @@ function drive(
       Math.min(offers(now), limits.get(`${receiver} ${node}`) ?? Infinity),
     )
     // a port that is asked for more than it has loses from everybody alike
-    const share = Math.min(1, linkRate / offered.reduce((sum, each) => sum + each, 0))
+    const ofPlane = plane?.offers(now) ?? 0
+    const share = Math.min(1, linkRate / offered.reduce((sum, each) => sum + each, ofPlane))
     const rates = offered.map((each) => each * share)
     const measured = flows.map(({ receiver, node }, index) => ({
       receiver,
@@ -38,10 +40,12 @@ function drive(
       now,
       receivers,
       measured.filter(({ rate }) => rate > 0),
+      ofPlane * share,
+      plane && [{ id: 'plane-0', floor: plane.floor, rate: ofPlane * share }],
     )
     limits = new Map(decision.limits.map((limit) => [`${limit.receiver} ${limit.node}`, limit.rate]))
     const sum = decision.limits.reduce((total, { rate }) => total + rate, 0)
-    steps.push({ now, rates, limited: decision.limits.length, limits: sum })
+    steps.push({ now, rates, limited: decision.limits.length, limits: sum, plane: ofPlane * share })
   }
   return steps
 }
@@ -118,6 +122,29 @@ describe('ReceiveGovernor', () => {
     expect(rates[0]).toBeGreaterThanOrEqual(gold.floor)
     expect(rates[1]).toBeGreaterThan(295e6)
   })
+
+  it('leaves the floor of another plane of the node out of what it gives to receivers, and takes back what that does not use', () => {
+    const small = { id: 'gold', floor: 500e6 }
+    // as a TCP that begins, from 2 s to 4 s
+    const planeOf = (floor: number): { floor: number; offers: (now: number) => number } => {
+      let rate = 0
+      return { floor, offers: (now) => (rate = now < 2000 || now >= 4000 ? 0 : Math.min(300e6, Math.max(10e6, rate * 1.6))) }
+    }
+    const flows = [{ receiver: 'gold', node: 'n2', offers: () => 900e6 }, flood('one', 'n2'), flood('two', 'n3')]
+    const steps = drive([small, ...others], flows, 6000, planeOf(300e6))
+    const during = steps.filter(({ now }) => now >= 2500 && now < 4000)
+    expect(Math.min(...during.map(({ plane }) => plane))).toBeGreaterThanOrEqual(300e6 * 0.99)
+    for (const { now, rates, plane } of steps) {
+      if (now < 1000) continue
+      expect(rates[0]).toBeGreaterThanOrEqual(small.floor * 0.99)
+      if (now >= 2500 && now < 4000) expect(rates.reduce((sum, each) => sum + each, plane)).toBeLessThanOrEqual(linkRate * receiving.linkShare * 1.01)
+    }
+    const { rates } = steps.at(-1)!
+    expect(rates.reduce((sum, each) => sum + each, 0), 'idle again').toBeGreaterThan(linkRate * 0.93)
+    const without = drive([small, ...others], flows, 4000, planeOf(0)).filter(({ now }) => now >= 2000)
+    const lost = (all: typeof steps): number => all.filter(({ rates: each, plane }) => each.reduce((sum, rate) => sum + rate, plane) >= linkRate).length
+    expect(lost(steps)).toBeLessThan(lost(without))
+  }) // prettier-ignore
 
   it('never sets limits that add up to more than the link, and forgets flows that have ended', () => {
     const some = fc.array(fc.integer({ min: 0, max: 3000 }), { minLength: 2, maxLength: 8 })

@@ -46,6 +46,15 @@ export interface Receiver {
   cap?: number
 }
 
+/** What the node itself receives over the link by another plane: it has a floor, and nobody can be told to hold back. */
+export interface PlaneArrivals {
+  id: string
+  /** Bits per second of frames, as the node declares it. */
+  floor: number
+  /** Wire bits per second; part of `other`. */
+  rate: number
+}
+
 /** What is to be done now. */
 export interface ReceiveDecision {
   /** Whether limits are in force. */
@@ -95,22 +104,33 @@ export class ReceiveGovernor {
     return this.linkRate * receiving.linkShare
   }
 
-  /** Takes what arrived since the last step. `now` in milliseconds; `other`: wire bits per second for no receiver. */
-  step(now: number, receivers: Receiver[], measured: MeasuredFlow[], other = 0): ReceiveDecision {
+  /**
+   * Takes what arrived since the last step. `now` in milliseconds; `other`: wire bits per second for no receiver, that for
+   * `planes` included. What planes have set aside and do not use yet is kept out of what receivers share.
+   */
+  step(
+    now: number,
+    receivers: Receiver[],
+    measured: MeasuredFlow[],
+    other = 0,
+    planes: PlaneArrivals[] = [],
+  ): ReceiveDecision {
     const flows = [...measured, ...this.#silent(now, measured)]
     const total = flows.reduce((sum, { rate }) => sum + rate, other)
     for (const flow of flows) this.#observe(flow, now)
     const reserves = new Map(receivers.map((receiver) => [receiver.id, this.#reserveOf(receiver, flows, now)]))
-    this.#judgePressure(now, total)
-    this.#forget(now, receivers)
+    const setAside = this.#reserveOfPlanes(planes, now)
+    const taken = other + setAside
+    this.#judgePressure(now, total + setAside)
+    this.#forget(now, [...receivers, ...planes])
     if (!this.#isUnderPressure) {
       for (const state of this.#flows.values()) state.limit = undefined
       return { isUnderPressure: false, limits: [] }
     }
-    this.#boundCatchUp(receivers, reserves, other)
+    this.#boundCatchUp(receivers, reserves, taken)
     const demands = receivers.map((receiver) => this.#demandOf(receiver, reserves.get(receiver.id)!, flows, now))
     const least = this.linkRate * receiving.leastShare
-    const limits = allocateReceive({ budget: this.budget - other, least }, demands).filter((limit) =>
+    const limits = allocateReceive({ budget: this.budget - taken, least }, demands).filter((limit) =>
       this.#matters(limit, flows, now),
     )
     for (const state of this.#flows.values()) state.limit = undefined
@@ -147,8 +167,20 @@ export class ReceiveGovernor {
 
   #reserveOf({ id, floor }: Receiver, flows: MeasuredFlow[], now: number): number {
     if (floor === 0) return 0
-    const wireFloor = floor * wireShare
     const rate = flows.filter(({ receiver }) => receiver === id).reduce((sum, flow) => sum + flow.rate, 0)
+    return this.#reserveFor(id, floor * wireShare, rate, now)
+  }
+
+  /** What planes may still grow by, beyond what they receive. */
+  #reserveOfPlanes(planes: PlaneArrivals[], now: number): number {
+    return planes.reduce((sum, { id, floor, rate }) => {
+      const reserve = this.#reserveFor(id, floor * wireShare, rate, now)
+      // one that is silent begins as fast as it can, and nobody knows when: a part stays set aside
+      return sum + Math.max(0, Math.max(reserve, floor * receiving.leastReserve) - rate)
+    }, 0)
+  }
+
+  #reserveFor(id: string, wireFloor: number, rate: number, now: number): number {
     const state = this.#reserves.get(id) ?? { recent: [], boostUntil: 0, lastSeen: -Infinity }
     this.#reserves.set(id, state)
     state.recent = state.recent.filter(({ at }) => now - at < receiving.boost)
@@ -169,13 +201,13 @@ export class ReceiveGovernor {
     )
   }
 
-  /** What is set aside beyond floors, to catch up, must not take from the floors of others. */
-  #boundCatchUp(receivers: Receiver[], reserves: Map<string, number>, other: number): void {
+  /** What is set aside beyond floors, to catch up, must not take from the floors of others, nor from what is `taken`. */
+  #boundCatchUp(receivers: Receiver[], reserves: Map<string, number>, taken: number): void {
     const floors = new Map(receivers.map(({ id, floor }) => [id, Math.min(reserves.get(id)!, floor * wireShare)]))
     const sum = (numbers: Iterable<number>): number => [...numbers].reduce((total, each) => total + each, 0)
     const beyond = sum(reserves.values()) - sum(floors.values())
     if (beyond <= 0) return
-    const part = Math.min(1, Math.max(0, this.budget - other - sum(floors.values())) / beyond)
+    const part = Math.min(1, Math.max(0, this.budget - taken - sum(floors.values())) / beyond)
     for (const [id, floor] of floors) reserves.set(id, floor + (reserves.get(id)! - floor) * part)
   }
 
@@ -209,7 +241,7 @@ export class ReceiveGovernor {
     )
   }
 
-  #forget(now: number, receivers: Receiver[]): void {
+  #forget(now: number, receivers: { id: string }[]): void {
     const ids = new Set(receivers.map(({ id }) => id))
     for (const [key, state] of this.#flows) {
       if (now - state.seen > 5 * receiving.rest || !ids.has(key.split(' ')[0]!)) this.#flows.delete(key)

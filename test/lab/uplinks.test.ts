@@ -160,9 +160,32 @@ describe('planes', () => {
     expect(await lost(), 'percent of pings while 50M are kept').toBe(0)
     expect(await fromNode(node, '10.79.0.1')).toBeGreaterThan(0.85 * 50e6)
     expect((await liveOf(lab, sink)).rates.delivered, 'bit/s of the flood').toBeGreaterThan(40e6)
-    await declareStorage({ interface: 'stor0', rate: linkRate })
-    await expect.poll(() => classes(node), soon).toBe('')
     await stop(sink)
     server.kill()
+
+    // and for what it receives: the flood comes from n1 now, whose agent is told
+    const onNode = lab.nodeSpawn(node, ['iperf3', '-s', '-B', '10.79.0.12'])
+    const receives = async (): Promise<number> => {
+      const { stdout } = await host.exec(['iperf3', '-J', '-c', '10.79.0.12', '-t', '3', '-O', '1', '-b', '60M'], {
+        deadline: 30_000,
+      })
+      return (JSON.parse(stdout) as { end: { sum_received: { bits_per_second: number } } }).end.sum_received
+        .bits_per_second
+    }
+    await declareStorage({ interface: 'eth0', rate: null })
+    await expect.poll(() => classes(node), soon).toBe('')
+    await listen(sink, [5006]) // the server of the first flood may still wait for its end
+    send(flood, sink, 5006, ...floodOptions)
+    await sleep(1000)
+    expect(await receives(), 'while nothing is kept').toBeLessThan(0.5 * 50e6)
+    await declareStorage({ interface: 'eth0', rate: '50M' })
+    await expect.poll(() => classes(node), soon).toMatch(/class htb 1:fffe .* rate 50Mbit/)
+    await sleep(1000)
+    expect(await receives()).toBeGreaterThan(0.85 * 50e6)
+    expect((await liveOf(lab, sink)).rates.received, 'bit/s of the flood').toBeGreaterThan(40e6)
+    await stop(flood)
+    onNode.kill()
+    await declareStorage({ interface: 'stor0', rate: linkRate })
+    await expect.poll(() => classes(node), soon).toBe('')
   })
 })

@@ -23,6 +23,7 @@ it('tells rates by receiver and sending node, and what is from outside and for n
       { receiver: 'two', node: undefined, rate: 800, frameRate: 576, wasHeldBack: false },
     ],
     other: 400,
+    ofNode: new Map([[1, 400]]),
     outside: 800,
   })
   expect(meter.measure(2000, arrivals, nodeOf)).toMatchObject({ flows: [], other: 0 })

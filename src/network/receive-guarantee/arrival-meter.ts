@@ -12,6 +12,8 @@ export interface ArrivalRates {
   flows: ArrivalFlow[]
   /** For no endpoint, or for many. */
   other: number
+  /** Of that what is for the node itself or for all, by VLAN; 0 is untagged. */
+  ofNode: Map<number, number>
   /** From outside the cluster, or nobody knows from where; part of `flows`. */
   outside: number
 }
@@ -50,6 +52,7 @@ export class ArrivalMeter {
     if (!before || now <= before.at) return undefined
     const seconds = (now - before.at) / 1000
     const flows = new Map<string, ArrivalFlow>()
+    const ofNode = new Map<number, number>()
     let other = 0
     for (const arrival of arrivals) {
       const earlier = before.arrivals.get(keyOf(arrival))
@@ -58,12 +61,13 @@ export class ArrivalMeter {
       }
       const rate = ((arrival.wireBytes - (earlier?.wireBytes ?? 0)) * 8) / seconds
       if (rate <= 0) continue
+      if (arrival.slot === 0) ofNode.set(arrival.vlan, (ofNode.get(arrival.vlan) ?? 0) + rate)
       if (arrival.endpointId === undefined) other += rate
       else
         addTo(flows, arrival.endpointId, nodeOf(arrival), rate, ((arrival.bytes - (earlier?.bytes ?? 0)) * 8) / seconds)
     }
     const outside = [...flows.values()].reduce((sum, { node, rate }) => (node === undefined ? sum + rate : sum), 0)
-    return { seconds, flows: [...flows.values()], other, outside }
+    return { seconds, flows: [...flows.values()], other, ofNode, outside }
   }
 }
 

@@ -1,5 +1,5 @@
 import { Unavailable, type Logger } from '../../base/index.ts'
-import type { Windows } from '../../guarantee/index.ts'
+import type { PlaneReserve, Windows } from '../../guarantee/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import type { ReceiveControl } from '../receive-control.ts'
 import { LimitKeeper, type HeldReceiver } from './limit-keeper.ts'
@@ -17,6 +17,8 @@ export interface ReceiveGuaranteeOptions {
   nodeName: string
   /** Bits per second of the node's link now; 0 when nobody knows: then nothing is done. */
   linkRate: () => number
+  /** What is kept of the link for other planes of the node. */
+  reserves: () => PlaneReserve[]
   control: ReceiveControl
   endpoints: () => ReceivingEndpoint[]
   store: Pick<ResourceStore, 'get'>

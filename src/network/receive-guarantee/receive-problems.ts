@@ -16,7 +16,7 @@ export interface ReceiveState {
   budget: number
   /** Wire bits per second from outside the cluster. */
   outside: number
-  /** Sum of the floors of the node's endpoints, in bits per second. */
+  /** Sum of the floors of the node's endpoints, and of what is kept for its other planes, in bits per second. */
   promised: number
   isUnderPressure: boolean
   /** Nodes that could not be told what they may send. */
@@ -55,7 +55,7 @@ export function findReceiveProblems(state: ReceiveState): ReceiveProblem[] {
       reason: 'OutsideTrafficAboveFloors',
       message:
         `${formatRate(Math.round(outside))} arrive from outside the cluster, which cannot be held back; ` +
-        `the floors of this node leave ${formatRate(Math.round(left))} for it`,
+        `floors and other planes of this node leave ${formatRate(Math.round(left))} for it`,
       remedy: 'Shape that traffic where it enters the network, or move endpoints with floors to another node.',
     })
   }

@@ -1,5 +1,15 @@
 import type { Logger } from '../../base/index.ts'
-import { ReceiveGovernor, ReceiveWindows, wireShare, type ReceiveLimit, type Windows } from '../../guarantee/index.ts'
+import {
+  enforcedShares,
+  type EnforcedShares,
+  ReceiveGovernor,
+  ReceiveWindows,
+  wireShare,
+  type PlaneArrivals,
+  type PlaneReserve,
+  type ReceiveLimit,
+  type Windows,
+} from '../../guarantee/index.ts'
 import type { Arrival, ReceiveControl, ReceiverAddress } from '../receive-control.ts'
 import { ArrivalMeter, type ArrivalFlow, type ArrivalRates } from './arrival-meter.ts'
 import type { AddressedLimit, LimitPusher } from './limit-pusher.ts'
@@ -29,6 +39,8 @@ export interface ReceiverOptions {
   nodeName: string
   /** Bits per second of the node's link now; 0 when nobody knows: then nothing is done. */
   linkRate: () => number
+  /** What is kept of the link for other planes of the node. */
+  reserves: () => PlaneReserve[]
   control: ReceiveControl
   endpoints: () => ReceivingEndpoint[]
   directory: Pick<SenderDirectory, 'placeOf'>
@@ -38,7 +50,7 @@ export interface ReceiverOptions {
   logger: Logger
 }
 
-const nothingArrived: ArrivalRates = { seconds: 0, flows: [], other: 0, outside: 0 }
+const nothingArrived: ArrivalRates = { seconds: 0, flows: [], other: 0, ofNode: new Map(), outside: 0 }
 
 /** Watches what arrives on a node that has promised floors, and has the sending nodes told how much they may send. */
 export class Receiver {
@@ -51,6 +63,7 @@ export class Receiver {
   readonly #problems = new ReceiveProblems()
   #endpoints = new Map<string, ReceivingEndpoint>()
   #ownMacs = new Set<string>()
+  #reserves: PlaneReserve[] = []
   #endpointsAt = -Infinity
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
@@ -86,7 +99,7 @@ export class Receiver {
     this.#refreshEndpoints(now)
     const hasFloor = this.#endpoints.values().some(({ bandwidthFloor }) => bandwidthFloor > 0)
     this.#governor.linkRate = this.#options.linkRate()
-    const isWanted = hasFloor && this.#governor.linkRate > 0
+    const isWanted = (hasFloor || this.#reserves.length > 0) && this.#governor.linkRate > 0
     const isCounting = isWanted && this.#isBusy(now)
     control.countArrivals(isCounting)
     if (!isCounting) {
@@ -113,8 +126,14 @@ export class Receiver {
     if (!before) this.#busyAt = now // an agent that has just started does not know
     if (!before || now <= before.at) return now - this.#busyAt < quietTime
     const rate = ((bytes - before.bytes) * 8000) / (now - before.at)
-    if (rate >= this.#governor.linkRate * quietShare) this.#busyAt = now
+    // what other planes receive is not counted here
+    if (rate >= (this.#governor.linkRate - this.#kept) * quietShare) this.#busyAt = now
     return now - this.#busyAt < quietTime
+  }
+
+  /** Bits per second that are kept for other planes. */
+  get #kept(): number {
+    return this.#reserves.reduce((sum, { rate }) => sum + rate, 0)
   }
 
   /** What keeps this node from keeping its floors. */
@@ -137,7 +156,7 @@ export class Receiver {
     })
     this.#windows.look(now, looks)
     const { budget, isUnderPressure } = this.#governor
-    const promised = golds.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
+    const promised = golds.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, this.#kept)
     const state = { budget, outside, promised, isUnderPressure, untold: this.#options.pusher.untold }
     for (const problem of this.#problems.look(now, state)) this.#options.onProblem?.(problem)
   }
@@ -147,6 +166,7 @@ export class Receiver {
     const endpoints = this.#options.endpoints()
     this.#endpoints = new Map(endpoints.map((endpoint) => [endpoint.endpointId, endpoint]))
     this.#ownMacs = new Set(endpoints.map(({ macAddress, vlan }) => `${macAddress} ${vlan}`))
+    this.#reserves = this.#options.reserves()
     this.#endpointsAt = now
   }
 
@@ -154,13 +174,31 @@ export class Receiver {
     const { pusher } = this.#options
     const flows = rates.flows.filter(({ receiver }) => this.#endpoints.has(receiver))
     for (const flow of flows) flow.wasHeldBack = pusher.takeHeldBack(flow.receiver, flow.node)
+    const shares = this.#shares()
     const receivers = [...this.#endpoints.values()].map(({ endpointId, bandwidthFloor, bandwidthCap }) => ({
       id: endpointId,
-      floor: bandwidthFloor,
+      floor: bandwidthFloor * shares.floors,
       ...(bandwidthCap === undefined ? {} : { cap: bandwidthCap }),
     }))
-    const { limits } = this.#governor.step(now, receivers, flows, rates.other)
+    const planes = this.#planes(rates, shares.reserves)
+    const { limits } = this.#governor.step(now, receivers, flows, rates.other, planes)
     return limits.map((limit) => this.#address(limit, flows))
+  }
+
+  /** A link that gives less than was promised on it is shared out as for sending. */
+  #shares(): EnforcedShares {
+    const promised = this.#endpoints.values().reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
+    return enforcedShares(promised, this.#governor.linkRate, this.#reserves)
+  }
+
+  /** Planes by their VLAN: untagged ones cannot be told apart, and have their floors together. */
+  #planes({ ofNode }: ArrivalRates, share: number): PlaneArrivals[] {
+    const byVlan = Map.groupBy(this.#reserves, ({ vlan }) => vlan ?? 0)
+    return [...byVlan].map(([vlan, reserves]) => ({
+      id: `plane-${vlan}`,
+      floor: reserves.reduce((sum, { rate }) => sum + rate, 0) * share,
+      rate: ofNode.get(vlan) ?? 0,
+    }))
   }
 
   #nodeOf({ sourceMac, vlan }: Pick<Arrival, 'sourceMac' | 'vlan'>): string | undefined {
