@@ -71,7 +71,9 @@ static __always_inline int judge_ipv4(const struct iphdr *ip, void *end, const s
 {
 	if ((void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
 		return DROP_MALFORMED;
-	return endpoint->ipv4 && ip->saddr == endpoint->ipv4 ? MAY_PASS : DROP_SPOOFED_IP;
+	if (endpoint->ipv4 && ip->saddr == endpoint->ipv4)
+		return MAY_PASS;
+	return endpoint->flags & ENDPOINT_HOST_LEG ? MAY_PASS : DROP_SPOOFED_IP;
 }
 
 /* RFC 826; RFC 5227: a probe asks with sender address 0. */

@@ -129,7 +129,7 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 slot)
 	if (!endpoint)
 		return TC_ACT_SHOT;
 	count_received(skb, slot);
-	if (endpoint->flags & ENDPOINT_CAPPED)
+	if (endpoint->flags & (ENDPOINT_CAPPED | ENDPOINT_HOST_LEG))
 		return bpf_redirect(INTERFACE_INDEX_BASE + slot, 0);
 	return bpf_redirect_peer(INTERFACE_INDEX_BASE + slot, 0);
 }

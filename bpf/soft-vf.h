@@ -14,6 +14,12 @@
 /* Delivery to this endpoint goes through its host-side queue, where its receive cap is kept. */
 #define ENDPOINT_CAPPED 1u
 
+/*
+ * The node's own leg in a VLAN: it sends as a router does, also from addresses that are not its own, and its far end is in
+ * the node's namespace, where bpf_redirect_peer leads to nowhere.
+ */
+#define ENDPOINT_HOST_LEG 2u
+
 enum drop_reason {
 	DROP_SPOOFED_MAC,
 	DROP_SPOOFED_IP,

@@ -8,7 +8,7 @@ import { controlMachine } from '../programs.ts'
 import { machinePid } from '../state.ts'
 import { cableInterface } from '../switch.ts'
 import { imageReference } from './images.ts'
-import { kubernetesPlaces, programs } from './places.ts'
+import { clusterNetwork, kubernetesPlaces, programs } from './places.ts'
 
 /** Namespace that the chart is installed into. */
 export const carbonadoNamespace = 'carbonado-system'
@@ -30,6 +30,8 @@ export async function installCarbonado(values: Record<string, string> = {}): Pro
     'image.reference': imageReference('carbonado'),
     'image.pullPolicy': 'Never',
     'agent.uplink.interface': cableInterface,
+    'services.cidrs': `{${clusterNetwork.serviceCidr}}`,
+    'services.reachable': `{${clusterNetwork.nodeCidr}}`,
     ...values,
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => ['--set-string', `${name}=${value}`])

@@ -1,5 +1,5 @@
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { exec } from '../../src/base/index.ts'
 import { packImage } from '../../deploy/image/pack.ts'
 import { kubernetesPlaces, programs } from './places.ts'
@@ -44,4 +44,14 @@ async function makeBusybox(root: string): Promise<void> {
   const { stdout } = await exec([programs.busybox, '--list'])
   const applets = stdout.split('\n').filter((applet) => applet !== '' && applet !== 'busybox')
   for (const applet of applets) symlinkSync('busybox', join(root, 'bin', applet))
+}
+
+/** Copies a program, with the libraries that it is linked against, to /bin of an image's root. */
+export async function copyProgram(root: string, program: string): Promise<void> {
+  copyFileSync(program, join(root, 'bin', basename(program)))
+  const { stdout } = await exec(['ldd', program])
+  for (const [library] of stdout.matchAll(/\/\S+\.so\S*/g)) {
+    mkdirSync(join(root, dirname(library)), { recursive: true })
+    copyFileSync(library, join(root, library))
+  }
 }

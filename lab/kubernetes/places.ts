@@ -8,6 +8,7 @@ export const clusterNetwork = {
   apiServerService: '10.96.0.1',
   dnsService: '10.96.0.10',
   podCidr: '10.244.0.0/16',
+  nodeCidr: '10.77.0.0/24',
 } as const
 
 /** Port of the API server on the management address of control. */
@@ -19,6 +20,7 @@ const debian = join(projectRoot, 'build', 'debian')
 /** The programs that the cluster is made of. */
 export const programs = {
   kubernetes: (name: string) => join(goTools, 'kubernetes', name),
+  coredns: join(goTools, 'dns', 'coredns'),
   helm: join(goTools, 'sidecars', 'helm'),
   etcd: join(debian, 'etcd-server', 'usr', 'bin', 'etcd'),
   containerd: join(debian, 'containerd', 'usr', 'bin'),

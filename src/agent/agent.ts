@@ -9,6 +9,7 @@ import type { NetworkEngine, UplinkLimits } from '../network/engine.ts'
 import { EndpointConditions } from '../network/endpoint-conditions.ts'
 import { DriftWatch } from '../network/drift-watch.ts'
 import { createEndpointMetrics } from '../network/metrics.ts'
+import { HostPath } from '../network/host-path/index.ts'
 import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
 import { createRateSampler } from '../network/rates.ts'
 import type { PoolFormat } from '../storage/pool-format.ts'
@@ -63,6 +64,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     found: () => uplinks.found,
     problems: () => problemsOf(registration.spec),
     onSpecChange: (now) => uplinks.follow(specToFollow(now, uplink)),
+    onNode: (node) => hostPath?.learn(node),
   })
   const spec = await registration.learnSpec()
   const uplink = spec.uplinks.pods.interface
@@ -87,8 +89,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     selection: { fieldSelector: `spec.nodeName=${config.nodeName}` },
     logger,
   })
-  const { nodeName, podsOwnEndpoints } = config
-  const attachments = new Attachments({ nodeName, store, informer, engine, journal, logger, podsOwnEndpoints })
+  const { nodeName, podsOwnEndpoints, hostPath: settings } = config
+  const hostPath = settings && new HostPath({ nodeName, settings, engine, store, logger })
+  const attachments = new Attachments({
+    ...{ nodeName, store, informer, engine, journal, logger, podsOwnEndpoints },
+    ...(hostPath ? { hostPath } : {}),
+  })
   const duplicates = createDuplicateWatch(options, store, engine, attachments)
   const conditions = new EndpointConditions({
     store,
@@ -143,6 +149,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'store', start: () => {}, stop: () => store.close() },
     { name: 'journal', start: () => {}, stop: () => journal.close() },
     { name: 'engine', start: () => engine.start(), stop: () => engine.stop() },
+    ...(hostPath ? [hostPath] : []),
     { name: 'attachments', start: () => attachments.start(), stop: () => attachments.stop() },
     memory,
     receiving,
@@ -171,12 +178,13 @@ interface RegistrationSources {
   found: () => FoundUplink[]
   problems: () => NodeProblem[]
   onSpecChange: (spec: Node['spec']) => void
+  onNode: (node: Node) => void
 }
 
 function createRegistration(
   { config, logger }: AgentOptions,
   store: ResourceStore,
-  { found, problems, onSpecChange }: RegistrationSources,
+  { found, problems, onSpecChange, onNode }: RegistrationSources,
 ): NodeRegistration {
   return new NodeRegistration({
     store,
@@ -187,9 +195,11 @@ function createRegistration(
       const uplinks = found()
       const { carrier, mtu, linkRate } = podsUplink(uplinks)
       const address = config.advertise ?? `${config.listen.host}:${config.listen.port}`
-      return { address, version, linkRate, mtu, carrier, uplinks, problems: problems() }
+      const hostAddresses = config.hostPath && { hostAddresses: config.hostPath.nodeAddresses }
+      return { address, version, linkRate, mtu, carrier, ...hostAddresses, uplinks, problems: problems() }
     },
     onSpecChange,
+    onNode,
     logger,
   })
 }

@@ -6,6 +6,7 @@ import { namePattern, Node } from '../api/index.ts'
 import { InvalidInput } from '../base/index.ts'
 
 const path = Type.String({ pattern: '^/' })
+const ipv4Cidr = Type.String({ pattern: '^[0-9]+(\\.[0-9]+){3}/[0-9]+$' })
 const options = { additionalProperties: false }
 
 /** Configuration file of the agent (JSON). */
@@ -59,6 +60,20 @@ export const AgentConfig = Type.Object(
     tls: Type.Object({ certificateFile: path, keyFile: path }, options),
     /** JSON list of {token, user, role} that may use the live API; other agents with the role `agent`. */
     tokensFile: path,
+    /** By which pods reach Services through their node, and the node reaches them. Absent: not at all. */
+    hostPath: Type.Optional(
+      Type.Object(
+        {
+          /** CIDR of link-local addresses for the nodes' legs in the VLANs of pods. */
+          nodeAddresses: ipv4Cidr,
+          /** CIDRs of Services. */
+          services: Type.Array(ipv4Cidr, { minItems: 1 }),
+          /** CIDRs that pods reach through their node beside Services. */
+          reachable: Type.Optional(Type.Array(ipv4Cidr)),
+        },
+        options,
+      ),
+    ),
     /** How to speak to other agents. Absent: they cannot be told what to send, and no floor is kept for receiving. */
     peers: Type.Optional(
       Type.Object(

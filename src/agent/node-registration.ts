@@ -24,6 +24,8 @@ export interface NodeRegistrationOptions {
   /** Milliseconds between heartbeats; 10 000 unless told. */
   interval?: number
   onSpecChange?: (spec: Node['spec']) => void
+  /** Hears of every state of the Node that is seen. */
+  onNode?: (node: Node) => void
 }
 
 /** Milliseconds that the start waits for control when it can go on without; containers cannot start meanwhile. */
@@ -46,7 +48,9 @@ export class NodeRegistration implements Part {
     const selection = { fieldSelector: `metadata.name=${nodeName}` }
     this.#ownNode = createInformer(store, Node, { selection, logger })
     this.#ownNode.onChange(({ type, object }) => {
-      if (type !== 'DELETED') this.#adopt(object.spec)
+      if (type === 'DELETED') return
+      options.onNode?.(object)
+      this.#adopt(object.spec)
     })
   }
 
@@ -106,6 +110,7 @@ export class NodeRegistration implements Part {
         await this.#getOrRegister()
         return patch()
       })
+      this.#options.onNode?.(node)
       this.#adopt(node.spec)
       if (this.#isFailing) logger.notice('the heartbeat reaches control again')
       this.#isFailing = false

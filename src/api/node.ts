@@ -107,6 +107,11 @@ export const Node = defineKind({
             space: Type.Optional(Promised),
           }),
         ),
+        /**
+         * Written by control when the agent names `hostAddresses`: what the node has in every VLAN of pods, and no other
+         * node of the cluster has.
+         */
+        hostAddress: Type.Optional(Type.String()),
         /** Written by the agent. */
         agent: Type.Optional(
           Type.Object({
@@ -118,6 +123,8 @@ export const Node = defineKind({
             linkRate: Type.Integer(),
             mtu: Type.Integer(),
             carrier: Type.Boolean(),
+            /** CIDR that the address by which pods reach the node is to be from; absent: they need none. */
+            hostAddresses: Type.Optional(Type.String()),
             /** Every plane that the spec names. */
             uplinks: Type.Optional(Type.Array(FoundUplink)),
             /** What `dctl node check` shows; empty when all is well. */

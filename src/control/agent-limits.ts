@@ -77,7 +77,7 @@ function foreign(nodeName: string, endpoint: Endpoint, free?: 'free'): string | 
 function nodeProblem(nodeName: string, { verb, object, existing }: GuardedWrite<Node>): string | undefined {
   if (object.metadata.name !== nodeName) return `may not write node ${object.metadata.name}`
   if (verb !== 'status') return undefined
-  for (const field of ['ready', 'capacity'] as const) {
+  for (const field of ['ready', 'capacity', 'hostAddress'] as const) {
     if (isDeepStrictEqual(object.status?.[field], existing!.status?.[field])) continue
     return `may not change status.${field} of node ${nodeName}: control writes it`
   }

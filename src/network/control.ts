@@ -22,6 +22,7 @@ import {
   DecisionWait,
   EndpointController,
   EndpointEvents,
+  HostAddresses,
   networkProtection,
   NodeCapacity,
   machineClock,
@@ -81,7 +82,7 @@ class Controllers implements NetworkControllers {
   readonly #book: ClaimBook
   readonly #ledger: CapacityLedger
   readonly #recorder: EventRecorder
-  readonly #queues: Record<'endpoint' | 'usage' | 'capacity' | 'health' | 'network' | 'tier', WorkQueue>
+  readonly #queues: Record<'endpoint' | 'usage' | 'capacity' | 'health' | 'hostAddress' | 'network' | 'tier', WorkQueue>
   #started = false
 
   constructor(
@@ -110,6 +111,7 @@ class Controllers implements NetworkControllers {
     const endpoint = new EndpointController({ store, view, book, ledger, events: new EndpointEvents(recorder) })
     const health = new NodeHealth({ store, nodes, recorder, clock })
     const capacity = new NodeCapacity({ store, nodes, endpoints, ledger, recorder, clock })
+    const hostAddresses = new HostAddresses({ store, nodes })
     const [networkGuard, tierGuard] = [networkProtection(store, networks), tierProtection(store, tiers)]
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, { onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`) })
@@ -118,6 +120,7 @@ class Controllers implements NetworkControllers {
       usage: queue('usage of a network', (key) => reconcileUsage(key, { store, networks, book })),
       capacity: queue('capacity of a node', (key) => capacity.reconcile(key)),
       health: queue('health of a node', (key) => health.reconcile(key)),
+      hostAddress: queue('address of a node', (key) => hostAddresses.reconcile(key)),
       network: queue('protection of a network', (key) => networkGuard.reconcile(key)),
       tier: queue('protection of a perf-tier', (key) => tierGuard.reconcile(key)),
     }
@@ -214,6 +217,7 @@ class Controllers implements NetworkControllers {
   #nodeChanged(name: string): void {
     if (!this.#started) return
     this.#queues.health.add(name)
+    this.#queues.hostAddress.add(name)
     this.#queues.capacity.addAfter(name, countsDelay)
   }
 

@@ -46,6 +46,20 @@ export interface AttachRequest extends ContainerPlace {
    * removed. Absent: no table and no rules.
    */
   routingTable?: number
+  /** Further routes by this interface, in the order in which they are made; with a table they are in both. */
+  routes?: EndpointRoute[]
+  /**
+   * The node's own leg in a VLAN, whose `netns` is the node's own: it may send from any IPv4 address, as a router does, and
+   * has no IPv6.
+   */
+  isHostLeg?: true
+}
+
+/** A route inside a container: to a subnet on the link, or by way of a gateway on it. */
+export interface EndpointRoute {
+  /** CIDR. */
+  destination: string
+  gateway?: string
 }
 
 /** An endpoint as the kernel has it; found again after any restart. */
@@ -61,6 +75,7 @@ export interface AttachedEndpoint {
   mtu: number
   bandwidthFloor: number
   bandwidthCap?: number
+  isHostLeg?: true
 }
 
 /** Why a frame was dropped, counted per endpoint. */

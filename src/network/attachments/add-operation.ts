@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Allocation } from '../../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Conflict, Unavailable, type Logger } from '../../base/index.ts'
-import type { AttachRequest, NetworkEngine } from '../engine.ts'
+import type { AttachRequest, EndpointRoute, NetworkEngine } from '../engine.ts'
 import { ratesOf } from './decide.ts'
 import { isSameHolder, type BoundEndpoint, type EndpointObjects, type Patience } from './endpoint-objects.ts'
 import type { Journal, JournalRecord } from './journal.ts'
@@ -18,6 +18,7 @@ export interface AddParts {
   reconciler: EndpointReconciler
   patience: Patience
   logger: Logger
+  hostPath: { routesFor(networkName: string): Promise<EndpointRoute[]> } | undefined
 }
 
 /** An interface of the ADD with the endpoint that it gets. */
@@ -137,9 +138,16 @@ async function decidedRecords(parts: AddParts, bound: Bound[], request: AddReque
       const allocation = await objects.waitForAllocation(likely)
       // an earlier holder of the same static endpoint leaves the journal a moment after it left the store
       await reconciler.whenForgotten(({ endpointId }) => endpointId === likely.uid, patience.release)
-      return newRecord(bound[index]!, allocation, planned.primaryInterface === undefined ? request : undefined)
+      const routes = await routesOf(parts, planned, likely)
+      return newRecord(bound[index]!, allocation, routes, planned.primaryInterface === undefined ? request : undefined)
     },
   )
+}
+
+/** Only the interface that a pod is known by leads to Services: its address is the one that those see. */
+async function routesOf(parts: AddParts, planned: InterfaceRequest, bound: BoundEndpoint): Promise<EndpointRoute[]> {
+  const isKnownBy = planned.pod !== undefined && planned.interfaceName === 'eth0'
+  return (isKnownBy && (await parts.hostPath?.routesFor(bound.networkName))) || []
 }
 
 /** Networks may have the same subnet; one container cannot tell two interfaces of the same address apart. */
@@ -222,7 +230,12 @@ function aboutInterface(planned: InterfaceRequest[], index: number, thrown: unkn
   )
 }
 
-function newRecord({ likely, planned }: Bound, allocation: Allocation, add: AddRequest | undefined): JournalRecord {
+function newRecord(
+  { likely, planned }: Bound,
+  allocation: Allocation,
+  routes: EndpointRoute[],
+  add: AddRequest | undefined,
+): JournalRecord {
   const { namespace, name } = likely.reference
   const { containerId, interfaceName, cniNetwork, netns, primaryInterface, defaultRouteMetric, routingTable } = planned
   const { addresses, macAddress, vlan, mtu } = allocation
@@ -239,6 +252,7 @@ function newRecord({ likely, planned }: Bound, allocation: Allocation, add: AddR
     ...ratesOf(allocation),
     ...(defaultRouteMetric === undefined ? {} : { defaultRouteMetric }),
     ...(routingTable === undefined ? {} : { routingTable }),
+    ...(routes.length === 0 ? {} : { routes }),
   }
   return {
     state: 'attaching',

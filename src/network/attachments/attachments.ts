@@ -3,7 +3,7 @@ import { Node, type Endpoint } from '../../api/index.ts'
 import { Conflict, KeyedLock, NotFound, Unavailable, type Logger } from '../../base/index.ts'
 import type { Informer, ResourceStore } from '../../store/index.ts'
 import { cniCodes, type AttachedInterface, type AttachmentOperations, type AttachmentResult } from '../cni/index.ts'
-import type { NetworkEngine } from '../engine.ts'
+import type { EndpointRoute, NetworkEngine } from '../engine.ts'
 import { addInterfaces, withoutUndefined } from './add-operation.ts'
 import { withDeadline } from './deadline.ts'
 import { defaultPatience, EndpointObjects, isSameHolder, type Patience } from './endpoint-objects.ts'
@@ -22,6 +22,8 @@ export interface AttachmentsOptions {
   engine: NetworkEngine
   journal: Journal
   logger: Logger
+  /** Says what routes a pod needs beside those of its network. */
+  hostPath?: { routesFor(networkName: string): Promise<EndpointRoute[]> }
   patience?: Partial<Patience>
   /** As of EndpointObjectsParts. */
   podsOwnEndpoints?: boolean
@@ -82,9 +84,11 @@ export class Attachments implements AttachmentOperations {
       const present = this.#presentOf(request)
       if (present) return this.#repeat(present, request)
       requireNetns(request.netns, this.#netnsState(request.netns))
-      const { journal, engine, logger } = this.#options
+      const { journal, engine, logger, hostPath } = this.#options
       const [objects, reconciler, patience] = [this.#objects, this.#reconciler, this.#patience]
-      return resultOf(await addInterfaces({ journal, engine, logger, objects, reconciler, patience }, request))
+      return resultOf(
+        await addInterfaces({ journal, engine, logger, objects, reconciler, patience, hostPath }, request),
+      )
     })
   }
 

@@ -77,7 +77,8 @@ export class EndpointReconciler {
   async start(): Promise<void> {
     const { journal, engine, informer, netnsState, logger } = this.#parts
     const { isFromEarlierBoot } = journal
-    const plan = planStart({ records: journal.all(), kernel: await engine.attached(), isFromEarlierBoot, netnsState })
+    const kernel = (await engine.attached()).filter(({ isHostLeg }) => !isHostLeg)
+    const plan = planStart({ records: journal.all(), kernel, isFromEarlierBoot, netnsState })
     for (const record of plan.changed) journal.put(record)
     journal.confirmBoot()
     for (const endpointId of plan.missing) this.#missing.add(endpointId)

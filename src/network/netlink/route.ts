@@ -3,7 +3,7 @@ import { familyOf } from './address.ts'
 import { attribute, flags, readAttributes, u32, type NetlinkMessage, type NetlinkRequest } from './message.ts'
 
 /** RTM_... of linux/rtnetlink.h. */
-const type = { new: 24, get: 26 } as const
+const type = { new: 24, remove: 25, get: 26 } as const
 /** RTA_... of linux/rtnetlink.h. */
 const field = { destination: 1, device: 4, gateway: 5, metric: 6, table: 15 } as const
 const mainTable = 254 // RT_TABLE_MAIN
@@ -28,22 +28,35 @@ function header(family: number, prefixLength: number, scope: number): Buffer {
 }
 
 /** Makes a route. Refused with EEXIST when there is one to the same destination with the same metric in the table. */
-export function addRoute({ index, destination, gateway, metric, table = mainTable }: Route): NetlinkRequest {
-  const family = familyOf(gateway ?? destination!.address)
-  const to = destination ? `${destination.address}/${destination.prefixLength}` : 'default'
+export function addRoute(route: Route): NetlinkRequest {
   return {
     type: type.new,
     flags: flags.create | flags.exclusive,
-    body: Buffer.concat([
-      header(family, destination?.prefixLength ?? 0, gateway === undefined ? linkScope : 0),
-      ...(destination ? [attribute(field.destination, addressBytes(destination.address))] : []),
-      ...(gateway === undefined ? [] : [attribute(field.gateway, addressBytes(gateway))]),
-      attribute(field.device, u32(index)),
-      ...(metric === undefined ? [] : [attribute(field.metric, u32(metric))]),
-      attribute(field.table, u32(table)),
-    ]),
-    purpose: `add route ${to}${gateway === undefined ? '' : ` by way of ${gateway}`}`,
+    body: bodyOf(route),
+    purpose: `add ${titleOf(route)}`,
   }
+}
+
+/** Removes a route. Refused with ESRCH when there is none such. */
+export function removeRoute(route: Route): NetlinkRequest {
+  return { type: type.remove, flags: 0, body: bodyOf(route), purpose: `remove ${titleOf(route)}` }
+}
+
+function titleOf({ destination, gateway }: Route): string {
+  const to = destination ? `${destination.address}/${destination.prefixLength}` : 'default'
+  return `route ${to}${gateway === undefined ? '' : ` by way of ${gateway}`}`
+}
+
+function bodyOf({ index, destination, gateway, metric, table = mainTable }: Route): Buffer {
+  const family = familyOf(gateway ?? destination!.address)
+  return Buffer.concat([
+    header(family, destination?.prefixLength ?? 0, gateway === undefined ? linkScope : 0),
+    ...(destination ? [attribute(field.destination, addressBytes(destination.address))] : []),
+    ...(gateway === undefined ? [] : [attribute(field.gateway, addressBytes(gateway))]),
+    attribute(field.device, u32(index)),
+    ...(metric === undefined ? [] : [attribute(field.metric, u32(metric))]),
+    attribute(field.table, u32(table)),
+  ])
 }
 
 /** Asks for the unicast routes of a family (AF_INET, AF_INET6). */

@@ -16,12 +16,13 @@ import {
   type NetlinkSocket,
   type Route,
 } from '../netlink/index.ts'
-import { findLink, sourceRouted, sourceRouting, subnetOf } from './container-side.ts'
+import { findLink, furtherRoutes, sourceRouted, sourceRouting, subnetOf } from './container-side.ts'
 import type { Damage } from './damage.ts'
 import { isBucketOf } from './host-damage.ts'
 import { capBucket } from './shaping.ts'
 
 const mainTable = 254
+const ipv4 = 2 // AF_INET; the routes of the host path have no other
 /** Metric of the routes that the kernel makes for IPv6 addresses: IP6_RT_PRIO_ADDRCONF. */
 const kernelMetric = 256
 /** Metric of IPv6 routes that nobody gave one: IP6_RT_PRIO_USER. */
@@ -39,6 +40,7 @@ export function containerDamage(socket: NetlinkSocket, request: AttachRequest, m
     ...queueDamage(socket, link, request),
     ...addressDamage(socket, link, request),
     ...routeDamage(socket, link, request),
+    ...furtherRouteDamage(socket, link, request),
     ...sourceRouteDamage(socket, link, request),
   ]
 }
@@ -112,6 +114,19 @@ function routeDamage(socket: NetlinkSocket, { index }: Link, request: AttachRequ
     }
     return damage
   })
+}
+
+function furtherRouteDamage(socket: NetlinkSocket, { index }: Link, request: AttachRequest): Damage[] {
+  if (!request.routes?.length) return []
+  const present = socket.dump(listRoutes(ipv4)).flatMap((message) => decodeRoute(message) ?? [])
+  const main = present.filter((route) => route.table === mainTable && route.index === index)
+  return furtherRoutes(request, index)
+    .filter((wanted) => !main.some((route) => isTo(route, wanted.destination!) && route.gateway === wanted.gateway))
+    .map((wanted) => ({
+      reason: 'RouteMissing',
+      message: `the route to ${wanted.destination!.address}/${wanted.destination!.prefixLength} is missing`,
+      requests: [addRoute(wanted)],
+    }))
 }
 
 function isTo({ destination }: Route, { address, prefixLength }: NonNullable<Route['destination']>): boolean {

@@ -1,6 +1,6 @@
 import { statfsSync } from 'node:fs'
 import { InvalidInput, NotFound } from '../../base/index.ts'
-import { addressBits, formatAddress, parseAddress } from '../addresses/ip-address.ts'
+import { addressBits, formatAddress, parseAddress, parseCidr } from '../addresses/ip-address.ts'
 import type { AttachRequest } from '../engine.ts'
 import {
   addAddress,
@@ -22,6 +22,7 @@ import {
   type InterfaceAddress,
   type Link,
   type NetlinkRequest,
+  type Route,
   type SourceRule,
 } from '../netlink/index.ts'
 import { capBucket } from './shaping.ts'
@@ -97,13 +98,17 @@ function withoutStaleRules(socket: NetlinkSocket, request: AttachRequest, link: 
 }
 
 /** The routes of the interface in its own table before the rules that lead there. */
-export function sourceRouting({ addresses, routingTable: table }: AttachRequest, { index }: Link): NetlinkRequest[] {
+export function sourceRouting(
+  { addresses, routes, routingTable: table }: AttachRequest,
+  { index }: Link,
+): NetlinkRequest[] {
   if (table === undefined) return []
   return [
     ...addresses.flatMap(({ address, prefixLength, gateway }) => [
       addRoute({ index, table, destination: subnetOf(address, prefixLength) }),
       ...(gateway === undefined ? [] : [addRoute({ index, table, gateway })]),
     ]),
+    ...furtherRoutes({ routes }, index).map((route) => addRoute({ ...route, table })),
     ...addresses.map(({ address }) => addSourceRule({ address, table, preference: table })),
   ]
 }
@@ -129,7 +134,17 @@ function containerRequests(request: AttachRequest, link: Link, mtu: number): Net
     ...addresses.flatMap(({ gateway }) =>
       gateway ? [addRoute({ index, gateway, ...(metric === undefined ? {} : { metric }) })] : [],
     ),
+    ...furtherRoutes(request, index).map(addRoute),
   ]
+}
+
+/** The further routes of a request, as the kernel has them. */
+export function furtherRoutes({ routes = [] }: Pick<AttachRequest, 'routes'>, index: number): Route[] {
+  return routes.map(({ destination, gateway }) => {
+    const { family, first, prefixLength } = parseCidr(destination)
+    const subnet = { address: formatAddress({ family, value: first }), prefixLength }
+    return { index, destination: subnet, ...(gateway === undefined ? {} : { gateway }) }
+  })
 }
 
 /** What a container's interface looks like. */

@@ -30,6 +30,7 @@ import { assertNetworkNamespace, addSourceRouting, configureContainer } from './
 import { DriftFinder } from './drift-finder.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
 import { hookUplink, ingressFilter, isUplinkHooked } from './ingress-hook.ts'
+import { hardenHostLeg } from './host-leg.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
 import {
@@ -286,12 +287,13 @@ class SoftVfEngine implements NetworkEngine {
       this.#shaper!.shape(slot, request),
     ])
     await configureContainer(request, mtu)
+    if (request.isHostLeg) hardenHostLeg(request.interfaceName)
     const { endpointId, endpointName, containerId, interfaceName, macAddress, vlan, bandwidthFloor, bandwidthCap } =
       request
     const addresses = request.addresses.map(({ address }) => address)
     return {
       endpointId, endpointName, containerId, interfaceName, hostInterface: host, macAddress, addresses, vlan, mtu,
-      bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}),
+      bandwidthFloor, ...(bandwidthCap ? { bandwidthCap } : {}), ...(request.isHostLeg ? { isHostLeg: true } : {}),
     } // prettier-ignore
   }
 

@@ -8,6 +8,7 @@ export const interfaceIndexBase = 65536
 export const endpointSize = 80
 export const countersSize = 384
 const cappedFlag = 1
+const hostLegFlag = 2
 
 /** Configuration of one endpoint as the programs see it; rates in bits per second. */
 export interface EndpointEntry {
@@ -17,6 +18,7 @@ export interface EndpointEntry {
   addresses: string[]
   bandwidthFloor: number
   bandwidthCap?: number
+  isHostLeg?: true
 }
 
 /** The 4-byte key of an array map. */
@@ -48,7 +50,7 @@ export function encodeEndpoint(entry: EndpointEntry): Buffer {
   idBytes(entry.endpointId).copy(value, 0)
   macBytes(entry.macAddress).copy(value, 16)
   value.writeUInt16LE(entry.vlan, 22)
-  value.writeUInt32LE(entry.bandwidthCap ? cappedFlag : 0, 24)
+  value.writeUInt32LE((entry.bandwidthCap ? cappedFlag : 0) | (entry.isHostLeg ? hostLegFlag : 0), 24)
   for (const address of entry.addresses) addressBytes(address).copy(value, isIPv6(address) ? 32 : 28)
   linkLocalBytes(entry.macAddress).copy(value, 48)
   value.writeBigUInt64LE(BigInt(Math.floor(entry.bandwidthFloor / 8)), 64)
@@ -70,6 +72,7 @@ export function decodeEndpoint(value: Buffer): EndpointEntry | undefined {
     addresses: [ipv4, ipv6].filter((bytes) => bytes.some((byte) => byte !== 0)).map(addressOfBytes),
     bandwidthFloor: Number(value.readBigUInt64LE(64)) * 8,
     ...(cap > 0 ? { bandwidthCap: cap } : {}),
+    ...(value.readUInt32LE(24) & hostLegFlag ? { isHostLeg: true } : {}),
   }
 }
 
