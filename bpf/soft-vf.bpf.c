@@ -12,6 +12,7 @@
 #include <bpf/bpf_tracing.h>
 #include "anti-spoof.h"
 #include "attainment.h"
+#include "map-iterator.h"
 #include "receiver-limit.h"
 #include "soft-vf.h"
 
@@ -23,6 +24,9 @@
 #define LINEAR_HEADERS (ETH_HLEN + sizeof(struct iphdr))
 /* The bucket is wider than the shaper inside the container, so that it only ever stops who goes around that. */
 #define BUCKET_SLACK_BYTES (256 * 1024)
+/* Like the least burst of the queue that keeps a receive cap (capBucket in src/network/soft-vf/shaping.ts). */
+#define LEAST_RECEIVE_DEPTH (128 * 1024)
+#define REFILL_NANOSECONDS 10000
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -47,11 +51,32 @@ struct {
 } counters SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAXIMUM_SLOTS);
+	__type(key, __u32);
+	__type(value, struct traffic);
+} traffic SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PLACES);
+	__type(key, __u32);
+	__type(value, __u64);
+} places SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAXIMUM_SLOTS);
 	__type(key, __u32);
 	__type(value, struct bucket);
 } buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAXIMUM_SLOTS);
+	__type(key, __u32);
+	__type(value, struct receive_bucket);
+} receive_buckets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -94,16 +119,19 @@ struct {
 	__type(value, struct limit_state);
 } limit_states SEC(".maps");
 
-static __always_inline __u64 wire_length(struct __sk_buff *skb)
+/* What a frame is on the wire. */
+struct size {
+	__u64 bytes;
+	__u64 packets;
+};
+
+static __always_inline struct size size_of(struct __sk_buff *skb)
 {
 	__u32 segments = skb->gso_segs;
+	struct size one = {.bytes = skb->len, .packets = 1};
+	struct size several = {.bytes = skb->len + (segments - 1) * SEGMENT_HEADERS, .packets = segments};
 
-	return segments > 1 ? skb->len + (segments - 1) * SEGMENT_HEADERS : skb->len;
-}
-
-static __always_inline __u64 packets_in(struct __sk_buff *skb)
-{
-	return skb->gso_segs > 1 ? skb->gso_segs : 1;
+	return segments > 1 ? several : one;
 }
 
 static __always_inline struct counters *counters_of(__u32 slot)
@@ -111,33 +139,93 @@ static __always_inline struct counters *counters_of(__u32 slot)
 	return bpf_map_lookup_elem(&counters, &slot);
 }
 
-static __always_inline void count_received(struct __sk_buff *skb, __u32 slot)
+static __always_inline struct traffic *traffic_of(__u32 slot)
 {
-	struct counters *count = counters_of(slot);
+	return bpf_map_lookup_elem(&traffic, &slot);
+}
+
+static __always_inline void count_received(__u32 slot, struct size size)
+{
+	struct traffic *count = traffic_of(slot);
 
 	if (!count)
 		return;
-	__sync_fetch_and_add(&count->received_bytes, wire_length(skb));
-	__sync_fetch_and_add(&count->received_packets, packets_in(skb));
+	count->received_bytes += size.bytes;
+	count->received_packets += size.packets;
+}
+
+/* The slot of a receiver on this node, 0 when it is elsewhere. */
+static __always_inline __u32 receiver_of(const struct forwarding_key *receiver)
+{
+	__u64 key, *entry;
+	__u32 place, *slot;
+
+	__builtin_memcpy(&key, receiver, sizeof(key));
+	place = (key >> PLACE_SHIFT ^ key >> 48) & (PLACES - 1);
+	entry = bpf_map_lookup_elem(&places, &place);
+	if (!entry || !*entry)
+		return 0;
+	if (*entry != SHARED_PLACE)
+		return (*entry ^ key) & ~PLACE_MASK ? 0 : *entry >> PLACE_SHIFT & (PLACES - 1);
+	slot = bpf_map_lookup_elem(&forwarding, receiver);
+	return slot ? *slot : 0;
+}
+
+/* Adds what has come in since the last time, up to `depth`. */
+static __always_inline void refill(struct receive_bucket *bucket, __u64 cap, __s64 depth)
+{
+	__u64 now = bpf_ktime_get_ns(), last = bucket->last, elapsed = now - last;
+	__s64 fresh, room = depth - bucket->tokens;
+
+	if ((__s64)elapsed < REFILL_NANOSECONDS || __sync_val_compare_and_swap(&bucket->last, last, now) != last)
+		return;
+	fresh = cap * ((elapsed > NANOSECONDS ? NANOSECONDS : elapsed) / 1000) / 1000000;
+	__sync_fetch_and_add(&bucket->tokens, fresh < room ? fresh : room);
+}
+
+/*
+ * Whether a frame may go past the queue that keeps a receive cap. All frames are paid for, also those that queue, so that
+ * both ways together are held to the cap, and so that nothing waits in the queue any more when tokens are back: it has the
+ * same rate, and not a smaller burst. Half of the tokens must be, or frames could overtake those that have just left it.
+ */
+static __always_inline int may_pass_queue(__u32 slot, __u64 cap, __u64 length)
+{
+	struct receive_bucket *bucket = bpf_map_lookup_elem(&receive_buckets, &slot);
+	__s64 depth = cap / 100, tokens;
+
+	if (!bucket)
+		return 0;
+	if (depth < LEAST_RECEIVE_DEPTH)
+		depth = LEAST_RECEIVE_DEPTH;
+	refill(bucket, cap, depth);
+	if (bucket->tokens > -10 * depth) /* more debt than the queue holds is of no use */
+		__sync_fetch_and_add(&bucket->tokens, -(__s64)length);
+	tokens = bucket->tokens;
+	if (tokens < 0)
+		bucket->queued = 1;
+	else if (tokens > depth / 2)
+		bucket->queued = 0;
+	return !bucket->queued;
 }
 
 /* Gives a frame without tag to a local endpoint. */
-static __always_inline int deliver(struct __sk_buff *skb, __u32 slot)
+static __always_inline int deliver(__u32 slot, struct size size)
 {
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 
 	if (!endpoint)
 		return TC_ACT_SHOT;
-	count_received(skb, slot);
-	if (endpoint->flags & (ENDPOINT_CAPPED | ENDPOINT_HOST_LEG))
+	count_received(slot, size);
+	if (endpoint->flags & ENDPOINT_HOST_LEG ||
+	    (endpoint->flags & ENDPOINT_CAPPED && !may_pass_queue(slot, endpoint->cap, size.bytes)))
 		return bpf_redirect(INTERFACE_INDEX_BASE + slot, 0);
 	return bpf_redirect_peer(INTERFACE_INDEX_BASE + slot, 0);
 }
 
-static __always_inline void count_arrival(struct __sk_buff *skb, const __u8 *source, __u16 vlan, __u32 slot)
+static __always_inline void count_arrival(const __u8 *source, __u16 vlan, __u32 slot, struct size size)
 {
 	struct arrival_key key = {.vlan = vlan, .slot = slot};
-	struct arrival first = {.bytes = wire_length(skb), .packets = packets_in(skb)};
+	struct arrival first = {.bytes = size.bytes, .packets = size.packets};
 	struct arrival *arrival;
 
 	__builtin_memcpy(key.source, source, 6);
@@ -193,7 +281,7 @@ static long flood_to_one(void *map, __u32 *slot, struct endpoint *endpoint, stru
 
 	if (!*(__u64 *)endpoint->id || endpoint->vlan != flood->vlan || index == flood->except)
 		return 0;
-	count_received(flood->skb, *slot);
+	count_received(*slot, size_of(flood->skb));
 	bpf_clone_redirect(flood->skb, index, 0);
 	return 0;
 }
@@ -230,21 +318,23 @@ static __always_inline int within_cap(__u32 slot, __u64 cap, __u64 length)
 	return 1;
 }
 
-static __always_inline int drop(struct counters *count, __u32 reason)
+static __always_inline int drop(__u32 slot, __u32 reason)
 {
-	if (reason < DROP_REASONS)
+	struct counters *count = counters_of(slot);
+
+	if (count && reason < DROP_REASONS)
 		__sync_fetch_and_add(&count->drops[reason], 1);
 	return TC_ACT_SHOT;
 }
 
 static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, const struct endpoint *endpoint,
-				     struct counters *count, const struct configuration *config)
+				     struct traffic *count, const struct configuration *config, __u64 length)
 {
 	if (!config->uplink)
 		return TC_ACT_SHOT;
 	skb->priority = CLASS_MAJOR << 16 | slot;
 	if (!config->shaped) /* nothing waits or is lost on this node */
-		__sync_fetch_and_add(&count->delivered_bytes, wire_length(skb));
+		count->delivered_bytes += length;
 	if (endpoint->floor)
 		skb->cb[0] = (__u32)(bpf_ktime_get_ns() >> 10);
 	if (endpoint->vlan && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), endpoint->vlan))
@@ -254,16 +344,16 @@ static __always_inline int to_uplink(struct __sk_buff *skb, __u32 slot, const st
 
 /* A frame that may leave its endpoint goes where it is meant to: into a container here, or out. */
 static __always_inline int send_on(struct __sk_buff *skb, __u32 slot, const struct endpoint *endpoint,
-				   struct counters *count, const struct configuration *config,
-				   const struct forwarding_key *key)
+				   struct traffic *count, const struct configuration *config,
+				   const struct forwarding_key *key, struct size size)
 {
-	__u32 *receiver = bpf_map_lookup_elem(&forwarding, key);
+	__u32 receiver = receiver_of(key);
 
 	if (!receiver)
-		return to_uplink(skb, slot, endpoint, count, config);
+		return to_uplink(skb, slot, endpoint, count, config, size.bytes);
 	if (config->flags & ARRIVALS_COUNTED)
-		count_arrival(skb, endpoint->mac, endpoint->vlan, *receiver);
-	return deliver(skb, *receiver);
+		count_arrival(endpoint->mac, endpoint->vlan, receiver, size);
+	return deliver(receiver, size);
 }
 
 SEC("tc")
@@ -272,11 +362,11 @@ int from_endpoint(struct __sk_buff *skb)
 	__u32 slot = skb->ifindex - INTERFACE_INDEX_BASE, zero = 0;
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
-	struct counters *count = counters_of(slot);
+	struct traffic *count = traffic_of(slot);
 	struct receiver_limit *limit = 0;
 	struct forwarding_key key = {};
 	struct ethhdr *ethernet;
-	__u64 length;
+	struct size size;
 	int verdict;
 
 	if (!endpoint || !count || !config || !*(__u64 *)endpoint->id)
@@ -285,30 +375,30 @@ int from_endpoint(struct __sk_buff *skb)
 		bpf_skb_pull_data(skb, skb->len < LINEAR_HEADERS ? skb->len : LINEAR_HEADERS);
 	ethernet = (void *)(long)skb->data;
 	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
-		return drop(count, DROP_MALFORMED);
+		return drop(slot, DROP_MALFORMED);
 	verdict = judge(skb, endpoint, ethernet, (void *)(long)skb->data_end);
 	if (verdict != MAY_PASS)
-		return drop(count, verdict);
-	length = wire_length(skb);
-	if (endpoint->cap && !within_cap(slot, endpoint->cap, length))
-		return drop(count, DROP_CAP);
+		return drop(slot, verdict);
+	size = size_of(skb);
+	if (endpoint->cap && !within_cap(slot, endpoint->cap, size.bytes))
+		return drop(slot, DROP_CAP);
 	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
 	key.vlan = endpoint->vlan;
 	if (config->flags & LIMITS_IN_FORCE) {
 		limit = limit_for(&key);
-		if (limit && !has_room(&key, limit, slot, length))
-			return drop(count, DROP_RECEIVER_LIMIT);
+		if (limit && !has_room(&key, limit, slot, size.bytes))
+			return drop(slot, DROP_RECEIVER_LIMIT);
 	}
-	__sync_fetch_and_add(&count->sent_bytes, length);
-	__sync_fetch_and_add(&count->sent_packets, packets_in(skb));
+	count->sent_bytes += size.bytes;
+	count->sent_packets += size.packets;
 	if (limit)
 		return to_limiter(skb, slot, limit);
 
 	if (key.mac[0] & 1) {
 		flood_locally(skb, endpoint->vlan, skb->ifindex);
-		return to_uplink(skb, slot, endpoint, count, config);
+		return to_uplink(skb, slot, endpoint, count, config, size.bytes);
 	}
-	return send_on(skb, slot, endpoint, count, config, &key);
+	return send_on(skb, slot, endpoint, count, config, &key, size);
 }
 
 /* What has waited in the limiter. Nobody else sends there: the mark is the slot that from_endpoint wrote. */
@@ -318,11 +408,12 @@ int from_limiter(struct __sk_buff *skb)
 	__u32 slot = skb->mark, zero = 0;
 	struct endpoint *endpoint = bpf_map_lookup_elem(&endpoints, &slot);
 	struct configuration *config = bpf_map_lookup_elem(&configuration, &zero);
-	struct counters *count = counters_of(slot);
+	struct traffic *count = traffic_of(slot);
 	struct ethhdr *ethernet = (void *)(long)skb->data;
 	struct forwarding_key key = {};
 	struct limit_state *state;
-	__u64 now = bpf_ktime_get_ns(), length = wire_length(skb);
+	struct size size = size_of(skb);
+	__u64 now = bpf_ktime_get_ns();
 
 	if (!endpoint || !count || !config || !*(__u64 *)endpoint->id ||
 	    (void *)(ethernet + 1) > (void *)(long)skb->data_end)
@@ -333,10 +424,10 @@ int from_limiter(struct __sk_buff *skb)
 	state = bpf_map_lookup_elem(&limit_states, &key);
 	if (state) {
 		bpf_spin_lock(&state->lock);
-		note_passed(state, slot, now, length);
+		note_passed(state, slot, now, size.bytes);
 		bpf_spin_unlock(&state->lock);
 	}
-	return send_on(skb, slot, endpoint, count, config, &key);
+	return send_on(skb, slot, endpoint, count, config, &key, size);
 }
 
 static __always_inline int hear(struct __sk_buff *skb, __u16 vlan)
@@ -374,7 +465,7 @@ int from_wire(struct __sk_buff *skb)
 	struct ethhdr *ethernet = (void *)(long)skb->data;
 	struct forwarding_key key = {};
 	struct configuration *config;
-	__u32 *receiver, zero = 0;
+	__u32 receiver, zero = 0;
 	int counted;
 
 	if ((void *)(ethernet + 1) > (void *)(long)skb->data_end)
@@ -390,7 +481,7 @@ int from_wire(struct __sk_buff *skb)
 		if (ethernet->h_proto == bpf_htons(PROBE_ETHERTYPE))
 			return hear(skb, key.vlan);
 		if (counted)
-			count_arrival(skb, ethernet->h_source, key.vlan, 0);
+			count_arrival(ethernet->h_source, key.vlan, 0, size_of(skb));
 		if (key.vlan && bpf_skb_vlan_pop(skb))
 			return TC_ACT_SHOT;
 		flood_locally(skb, key.vlan, 0);
@@ -398,14 +489,14 @@ int from_wire(struct __sk_buff *skb)
 		return key.vlan ? TC_ACT_SHOT : TC_ACT_OK;
 	}
 	__builtin_memcpy(key.mac, ethernet->h_dest, 6);
-	receiver = bpf_map_lookup_elem(&forwarding, &key);
+	receiver = receiver_of(&key);
 	if (counted)
-		count_arrival(skb, ethernet->h_source, key.vlan, receiver ? *receiver : 0);
+		count_arrival(ethernet->h_source, key.vlan, receiver, size_of(skb));
 	if (!receiver)
 		return TC_ACT_OK;
 	if (key.vlan && bpf_skb_vlan_pop(skb))
 		return TC_ACT_SHOT;
-	return deliver(skb, *receiver);
+	return deliver(receiver, size_of(skb));
 }
 
 /* Kernel structures, as far as they are read; relocated against the running kernel's BTF. */
@@ -457,17 +548,17 @@ static __always_inline void count_delivered(struct sk_buff *skb)
 {
 	__u32 slot = skb->priority & 0xffff;
 	struct endpoint *endpoint;
-	struct counters *count;
+	struct traffic *count;
 	struct left_in_frame left;
 
 	if (skb->priority >> 16 != CLASS_MAJOR)
 		return;
 	endpoint = bpf_map_lookup_elem(&endpoints, &slot);
-	count = counters_of(slot);
+	count = traffic_of(slot);
 	if (!endpoint || !count ||
 	    bpf_probe_read_kernel(&left, sizeof(left), (void *)skb + bpf_core_field_offset(skb->cb)))
 		return;
-	__sync_fetch_and_add(&count->delivered_bytes, left.length);
+	count->delivered_bytes += left.length;
 	if (endpoint->floor)
 		observe(slot, left.length, (__u32)(bpf_ktime_get_ns() >> 10) - left.queued);
 }
@@ -490,6 +581,42 @@ int BPF_PROG(dequeued, struct Qdisc *qdisc, struct netdev_queue *queue, int pack
 		return 0;
 	for (int i = 0; i < BULK && skb; i++, skb = skb->next)
 		count_delivered(skb);
+	return 0;
+}
+
+/* More processors than any machine has that runs this. */
+#define MOST_PROCESSORS 1024
+
+static __always_inline void add_traffic(struct counters *sum, __u32 slot)
+{
+	for (int processor = 0; processor < MOST_PROCESSORS; processor++) {
+		struct traffic *count = bpf_map_lookup_percpu_elem(&traffic, &slot, processor);
+
+		if (!count)
+			return;
+		sum->sent_bytes += count->sent_bytes;
+		sum->sent_packets += count->sent_packets;
+		sum->received_bytes += count->received_bytes;
+		sum->received_packets += count->received_packets;
+		sum->delivered_bytes += count->delivered_bytes;
+	}
+}
+
+/* A file of all counters in use: pinned in bpffs, each read returns records of slot, padding and struct counters. */
+SEC("iter/bpf_map_elem")
+int counters_file(struct bpf_iter__bpf_map_elem *context)
+{
+	struct counters *value = context->value, sum;
+	__u32 *key = context->key;
+	__u64 slot;
+
+	if (!key || !value || !value->in_use)
+		return 0;
+	slot = *key;
+	sum = *value;
+	add_traffic(&sum, slot);
+	bpf_seq_write(context->meta->seq, &slot, sizeof(slot));
+	bpf_seq_write(context->meta->seq, &sum, sizeof(sum));
 	return 0;
 }
 

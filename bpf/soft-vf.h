@@ -11,7 +11,7 @@
 #define INTERFACE_INDEX_BASE 65536
 #define CLASS_MAJOR 1
 
-/* Delivery to this endpoint goes through its host-side queue, where its receive cap is kept. */
+/* What this endpoint receives is held to its cap. */
 #define ENDPOINT_CAPPED 1u
 
 /*
@@ -49,7 +49,18 @@ struct endpoint {
 struct forwarding_key {
 	__u8 mac[6];
 	__u16 vlan;
-};
+} __attribute__((aligned(8)));
+
+/*
+ * The map `places` answers what `forwarding` would for almost every frame, in one array access instead of a hash: a key,
+ * read as a number, has its place by twelve bits of the MAC and those of the VLAN. The place holds the key with the slot
+ * instead of those bits of the MAC, which follow from place and VLAN; 0 where no key has this place, SHARED_PLACE where
+ * several have it.
+ */
+#define PLACES 4096
+#define PLACE_SHIFT 36
+#define PLACE_MASK ((__u64)(PLACES - 1) << PLACE_SHIFT)
+#define SHARED_PLACE (~0ull)
 
 /*
  * A one-second window of demand, judged in tenths. Written only while the uplink's queueing lock is held.
@@ -67,9 +78,21 @@ struct window {
 };
 
 /*
- * What the programs count for one endpoint. The agent clears it on attach and only reads it afterwards. Sending,
- * receiving and delivering happen on different processors: each has cache lines of its own, or two containers that talk
- * to each other would take them from one another with every frame (3 % of the time of a request and its reply).
+ * What one processor has counted for one endpoint, so that counting takes neither a locked instruction nor a cache line
+ * from another processor: programs on the way of frames cannot be interrupted by one another. Cleared on attach.
+ */
+struct traffic {
+	__u64 sent_bytes;
+	__u64 sent_packets;
+	__u64 received_bytes;
+	__u64 received_packets;
+	__u64 delivered_bytes; /* left by the uplink, after shaping */
+	__u64 unused[3];
+};
+
+/*
+ * What the programs count for one endpoint. The agent clears it on attach and only reads it afterwards, from a file that
+ * adds the `traffic` of all processors to the fields of the same name here.
  */
 struct counters {
 	__u64 in_use;
@@ -80,7 +103,7 @@ struct counters {
 	__u64 received_bytes; /* at 128 */
 	__u64 received_packets;
 	__u64 unused_2[14];
-	__u64 delivered_bytes; /* at 256: left by the uplink, after shaping */
+	__u64 delivered_bytes; /* at 256 */
 	__u64 windows_with_demand;
 	__u64 windows_attained;
 	struct window window;
@@ -91,6 +114,16 @@ struct counters {
 struct bucket {
 	__u64 last; /* nanoseconds */
 	__u64 tokens; /* bytes */
+};
+
+/*
+ * How far an endpoint is below its receive cap. While there are tokens, frames go straight in and the queue on its host
+ * side, which keeps the cap, is empty; `queued` from when there were none until half of them are back.
+ */
+struct receive_bucket {
+	__u64 last;   /* nanoseconds */
+	__s64 tokens; /* bytes */
+	__u64 queued;
 };
 
 struct configuration {

@@ -10,8 +10,11 @@ const command = {
   mapNextKey: 4,
   pin: 6,
   openPinned: 7,
+  attachProgram: 8,
   testRun: 10,
+  openProgram: 13,
   objectInfo: 15,
+  queryPrograms: 16,
   openTracepoint: 17,
   createLink: 28,
   updateLink: 29,
@@ -22,6 +25,11 @@ const errnoNotFound = 2
 /** More than any map has that is read key by key; the bound is for maps that change while they are read. */
 const mostKeys = 65_536
 const tcxIngress = 46 // BPF_TCX_INGRESS
+const mapIterator = 28 // BPF_TRACE_ITER
+/** The kernel allows no more programs at one hook (BPF_MPROG_MAX). */
+const mostAhead = 64
+/** BPF_F_REPLACE */
+const replaceProgram = 4
 
 const library = koffi.load(null)
 const systemCall = library.func('long syscall(long number, long command, void *attribute, long size)')
@@ -30,6 +38,22 @@ const closeDescriptor = library.func('int close(int descriptor)')
 function call(name: keyof typeof command, attribute: Buffer): number {
   const result = Number(systemCall(systemCallNumber, command[name], attribute, attribute.length))
   return result < 0 ? -koffi.errno() : result
+}
+
+/** Like `call`, on another thread, so that the event loop does not wait with it. */
+function callAside(name: keyof typeof command, attribute: Buffer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    systemCall.async(
+      systemCallNumber,
+      command[name],
+      attribute,
+      attribute.length,
+      (error: unknown, result: unknown) => {
+        if (error) reject(error as Error)
+        else resolve(Number(result))
+      },
+    )
+  })
 }
 
 function must(name: keyof typeof command, attribute: Buffer, what: string): number {
@@ -83,6 +107,54 @@ export function attachTcx(program: string, interfaceIndex: number, path: string)
   attachAndPin(program, path, (descriptor) => must('createLink', tcxAttribute(descriptor, interfaceIndex), program))
 }
 
+/** Makes a file of an `iter/bpf_map_elem` program and a map, each a pin, at `path`. */
+export function attachIterator(program: string, map: string, path: string): void {
+  const mapDescriptor = openPinned(map)
+  try {
+    attachAndPin(program, path, (descriptor) => {
+      const which = Buffer.alloc(8)
+      which.writeUInt32LE(mapDescriptor, 0)
+      const attribute = Buffer.alloc(64)
+      attribute.writeUInt32LE(descriptor, 0)
+      attribute.writeUInt32LE(mapIterator, 8)
+      attribute.writeBigUInt64LE(pointer(which), 16)
+      attribute.writeUInt32LE(which.length, 24)
+      return must('createLink', attribute, program)
+    })
+  } finally {
+    closeBpf(mapDescriptor)
+  }
+}
+
+/**
+ * Runs a program on what arrives on an interface (tcx), in the place of `earlier` if given, until the interface goes.
+ * Resolves with whether the kernel did; it waits for RCU some 12 ms with the lock of all interfaces held.
+ */
+export async function runAhead(program: number, interfaceIndex: number, earlier: number | undefined): Promise<boolean> {
+  const attribute = Buffer.alloc(32)
+  attribute.writeUInt32LE(interfaceIndex, 0)
+  attribute.writeUInt32LE(program, 4)
+  attribute.writeUInt32LE(tcxIngress, 8)
+  if (earlier !== undefined) {
+    attribute.writeUInt32LE(replaceProgram, 12)
+    attribute.writeUInt32LE(earlier, 16)
+  }
+  return (await callAside('attachProgram', attribute)) >= 0
+}
+
+/** The kernel's numbers of the programs that run on what arrives on an interface by tcx. */
+export function programsAhead(interfaceIndex: number): number[] {
+  const numbers = Buffer.alloc(4 * mostAhead)
+  const attribute = Buffer.alloc(64)
+  attribute.writeUInt32LE(interfaceIndex, 0)
+  attribute.writeUInt32LE(tcxIngress, 4)
+  attribute.writeBigUInt64LE(pointer(numbers), 16)
+  attribute.writeUInt32LE(mostAhead, 24)
+  if (call('queryPrograms', attribute) < 0) return []
+  const count = Math.min(attribute.readUInt32LE(24), mostAhead)
+  return Array.from({ length: count }, (_, index) => numbers.readUInt32LE(4 * index))
+}
+
 /** Whether the kernel has tcx: 6.6 and later. */
 export function isTcxSupported(): boolean {
   const [major = 0, minor = 0] = release().split('.').map(Number)
@@ -114,8 +186,22 @@ export function programNumber(program: number): number {
   return objectInfo(program, `program ${program}`).readUInt32LE(4)
 }
 
+/** The kernel's number and name of an open program. */
+export function programIdentity(program: number): { number: number; name: string } {
+  const information = objectInfo(program, `program ${program}`)
+  return { number: information.readUInt32LE(4), name: information.toString('latin1', 64, 80).replace(/\0.*$/s, '') }
+}
+
+/** Opens a program by the kernel's number, to be closed with `closeBpf`; undefined when it is gone. */
+export function openProgram(number: number): number | undefined {
+  const attribute = Buffer.alloc(16)
+  attribute.writeUInt32LE(number, 0)
+  const descriptor = call('openProgram', attribute)
+  return descriptor < 0 ? undefined : descriptor
+}
+
 function objectInfo(descriptor: number, what: string): Buffer {
-  const information = Buffer.alloc(64)
+  const information = Buffer.alloc(96)
   const attribute = Buffer.alloc(16)
   attribute.writeUInt32LE(descriptor, 0)
   attribute.writeUInt32LE(information.length, 4)

@@ -21,7 +21,7 @@ export function findProblems(
   const isHooked = ingressPrograms(socket, hostInterfaceIndex(slot)).length > 0
   const classes = shapedUplink && findClasses(socket, shapedUplink.index)
   const entry = decodeEndpoint(programs.endpoints.get(slotKey(slot))!)
-  const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))?.readUInt32LE()
+  const forward = programs.forwarding.get(forwardingKey(request.macAddress, request.vlan))
   const wanted = request.addresses.map((each) => each.address)
   const missing = notIn(
     container?.addresses.map(({ address }) => address),

@@ -126,9 +126,9 @@ export class DriftFinder {
       const message = `the entry of slot ${slot}, by which its frames are judged, is not as it was written`
       add('EntryChanged', message, () => endpoints.set(slotKey(slot), this.#expectedOf(now()).entry))
     }
-    if (forwarding.get(key)?.readUInt32LE() !== slot) {
+    if (forwarding.get(key) !== slot) {
       const message = `frames to ${endpoint.macAddress} are not forwarded to slot ${slot}`
-      add('ForwardingChanged', message, () => forwarding.set(key, slotKey(slot)))
+      add('ForwardingChanged', message, () => forwarding.set(key, slot))
     }
     return drifts
   }

@@ -29,6 +29,7 @@ import { findProblems } from './check.ts'
 import { assertNetworkNamespace, addSourceRouting, configureContainer } from './container-side.ts'
 import { DriftFinder } from './drift-finder.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
+import { IngressPromoter } from './ingress-promoter.ts'
 import { hookUplink, ingressFilter, isUplinkHooked } from './ingress-hook.ts'
 import { hardenHostLeg } from './host-leg.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
@@ -39,7 +40,6 @@ import {
   encodeEndpoint,
   endpointSize,
   forwardingKey,
-  freshCounters,
   maximumSlots,
   slotKey,
 } from './map-layout.ts'
@@ -95,6 +95,7 @@ class SoftVfEngine implements NetworkEngine {
     (slot) => this.#endpointIds.get(slot),
   )
   #programs: Programs | undefined
+  #promoter: IngressPromoter | undefined
   #uplink: UplinkState | undefined
   #shaper: UplinkShaper | undefined
   #limiter: Limiter | undefined
@@ -112,6 +113,7 @@ class SoftVfEngine implements NetworkEngine {
     programs.configure(state.index)
     this.#limiter = new Limiter(programs.fromLimiter)
     await this.#limiter.start()
+    this.#promoter = new IngressPromoter(programs.fromEndpoint, (slot) => this.#endpointIds.has(slot))
     this.#recover(programs)
     await this.#startShaper(limits)
     await this.#hook(state)
@@ -299,10 +301,10 @@ class SoftVfEngine implements NetworkEngine {
 
   /** From here on the endpoint can send and receive: until now its program knew nobody in the slot. */
   #open(slot: number, endpoint: AttachedEndpoint): void {
-    const { counters, endpoints, forwarding } = this.#programs!
-    counters.set(slotKey(slot), freshCounters())
+    const { endpoints, forwarding } = this.#programs!
+    this.#programs!.startCounting(slot)
     endpoints.set(slotKey(slot), encodeEndpoint(endpoint))
-    forwarding.set(forwardingKey(endpoint.macAddress, endpoint.vlan), slotKey(slot))
+    forwarding.set(forwardingKey(endpoint.macAddress, endpoint.vlan), slot)
     this.#remember(slot, endpoint)
     setImmediate(() => this.#announce(endpoint.endpointId)) // whoever asked need not wait for it
   }
@@ -339,11 +341,10 @@ class SoftVfEngine implements NetworkEngine {
   #cutOff(slot: number, endpoint: { macAddress: string; vlan: number } | undefined): void {
     const programs = this.#programs!
     if (endpoint) {
-      const key = forwardingKey(endpoint.macAddress, endpoint.vlan)
-      if (programs.forwarding.get(key)?.readUInt32LE() === slot) programs.forwarding.delete(key)
+      programs.forwarding.delete(forwardingKey(endpoint.macAddress, endpoint.vlan), slot)
     }
     programs.endpoints.set(slotKey(slot), Buffer.alloc(endpointSize))
-    programs.counters.set(slotKey(slot), Buffer.alloc(freshCounters().length))
+    programs.stopCounting(slot)
     const id = this.#endpointIds.get(slot)
     if (id) this.#slotOf.delete(id)
     this.#endpointIds.delete(slot)
@@ -432,6 +433,7 @@ class SoftVfEngine implements NetworkEngine {
 
   async stop(): Promise<void> {
     await this.#remover.stop()
+    await this.#promoter?.stop()
     this.#driftFinder?.close()
     this.#driftFinder = undefined
     this.#socket.close()
@@ -451,6 +453,7 @@ class SoftVfEngine implements NetworkEngine {
     this.#slots.set(slot, endpoint)
     this.#slotOf.set(endpoint.endpointId, slot)
     this.#endpointIds.set(slot, endpoint.endpointId)
+    this.#promoter!.add(slot)
   }
 
   #takeSlot(): number {

@@ -7,6 +7,8 @@ export const maximumSlots = 4096
 export const interfaceIndexBase = 65536
 export const endpointSize = 80
 export const countersSize = 384
+export const trafficSize = 64
+export const forwardingKeySize = 8
 const cappedFlag = 1
 const hostLegFlag = 2
 
@@ -78,7 +80,7 @@ export function decodeEndpoint(value: Buffer): EndpointEntry | undefined {
 
 /** `struct forwarding_key`. */
 export function forwardingKey(macAddress: string, vlan: number): Buffer {
-  const key = Buffer.alloc(8)
+  const key = Buffer.alloc(forwardingKeySize)
   macBytes(macAddress).copy(key)
   key.writeUInt16LE(vlan, 6)
   return key

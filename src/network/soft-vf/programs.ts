@@ -2,14 +2,16 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec } from '../../base/index.ts'
-import { attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
+import { attachIterator, attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
 import { duplicateSize } from './duplicate-layout.ts'
-import { countersSize, endpointSize, slotKey } from './map-layout.ts'
+import { ForwardingTable } from './forwarding-table.ts'
+import { countersSize, endpointSize, freshCounters, slotKey, trafficSize } from './map-layout.ts'
+import { possibleProcessors } from './processors.ts'
 import { arrivalSize, limitSize, limitStateSize, type ReceiveMaps } from './receive-control.ts'
 
 /** Where compiled programs are and where the kernel keeps them. */
 export interface ProgramLocations {
-  /** Folder with soft-vf.o, counters-iterator.o and arrivals-iterator.o. */
+  /** Folder with soft-vf.o and arrivals-iterator.o. */
   objects: string
   /** Folder in a bpffs, one for each node. */
   pins: string
@@ -18,8 +20,11 @@ export interface ProgramLocations {
 const mapNames = [
   'endpoints',
   'forwarding',
+  'places',
   'counters',
+  'traffic',
   'buckets',
+  'receive_buckets',
   'configuration',
   'heard',
   'duplicates',
@@ -27,7 +32,7 @@ const mapNames = [
   'limits',
   'limit_states',
 ] as const
-const objectNames = ['soft-vf.o', 'counters-iterator.o', 'arrivals-iterator.o'] as const
+const objectNames = ['soft-vf.o', 'arrivals-iterator.o'] as const
 const flagsOffset = 12
 const contextSize = 192
 const contextControlBlockOffset = 48
@@ -35,8 +40,7 @@ const contextControlBlockOffset = 48
 /** The loaded programs and maps of a node. */
 export class Programs {
   readonly endpoints: BpfMap
-  readonly forwarding: BpfMap
-  readonly counters: BpfMap
+  readonly forwarding: ForwardingTable
   readonly heard: BpfMap
   readonly duplicates: BpfMap
   /** What the receive guarantee works with. */
@@ -49,14 +53,18 @@ export class Programs {
   /** Whether this start loaded new programs, so that filters must be pointed at them. */
   readonly fresh: boolean
   readonly #configuration: BpfMap
+  readonly #counters: BpfMap
+  readonly #traffic: BpfMap
+  readonly #dequeued: { program: string; link: string }
   readonly #countersFile: string
   readonly #sendFrame: number
 
   constructor(pins: string, version: string, fresh: boolean) {
     const maps = join(pins, 'maps')
     this.endpoints = new BpfMap(join(maps, 'endpoints'), endpointSize)
-    this.forwarding = new BpfMap(join(maps, 'forwarding'), 4)
-    this.counters = new BpfMap(join(maps, 'counters'), countersSize)
+    this.forwarding = new ForwardingTable(join(maps, 'forwarding'), join(maps, 'places'))
+    this.#counters = new BpfMap(join(maps, 'counters'), countersSize)
+    this.#traffic = new BpfMap(join(maps, 'traffic'), trafficSize * possibleProcessors())
     this.heard = new BpfMap(join(maps, 'heard'), 8)
     this.duplicates = new BpfMap(join(maps, 'duplicates'), duplicateSize)
     this.#configuration = new BpfMap(join(maps, 'configuration'), 16)
@@ -71,14 +79,26 @@ export class Programs {
     this.fromEndpoint = openPinned(join(pins, version, 'from_endpoint'))
     this.fromLimiter = openPinned(join(pins, version, 'from_limiter'))
     this.fromWire = join(pins, version, 'from_wire')
+    this.#dequeued = { program: join(pins, version, 'dequeued'), link: join(pins, `${version}-dequeued`) }
     this.#countersFile = join(pins, `${version}-counters`)
     this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
     this.fresh = fresh
   }
 
+  /** Counts for the endpoint in a slot from nothing. */
+  startCounting(slot: number): void {
+    this.#traffic.set(slotKey(slot), Buffer.alloc(trafficSize * possibleProcessors()))
+    this.#counters.set(slotKey(slot), freshCounters())
+  }
+
+  /** Nobody is in the slot. */
+  stopCounting(slot: number): void {
+    this.#counters.set(slotKey(slot), Buffer.alloc(countersSize))
+  }
+
   /**
    * Tells the programs the uplink, and whether it has classes (as before unless told); the network namespace is this
-   * process's own.
+   * process's own. What leaves queues is looked at only where it has: every queue of the machine pays for that.
    */
   configure(uplinkIndex: number, isShaped = this.#configuration.get(slotKey(0))!.readUInt32LE(8) === 1): void {
     const value = Buffer.alloc(16)
@@ -87,12 +107,22 @@ export class Programs {
     value.writeUInt32LE(isShaped ? 1 : 0, 8)
     value.writeUInt32LE(this.#configuration.get(slotKey(0))!.readUInt32LE(flagsOffset), flagsOffset)
     this.#configuration.set(slotKey(0), value)
+    this.#watchQueues(isShaped)
+  }
+
+  #watchQueues(isShaped: boolean): void {
+    const { program, link } = this.#dequeued
+    if (!isShaped) rmSync(link, { force: true })
+    else if (!existsSync(link)) attachTracepoint(program, link)
   }
 
   /** Whether the programs know the uplink and whether it has classes as `configure` told them. */
   isConfigured(uplinkIndex: number, isShaped: boolean): boolean {
     const value = this.#configuration.get(slotKey(0))!
-    return value.readUInt32LE(0) === uplinkIndex && value.readUInt32LE(8) === (isShaped ? 1 : 0)
+    const isWatched = existsSync(this.#dequeued.link)
+    return (
+      value.readUInt32LE(0) === uplinkIndex && value.readUInt32LE(8) === (isShaped ? 1 : 0) && isWatched === isShaped
+    )
   }
 
   #setFlag(flag: number, isSet: boolean): void {
@@ -118,10 +148,10 @@ export class Programs {
   }
 
   close(): void {
-    const { endpoints, forwarding, counters, heard, duplicates } = this
+    const { endpoints, forwarding, heard, duplicates } = this
     const { limits, limitStates, arrivals } = this.receiving
-    for (const map of [endpoints, forwarding, counters, heard, duplicates, limits, limitStates, arrivals]) map.close()
-    this.#configuration.close()
+    for (const map of [endpoints, forwarding, heard, duplicates, limits, limitStates, arrivals]) map.close()
+    for (const map of [this.#configuration, this.#counters, this.#traffic]) map.close()
     closeBpf(this.#sendFrame)
     closeBpf(this.fromEndpoint)
     closeBpf(this.fromLimiter)
@@ -181,9 +211,7 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   rmSync(fresh, { recursive: true, force: true })
   await exec(['bpftool', 'prog', 'loadall', object, programs, ...reuse, 'pinmaps', fresh])
   keepNewMaps(fresh, maps)
-  attachTracepoint(join(programs, 'dequeued'), `${programs}-dequeued`)
-  for (const name of ['arrivals', 'counters']) {
-    const iterator = join(objects, `${name}-iterator.o`)
-    await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-${name}`, 'map', 'pinned', join(maps, name)])
-  }
+  const iterator = join(objects, 'arrivals-iterator.o')
+  await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-arrivals`, 'map', 'pinned', join(maps, 'arrivals')])
+  attachIterator(join(programs, 'counters_file'), join(maps, 'counters'), `${programs}-counters`)
 }
