@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { silentLogger } from '../../src/base/index.ts'
+import type { PlaneReserve } from '../../src/guarantee/index.ts'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
 import { createSoftVfEngine } from '../../src/network/soft-vf/index.ts'
 import { run, runIn } from './own-namespaces.ts'
@@ -20,11 +21,11 @@ export function makeNode(): void {
   runIn('wire', 'ip', 'link', 'set', 'port', 'up')
 }
 
-/** An engine for this node; `linkRate` in bits per second. */
-export async function startEngine(linkRate = 1e9): Promise<NetworkEngine> {
+/** An engine for this node; `linkRate` in bits per second, with what is kept of it for other planes. */
+export async function startEngine(linkRate = 1e9, reserves: PlaneReserve[] = []): Promise<NetworkEngine> {
   const engine = createSoftVfEngine({
     uplink: 'eth0',
-    limits: { linkRate, reserves: [] },
+    limits: { linkRate, reserves },
     objects: 'build/bpf',
     pins,
     logger: silentLogger(),

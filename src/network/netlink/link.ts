@@ -101,6 +101,7 @@ export function addVeth({ name, index, mtu, peer }: VethPair): NetlinkRequest {
 export interface LinkChange {
   macAddress?: string
   mtu?: number
+  name?: string
   /** At most 255 bytes. */
   alias?: string
   /** Whether the kernel forms an IPv6 link-local address when the device comes up. */
@@ -112,11 +113,12 @@ export interface LinkChange {
 
 /** Changes a device that is named, as errors should call it, and numbered. */
 export function changeLink(name: string, index: number, change: LinkChange): NetlinkRequest {
-  const { macAddress, mtu, alias, formsLinkLocal, isUp, group } = change
+  const { macAddress, mtu, name: newName, alias, formsLinkLocal, isUp, group } = change
   const withoutAddress = attribute(ipv6Family, attribute(addressModeField, u8(addressModeNone)))
   const attributes = [
     ...(macAddress === undefined ? [] : [attribute(field.address, Buffer.from(macAddress.replaceAll(':', ''), 'hex'))]),
     ...(mtu === undefined ? [] : [attribute(field.mtu, u32(mtu))]),
+    ...(newName === undefined ? [] : [attribute(field.name, text(newName))]),
     ...(alias === undefined ? [] : [attribute(field.alias, Buffer.from(alias))]),
     ...(formsLinkLocal === undefined ? [] : [attribute(field.familySettings, withoutAddress)]),
     ...(group === undefined ? [] : [attribute(field.group, u32(group))]),

@@ -247,6 +247,33 @@ export function listIngressFilters(index: number): NetlinkRequest {
   return request(type.getFilter, 0, header(index, 0, place.ingress), undefined, [], 'list the filters')
 }
 
+/** Asks for the filters of the tree before a device. */
+export function listClassFilters(index: number): NetlinkRequest {
+  return request(type.getFilter, 0, header(index, 0, treeHandle), undefined, [], 'list the filters of the tree')
+}
+
+/** A filter of a tree as the kernel has it: its program as bytes. */
+export interface FoundClassFilter {
+  priority: number
+  minor: number
+  program: Buffer
+}
+
+/** A filter of a tree that a list tells of; undefined for other messages. */
+export function decodeClassFilter(message: NetlinkMessage): FoundClassFilter | undefined {
+  if (message.type !== type.newFilter) return undefined
+  const { kind, options } = decodeHead(message.body)
+  const [target, program] = [options.get(bpfField.class), options.get(bpfField.instructions)]
+  if (kind !== 'bpf' || !target || !program) return undefined
+  return { priority: message.body.readUInt32LE(16) >>> 16, minor: target.readUInt32LE() & 0xffff, program }
+}
+
+/** Whether a filter is there as it was asked for. */
+export function isFilterAsWanted(found: FoundClassFilter | undefined, wanted: ClassFilter): boolean {
+  const program = Buffer.concat(wanted.program.map(instructionBytes))
+  return found?.minor === wanted.minor && found.program.equals(program)
+}
+
 /** A queue of a device. */
 export interface Queue {
   index: number

@@ -218,13 +218,18 @@ function tcxAttribute(program: number, interfaceIndex: number): Buffer {
   return attribute
 }
 
+/** Pins an open map, program or link at a path in a bpffs. Throws Internal. */
+export function pinObject(descriptor: number, path: string): void {
+  const text = Buffer.from(`${path}\0`)
+  must('pin', pathAttribute(text, descriptor), path)
+}
+
 function attachAndPin(program: string, path: string, attach: (descriptor: number) => number): void {
   const descriptor = openPinned(program)
   try {
     const link = attach(descriptor)
     try {
-      const text = Buffer.from(`${path}\0`)
-      must('pin', pathAttribute(text, link), path)
+      pinObject(link, path)
     } finally {
       closeBpf(link)
     }

@@ -18,6 +18,7 @@ import { hostDamage, type HostEnd } from './host-damage.ts'
 import { ingressPrograms } from './ingress-hook.ts'
 import { KernelListener } from './kernel-listener.ts'
 import { encodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
+import type { NodeDamage } from './node-damage.ts'
 import type { Programs } from './programs.ts'
 import { hostInterfaceIndex } from './shaping.ts'
 
@@ -27,8 +28,8 @@ export interface DriftSources {
   programs: Programs
   slotOf: (endpointId: string) => number | undefined
   find: (endpointId: string) => AttachedEndpoint | undefined
-  /** What is wrong with the uplink: its program and configuration, and its classes if asked. Reads only. */
-  uplinkDamage: (withClasses: boolean) => { reason: string; message: string; repair: () => Promise<void> }[]
+  /** What is wrong with the parts that all endpoints share; with their classes if asked. Reads only. */
+  nodeDamage: (withClasses: boolean) => NodeDamage[]
   /** Runs work while the endpoint is attached and nothing else is done to it. */
   whileAttached: (endpointId: string, work: () => Promise<void>) => Promise<void>
   /** Lets go of the endpoint and its slot. */
@@ -77,15 +78,15 @@ export class DriftFinder {
       .filter((each) => isTurn(each) || isSuspect(each) || isChanged(each))
       .filter(({ request }) => !gone.has(request.endpointId))
     return [
-      ...readable(undefined, () => this.#uplinkDrift(withClasses)),
+      ...readable(undefined, () => this.#nodeDrift(withClasses)),
       ...watched.flatMap((each) => readable(each, () => this.#entryDrift(each))),
       ...ofHosts,
       ...containersDue.flatMap((each) => readable(each, () => this.#containerDrift(each))),
     ]
   }
 
-  #uplinkDrift(withClasses: boolean): Drift[] {
-    return this.#sources.uplinkDamage(withClasses).map((damage) => ({ ...damage, isInside: false }))
+  #nodeDrift(withClasses: boolean): Drift[] {
+    return this.#sources.nodeDamage(withClasses).map((damage) => ({ ...damage, isInside: false }))
   }
 
   #watch(request: AttachRequest): Watched[] {

@@ -30,7 +30,7 @@ import { assertNetworkNamespace, addSourceRouting, configureContainer } from './
 import { DriftFinder } from './drift-finder.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
 import { IngressPromoter } from './ingress-promoter.ts'
-import { hookUplink, ingressFilter, isUplinkHooked } from './ingress-hook.ts'
+import { hookUplink, ingressFilter } from './ingress-hook.ts'
 import { hardenHostLeg } from './host-leg.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
@@ -45,6 +45,8 @@ import {
 } from './map-layout.ts'
 import { heardKey, probeFrame } from './probe.ts'
 import { Limiter } from './limiter.ts'
+import { findNodeDamage, type NodeParts } from './node-damage.ts'
+import { PinKeeper } from './pin-keeper.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
 import { SoftVfReceiveControl } from './receive-control.ts'
 import { capBucket, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
@@ -100,6 +102,7 @@ class SoftVfEngine implements NetworkEngine {
   #shaper: UplinkShaper | undefined
   #limiter: Limiter | undefined
   #driftFinder: DriftFinder | undefined
+  #pinKeeper: PinKeeper | undefined
 
   constructor(options: SoftVfOptions) {
     this.#options = options
@@ -118,9 +121,11 @@ class SoftVfEngine implements NetworkEngine {
     await this.#startShaper(limits)
     await this.#hook(state)
     this.#driftFinder = this.#makeDriftFinder(programs)
-    if (!programs.fresh) return
-    await this.#socket.must([...this.#slotOf.values()].map((slot) => this.#filterOf(slot)))
-    removeOldVersions(this.#options)
+    if (programs.fresh) {
+      await this.#socket.must([...this.#slotOf.values()].map((slot) => this.#filterOf(slot)))
+      removeOldVersions(this.#options)
+    }
+    this.#pinKeeper = new PinKeeper(this.#options.pins)
   }
 
   #makeDriftFinder(programs: Programs): DriftFinder {
@@ -129,7 +134,7 @@ class SoftVfEngine implements NetworkEngine {
       programs,
       slotOf: (endpointId) => this.#slotOf.get(endpointId),
       find: (endpointId) => this.#find(endpointId),
-      uplinkDamage: (withClasses) => this.#uplinkDamage(programs, withClasses),
+      nodeDamage: (withClasses) => findNodeDamage(this.#nodeParts(programs), withClasses),
       whileAttached: (endpointId, work) =>
         this.#lock.run(endpointId, async () => {
           if (this.#find(endpointId)) await work()
@@ -141,20 +146,15 @@ class SoftVfEngine implements NetworkEngine {
     })
   }
 
-  #uplinkDamage(programs: Programs, withClasses: boolean): { reason: string; message: string; repair: () => Promise<void> }[] {
-    const { uplink, pins } = this.#options
-    const [state, shaper] = [this.#uplink!, this.#shaper!]
-    const damage = (isThere: boolean, reason: string, message: string, repair: () => Promise<void>) =>
-      isThere ? [{ reason, message, repair }] : []
-    const isHooked = isUplinkHooked(this.#socket, state.index, programs.fromWire, join(pins, 'uplink'))
-    const isConfigured = programs.isConfigured(state.index, shaper.isShaped)
-    const classes = withClasses ? shaper.findDamage() : []
-    return [
-      ...damage(!isHooked, 'UplinkProgramMissing', `nothing that arrives on ${uplink} is delivered: the program is not there`, () => this.#hook(state)),
-      ...damage(!isConfigured, 'ConfigurationChanged', `the programs were told another uplink than ${uplink}, or another state of its classes`, async () => programs.configure(state.index, shaper.isShaped)),
-      ...damage(classes.length > 0, 'ClassesChanged', classes.slice(0, 3).join('; '), () => shaper.repair()),
-    ]
-  } // prettier-ignore
+  #nodeParts(programs: Programs): NodeParts {
+    const { uplink: name, pins } = this.#options
+    return {
+      ...{ socket: this.#socket, programs, shaper: this.#shaper!, limiter: this.#limiter!, pins: this.#pinKeeper! },
+      uplink: { name, index: this.#uplink!.index },
+      linkPath: join(pins, 'uplink'),
+      hook: () => this.#hook(this.#uplink!),
+    }
+  }
 
   findDrift(requests: AttachRequest[], suspects: ReadonlySet<string>): Drift[] {
     return this.#driftFinder?.find(requests, suspects) ?? []
@@ -436,6 +436,7 @@ class SoftVfEngine implements NetworkEngine {
     await this.#promoter?.stop()
     this.#driftFinder?.close()
     this.#driftFinder = undefined
+    this.#pinKeeper?.[Symbol.dispose]()
     this.#socket.close()
     this.#limiter?.close()
     this.#limiter = undefined

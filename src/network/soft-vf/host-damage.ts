@@ -1,5 +1,5 @@
 import type { AttachedEndpoint } from '../engine.ts'
-import { changeLink, putTokenBucket, type Link, type Queue } from '../netlink/index.ts'
+import { changeLink, putTokenBucket, removeRootQueue, type Link, type Queue } from '../netlink/index.ts'
 import type { Damage } from './damage.ts'
 import { ingressFilter } from './ingress-hook.ts'
 import { encodeAlias } from './interface-alias.ts'
@@ -28,6 +28,10 @@ export function hostDamage(slot: number, endpoint: AttachedEndpoint, found: Host
     const requests = ingressFilter(name, index, program.descriptor)
     damage.push({ reason: 'FilterMissing', message: `the anti-spoof program is not on ${name}`, requests })
   }
+  if (found.link.name !== name) {
+    const message = `${name} was renamed to ${found.link.name}`
+    damage.push({ reason: 'HostEndRenamed', message, requests: [changeLink(found.link.name, index, { name })] })
+  }
   if (!found.link.isUp) {
     damage.push({
       reason: 'HostEndDown',
@@ -51,7 +55,12 @@ function queueDamage(
   index: number,
   found: Queue | undefined,
 ): Damage[] {
-  if (!bandwidthCap || isBucketOf(found, bandwidthCap)) return []
+  if (!bandwidthCap) {
+    if (!found || found.kind === 'noqueue') return []
+    const message = `${name} has a queue of kind ${found.kind}, which nobody asked for`
+    return [{ reason: 'QueueAdded', message, requests: [removeRootQueue(name, index)] }]
+  }
+  if (isBucketOf(found, bandwidthCap)) return []
   const requests = [putTokenBucket(name, index, capBucket(bandwidthCap))]
   return [{ reason: 'CapMissing', message: `${name} does not hold to the cap of ${bandwidthCap} bit/s`, requests }]
 }

@@ -1,6 +1,9 @@
 import type { UplinkLimits } from '../engine.ts'
 import {
   decodeClass,
+  decodeClassFilter,
+  isFilterAsWanted,
+  listClassFilters,
   decodeQueue,
   listClasses,
   listQueues,
@@ -126,7 +129,17 @@ export class UplinkShaper {
       ...[...this.#rates].map(([slot, rates]) => this.#wantedClass(slot, rates, plan)),
     ]
     const damaged = wanted.filter((each) => !isClassAsWanted(found.get(each.minor), each))
-    return damaged.map(({ minor }) => `class 1:${minor.toString(16)} of ${name} is not as it was made`)
+    const filters = new Map(
+      this.#socket
+        .dump(listClassFilters(index))
+        .flatMap((message) => decodeClassFilter(message) ?? [])
+        .map((filter) => [filter.priority, filter]),
+    )
+    const unfiltered = planeFilters(plan).filter((filter) => !isFilterAsWanted(filters.get(filter.priority), filter))
+    return [
+      ...damaged.map(({ minor }) => `class 1:${minor.toString(16)} of ${name} is not as it was made`),
+      ...unfiltered.map(({ minor }) => `the filter for class 1:${minor.toString(16)} of ${name} is not as it was made`),
+    ]
   }
 
   /** Makes the tree again where it is missing, and sets all classes; what waits in them stays. */
