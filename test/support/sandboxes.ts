@@ -17,6 +17,12 @@ export interface SandboxWishes {
   request?: CniRequest
 }
 
+/** Wishes for a container with an interface on each of these networks, eth0 first. */
+export function severalInterfaces(...wishes: { network: string; perfTier?: string }[]): SandboxWishes {
+  const entries = wishes.map((wish, index) => [`carbonado.io/endpoint${index}`, JSON.stringify(wish)])
+  return { request: { annotations: Object.fromEntries(entries) as Record<string, string> } }
+}
+
 let made = 0
 
 /**
@@ -116,6 +122,13 @@ export class Sandbox {
   /** MAC of the interface inside. */
   get mac(): string {
     return this.result?.interfaces?.find(({ sandbox }) => sandbox)?.mac ?? ''
+  }
+
+  /** The interfaces inside, with their MACs, as the last successful ADD answered. */
+  get inside(): { name: string; mac: string }[] {
+    return (this.result?.interfaces ?? [])
+      .filter(({ sandbox }) => sandbox)
+      .map(({ name, mac }) => ({ name, mac: mac! }))
   }
 
   /** Name of the interface's other end, on the node. */

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { nodePlaces, type CniOutcome, type Lab } from '../../lab/index.ts'
-import { AddressClaim, Endpoint, MacClaim } from '../../src/api/index.ts'
+import { AddressClaim, Endpoint, MacClaim, type Allocation } from '../../src/api/index.ts'
 import { cniCodes } from '../../src/network/cni/index.ts'
-import { expectNothingElse } from './inventory.ts'
+import { expectNothingElse, type Attached } from './inventory.ts'
 import { seededRandom, type Random } from './random.ts'
 import { describe, Sandbox, type SandboxWishes } from './sandboxes.ts'
 
@@ -88,7 +88,7 @@ class Storm {
   /** Everything agrees, works, and nothing is left of what was removed. */
   async verify(): Promise<void> {
     const left = [...this.#attached]
-    await expectNothingElse(this.#lab, left)
+    await expectNothingElse(this.#lab, left.map(asAttached))
     await this.#expectAcknowledged(left)
     await inGroups(left, async (sandbox) => {
       const outcome = await sandbox.check()
@@ -173,7 +173,7 @@ class Storm {
   }
 
   #took(sandbox: Sandbox): Sandbox {
-    for (const each of [...sandbox.addresses, sandbox.mac]) {
+    for (const each of heldBy(sandbox)) {
       const other = this.#holders.get(each)
       expect(other && `${other.id} on ${other.node}`, `${each} given to ${sandbox.id} while in use`).toBeUndefined()
       this.#holders.set(each, sandbox)
@@ -191,7 +191,7 @@ class Storm {
   }
 
   async #remove(sandbox: Sandbox, random: Random): Promise<void> {
-    for (const each of [...sandbox.addresses, sandbox.mac]) this.#holders.delete(each)
+    for (const each of heldBy(sandbox)) this.#holders.delete(each)
     this.#attached.delete(sandbox)
     if (random.chance(0.2)) await this.#lab.removeNetns(sandbox.node, sandbox.id) // a runtime may do so before DEL
     this.#operations++
@@ -221,13 +221,19 @@ class Storm {
   /** The store has for each container what its runtime was told, and nobody has what another has. */
   async #expectAcknowledged(sandboxes: Sandbox[]): Promise<void> {
     const { items } = await this.#lab.store.list(Endpoint)
-    for (const { id, addresses, mac } of sandboxes) {
-      const allocation = items.find(({ spec }) => spec.holder?.containerId === id)?.status?.allocation
-      expect(allocation, `what the store has for ${id}`).toMatchObject({ state: 'Allocated', macAddress: mac })
-      const stored = allocation?.state === 'Allocated' ? allocation.addresses.map(({ address }) => address) : []
+    for (const { id, addresses, inside } of sandboxes) {
+      const storedFor = (name: string): Allocation | undefined => {
+        const isIts = ({ spec: { holder } }: Endpoint): boolean =>
+          holder?.containerId === id && holder.interfaceName === name
+        const allocation = items.find(isIts)?.status?.allocation
+        return allocation?.state === 'Allocated' ? allocation : undefined
+      }
+      for (const { name, mac } of inside)
+        expect(storedFor(name), `what the store has for ${name} of ${id}`).toMatchObject({ macAddress: mac })
+      const stored = storedFor('eth0')?.addresses.map(({ address }) => address) ?? []
       expect(stored.sort()).toEqual([...addresses].sort())
     }
-    const all = sandboxes.flatMap(({ addresses, mac }) => [...addresses, mac])
+    const all = sandboxes.flatMap(heldBy)
     expect(new Set(all).size, 'addresses or MACs given twice').toBe(all.length)
   }
 
@@ -236,6 +242,15 @@ class Storm {
     const reached = await Promise.all(others.slice(0, 12).map((other) => first!.reaches(other.address, 2)))
     expect(reached).toEqual(reached.map(() => true))
   }
+}
+
+/** What a runtime was told that its container has: addresses of the primary interface, MACs of all. */
+function heldBy({ addresses, inside }: Sandbox): string[] {
+  return [...addresses, ...inside.map(({ mac }) => mac)]
+}
+
+function asAttached({ node, id, inside }: Sandbox): Attached {
+  return { node, id, interfaceNames: inside.map(({ name }) => name) }
 }
 
 async function inGroups<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
@@ -247,9 +262,10 @@ async function expectNoFiles(lab: Lab, node: string): Promise<void> {
   const list = async (folder: string): Promise<string[]> =>
     (await lab.nodeExec(node, ['sh', '-c', `ls -A ${folder} 2> /dev/null || true`])).stdout.split('\n').filter(Boolean)
   const state = (await list(nodePlaces.agentState)).filter(
-    (name) => !/^(journal\.db(-wal|-shm)?|node\.json|attainment\.json)$/.test(name),
+    (name) => !/^(journal\.db(-wal|-shm)?|node\.json|attainment\.json|volumes)$/.test(name),
   )
   expect(state, `files in the agent's state on ${node}`).toEqual([])
+  expect(await list(`${nodePlaces.agentState}/volumes`), `volumes on ${node}`).toEqual([])
   const pins = (await list(nodePlaces.bpffs)).filter((name) => !/^(maps|uplink|v[0-9a-f]{12}(-\w+)?)$/.test(name))
   expect(pins, `pins on ${node}`).toEqual([])
   expect(await list(nodePlaces.netns), `network namespaces on ${node}`).toEqual([])
