@@ -6,6 +6,7 @@ import { createAuthority } from './certificates.ts'
 import { takeLabDown } from './down.ts'
 import { describeLeftovers, findLeftovers } from './leftovers.ts'
 import {
+  configureSchedulerExtender,
   installCarbonado,
   prepareKubernetes,
   startKubernetes,
@@ -229,7 +230,7 @@ async function buildKubernetes(state: LabState, step: (name: string) => void): P
   step('Carbonado, by its chart')
   await installCarbonado(state.rate === null ? {} : { 'agent.uplink.rate': String(state.rate) })
   step('nodes to be Ready')
-  await waitForReadyKubernetesNodes()
+  await Promise.all([configureSchedulerExtender(), waitForReadyKubernetesNodes()])
 }
 
 function controlSettings(): MachineSettings {

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { Unavailable } from '../../src/base/index.ts'
 import { authorityFile } from '../certificates.ts'
 import { programLog, startProgram } from '../machines.ts'
@@ -7,7 +7,7 @@ import { controlAddress, controlMachine } from '../programs.ts'
 import { machinePid, programStates } from '../state.ts'
 import { certificateOf, serviceAccountKey } from './credentials.ts'
 import { kubectl } from './kubectl.ts'
-import { apiServerPort, clusterNetwork, kubernetesPlaces, programs } from './places.ts'
+import { apiServerPort, clusterNetwork, kubernetesPlaces, programs, schedulerFiles } from './places.ts'
 
 const etcdAddress = 'http://127.0.0.1:2379'
 const etcdPeerAddress = 'http://127.0.0.1:2380'
@@ -63,7 +63,8 @@ const commands: Record<ControlPlaneProgram, () => string[]> = {
     '--leader-elect=false', '--node-monitor-grace-period=20s',
   ], // prettier-ignore
   'kube-scheduler': () => [
-    programs.kubernetes('kube-scheduler'), ...asUser('scheduler'), '--bind-address=127.0.0.1', '--leader-elect=false',
+    programs.kubernetes('kube-scheduler'), ...asUser('scheduler'), '--bind-address=127.0.0.1',
+    ...(existsSync(schedulerFiles.configuration) ? [`--config=${schedulerFiles.configuration}`] : ['--leader-elect=false']),
   ], // prettier-ignore
 }
 

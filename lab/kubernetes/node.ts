@@ -30,7 +30,7 @@ export function configureKubernetesNode(node: string): void {
   writeFileSync(join(disk, 'etc', 'containerd', 'config.toml'), containerdConfiguration)
   writeFileSync(join(folder, 'resolv.conf'), `nameserver ${clusterNetwork.dnsService}\n`)
   writeFileSync(join(folder, 'kubelet.yaml'), stringify(kubeletConfiguration(node)))
-  writeFileSync(join(folder, 'proxy.yaml'), stringify(proxyConfiguration(node)))
+  writeFileSync(join(folder, 'proxy.yaml'), stringify(proxyConfiguration(node, nodeAddress(node))))
 }
 
 /** Starts what does not run on a node, and loads the images that it does not have. */
@@ -148,15 +148,20 @@ function kubeletConfiguration(node: string): object {
   }
 }
 
-function proxyConfiguration(node: string): object {
+/** What kube-proxy of a machine is told; `kubeconfig` as the machine sees it. */
+export function proxyConfiguration(
+  machine: string,
+  bindAddress: string,
+  kubeconfig = '/etc/kubernetes/proxy-kubeconfig',
+): object {
   return {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     kind: 'KubeProxyConfiguration',
-    clientConnection: { kubeconfig: '/etc/kubernetes/proxy-kubeconfig' },
+    clientConnection: { kubeconfig },
     mode: 'nftables',
     clusterCIDR: clusterNetwork.podCidr,
-    hostnameOverride: node,
-    bindAddress: nodeAddress(node),
+    hostnameOverride: machine,
+    bindAddress,
     healthzBindAddress: '127.0.0.1:10256',
     metricsBindAddress: '127.0.0.1:10249',
     // limits of the whole machine, which are not the lab's to change

@@ -37,6 +37,14 @@ export const kubernetesPlaces = {
   sysctls: join(labDirectory, 'kubernetes', 'sysctls.json'),
 } as const
 
+/** What kube-scheduler is told of Carbonado, once that is installed. */
+export const schedulerFiles = {
+  configuration: join(kubernetesPlaces.folder, 'scheduler.yaml'),
+  authority: join(kubernetesPlaces.folder, 'scheduler-ca.crt'),
+  certificate: join(kubernetesPlaces.folder, 'scheduler.crt'),
+  key: join(kubernetesPlaces.folder, 'scheduler.key'),
+} as const
+
 /** Fetches and builds the programs unless the user's cache has them; takes minutes the first time. */
 export async function installPrograms(): Promise<void> {
   const deadline = 30 * 60_000
