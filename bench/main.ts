@@ -1,13 +1,14 @@
 import './own-lab.ts'
 import { Command } from 'commander'
 import { asCarbonadoError, InvalidInput } from '../src/base/index.ts'
+import { kubernetesSuite } from './kubernetes/suite.ts'
 import { networkSuite } from './network/suite.ts'
 import { storageSuite } from './storage/suite.ts'
 import { jsonReport, markdownReport, tableReport } from './report.ts'
 import { runSuite } from './runner.ts'
 import type { MeasuredRow, RunContext, Suite } from './suite.ts'
 
-const suites: Suite[] = [networkSuite, storageSuite]
+const suites: Suite[] = [networkSuite, storageSuite, kubernetesSuite]
 
 interface Options {
   json?: boolean

@@ -6,7 +6,7 @@ import { readLabState } from '../../lab/state.ts'
 import type { RunContext } from '../suite.ts'
 
 /** Builds the benchmarks' own lab anew. Throws Conflict while another process uses it. */
-export async function freshLab(rate: number | null, context: RunContext, nodes = 3): Promise<Lab> {
+export async function freshLab(rate: number | null, context: RunContext, nodes = 3, kubernetes = false): Promise<Lab> {
   const user = otherUser()
   if (user !== undefined) {
     throw new Conflict(`the lab of the benchmarks is used by process ${user}`, {
@@ -14,7 +14,7 @@ export async function freshLab(rate: number | null, context: RunContext, nodes =
     })
   }
   await takeLabDown()
-  return Lab.up({ nodes, rate, onProgress: (step) => context.progress(`lab: ${step}`) })
+  return Lab.up({ nodes, rate, kubernetes, onProgress: (step) => context.progress(`lab: ${step}`) })
 }
 
 /** Removes the benchmarks' lab, also one that a crash left, but not one that another process uses. */

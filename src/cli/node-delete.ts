@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
-import { attachmentFinalizer, Endpoint, Node, Plex } from '../api/index.ts'
+import { Endpoint, Node, Plex } from '../api/index.ts'
 import { CarbonadoError, Conflict } from '../base/index.ts'
+import { giveBack, ignoringGone } from '../network/give-back.ts'
 import type { ResourceStore } from '../store/index.ts'
-import { changeCurrent, printChanged, type VerbContext, type VerbHost } from '../verb/index.ts'
+import { printChanged, type VerbContext, type VerbHost } from '../verb/index.ts'
 
 interface DeleteFlags {
   nodeIsOff?: boolean
@@ -88,38 +89,5 @@ function stillStored(name: string, plexes: Plex[]): Conflict {
   return new Conflict(`copies of volumes are on the drives of node ${name}: ${volumes.join(', ')}`, {
     remedy: 'Delete these volumes first; `dctl volume list` shows them.',
     details: { node: name, volumes },
-  })
-}
-
-/** A static endpoint keeps its address and can be used elsewhere at once; any other goes, and with it its address. */
-async function giveBack(store: ResourceStore, endpoint: Endpoint): Promise<void> {
-  const { name, namespace, uid } = endpoint.metadata
-  const reference = { name, namespace }
-  await ignoringGone(async () => {
-    if (!endpoint.spec.isStatic && !endpoint.metadata.deletionTimestamp)
-      await store.delete(Endpoint, reference, { uid })
-    if (endpoint.status?.attachment) {
-      await store.patch(
-        Endpoint,
-        reference,
-        { metadata: { uid }, status: { attachment: null } },
-        { subresource: 'status' },
-      )
-    }
-    const free = endpoint.spec.isStatic ? { spec: { nodeName: null, holder: null } } : {}
-    await changeCurrent(store, Endpoint, reference, (current) => {
-      const { resourceVersion, finalizers = [] } = current.metadata
-      if (current.metadata.uid !== uid || current.spec.nodeName !== endpoint.spec.nodeName)
-        return Promise.resolve(current)
-      const kept = finalizers.filter((finalizer) => finalizer !== attachmentFinalizer)
-      return store.patch(Endpoint, reference, { metadata: { finalizers: kept }, ...free }, { resourceVersion })
-    })
-  })
-}
-
-/** What is gone already, by an earlier run or another administrator, need not be removed. */
-async function ignoringGone(remove: () => Promise<unknown>): Promise<void> {
-  await remove().catch((error: unknown) => {
-    if (!(error instanceof CarbonadoError && error.code === 'NotFound')) throw error
   })
 }

@@ -10,7 +10,7 @@ import {
   type KindDefinition,
 } from '../../api/index.ts'
 import { CarbonadoError, WorkQueue, type Logger } from '../../base/index.ts'
-import { NodeResources, owningPodOf, PodEndpoints } from '../../network/pods/index.ts'
+import { NodeFencing, NodeResources, owningPodOf, PodEndpoints } from '../../network/pods/index.ts'
 import { EventRecorder, InformerIndex, type ObjectReference, type ResourceStore } from '../../store/index.ts'
 import type { ObjectCache } from './object-cache.ts'
 import { isUnschedulable, SchedulingFacts, UnschedulableEvents } from './scheduling/index.ts'
@@ -66,6 +66,7 @@ export class PodControllers {
   readonly #cache: ObjectCache
   readonly #pods: WorkQueue
   readonly #nodes: WorkQueue
+  readonly #fencing: WorkQueue
   readonly #unschedulable: WorkQueue
   readonly #recorder: EventRecorder
   readonly #unsubscribe: (() => void)[] = []
@@ -73,11 +74,14 @@ export class PodControllers {
   constructor({ store, cache, logger }: PodControllersParts, indices: PodIndices, facts: SchedulingFacts) {
     this.#cache = cache
     const endpoints = podEndpoints(store, cache, indices)
-    const resources = new NodeResources({
+    const onNodes = {
       store,
       nodes: cache.informerOf(Node),
       kubernetesNodes: cache.informerOf(KubernetesNode),
-      endpointsOn: (nodeName) => indices.endpointsOnNode.of(nodeName),
+      endpointsOn: (nodeName: string) => indices.endpointsOnNode.of(nodeName),
+    }
+    const resources = new NodeResources({
+      ...onNodes,
       podsOn: (nodeName) => indices.podsOnNode.of(nodeName),
     })
     const onError = (what: string) => (key: string, err: unknown) =>
@@ -88,6 +92,8 @@ export class PodControllers {
     this.#unschedulable = new WorkQueue((key) => events.reconcile(...decodeKey(key)), {
       onError: onError('events of a pod'),
     })
+    const fencing = new NodeFencing({ ...onNodes, recorder: this.#recorder })
+    this.#fencing = new WorkQueue((name) => fencing.reconcile(name), { onError: onError('fencing of a node') })
     this.#pods = new WorkQueue((key) => endpoints.reconcile(...decodeKey(key)), {
       onError: onError('endpoints of a pod'),
     })
@@ -101,19 +107,24 @@ export class PodControllers {
     this.#unsubscribe.push(
       pods.onChange(({ object, previous }) => this.#podChanged(object, previous)),
       endpoints.onChange(({ object }) => this.#endpointChanged(object)),
-      nodes.onChange(({ object }) => this.#nodes.addAfter(object.metadata.name, resourcesDelay)),
-      kubernetesNodes.onChange(({ object }) => this.#nodes.add(object.metadata.name)),
+      nodes.onChange(({ object }) => this.#nodeChanged(object.metadata.name)),
+      kubernetesNodes.onChange(({ object }) => this.#nodeChanged(object.metadata.name)),
     )
     for (const pod of pods.items()) this.#podChanged(pod)
     for (const endpoint of endpoints.items()) this.#endpointChanged(endpoint)
-    for (const { metadata } of nodes.items()) this.#nodes.add(metadata.name)
+    for (const { metadata } of nodes.items()) this.#nodeChanged(metadata.name)
   }
 
   /** Stops taking changes and waits for what is being done. */
   async stop(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
-    await Promise.all([this.#pods.stop(), this.#nodes.stop(), this.#unschedulable.stop()])
+    await Promise.all([this.#pods.stop(), this.#nodes.stop(), this.#unschedulable.stop(), this.#fencing.stop()])
     await this.#recorder.flush()
+  }
+
+  #nodeChanged(name: string): void {
+    this.#nodes.addAfter(name, resourcesDelay)
+    this.#fencing.add(name)
   }
 
   #podChanged(pod: Pod, previous?: Pod): void {

@@ -1,0 +1,103 @@
+import { expectedSetting, PodNetworks, type PodNetwork } from './pod-networks.ts'
+import { applyObjects, imageReference, kubectl } from '../../lab/kubernetes/index.ts'
+import { compareRounds, quantile } from '../statistics.ts'
+import type { Group, Measurement, RunContext } from '../suite.ts'
+import type { KubernetesLab } from './kubernetes-lab.ts'
+import { PodWatch } from './pod-watch.ts'
+
+const comparedWith = 'bridge + host-local'
+const rows = {
+  hundred: { name: '100 pods at once on three nodes: create to Running, p50', unit: 'ratio', comparedWith, target: { atMost: 1 } },
+  running: { name: '300 pods at once on three nodes: all Running', unit: 'ratio', comparedWith, target: { atMost: 1 } },
+  deleted: { name: '300 pods on three nodes: all deleted', unit: 'ratio', comparedWith, target: { atMost: 1 } },
+  duplicates: { name: '300 pods on three nodes: addresses given twice', unit: 'addresses', target: { exactly: 0 } },
+  leaks: { name: '300 pods on three nodes: endpoints, claims and interfaces left after deletion', unit: 'objects', target: { exactly: 0 } },
+} as const // prettier-ignore
+
+/** What one round of pods took, in milliseconds. */
+interface Round {
+  p50: number
+  allRunning: number
+  allDeleted: number
+  duplicates: number
+  left: number
+}
+
+/** Pods on Carbonado and on the standard plugins, turn by turn on the same nodes. */
+export const podsGroup: Group<KubernetesLab> = {
+  rows: Object.values(rows),
+  async measure({ lab }, wanted, context) {
+    const networks = await PodNetworks.prepare(lab)
+    const result: Record<string, Measurement> = {}
+    await round(networks.carbonado, networks, 12, context) // images, caches
+    await round(networks.bridge, networks, 12, context)
+    if (wanted.has(rows.hundred.name)) {
+      const both = await compare(networks, context.quick ? 30 : 100, context.quick ? 1 : 3, context)
+      result[rows.hundred.name] = ratio(both, ({ p50 }) => p50)
+    }
+    if ([rows.running, rows.deleted, rows.duplicates, rows.leaks].some(({ name }) => wanted.has(name))) {
+      const both = await compare(networks, context.quick ? 60 : 300, context.quick ? 1 : 2, context)
+      const sum = (pick: (each: Round) => number): number => both.ours.reduce((total, each) => total + pick(each), 0)
+      result[rows.running.name] = ratio(both, ({ allRunning }) => allRunning)
+      result[rows.deleted.name] = ratio(both, ({ allDeleted }) => allDeleted)
+      result[rows.duplicates.name] = { value: sum(({ duplicates }) => duplicates) }
+      result[rows.leaks.name] = { value: sum(({ left }) => left) }
+    }
+    return result
+  },
+}
+
+interface Both {
+  ours: Round[]
+  theirs: Round[]
+}
+
+async function compare(networks: PodNetworks, count: number, rounds: number, context: RunContext): Promise<Both> {
+  const both: Both = { ours: [], theirs: [] }
+  for (let index = 0; index < rounds; index++) {
+    both.ours.push(await round(networks.carbonado, networks, count, context))
+    both.theirs.push(await round(networks.bridge, networks, count, context))
+  }
+  return both
+}
+
+function ratio({ ours, theirs }: Both, pick: (round: Round) => number): Measurement {
+  const [mine, others] = [ours.map(pick), theirs.map(pick)]
+  const { median, lowest, highest } = compareRounds(mine, others)
+  const seconds = (values: number[]): string => values.map((value) => (value / 1000).toFixed(2)).join(', ')
+  return { value: median, detail: `ratios ${lowest.toFixed(2)} to ${highest.toFixed(2)}; s: ${seconds(mine)} against ${seconds(others)}` } // prettier-ignore
+}
+
+async function round(network: PodNetwork, networks: PodNetworks, count: number, context: RunContext): Promise<Round> {
+  await networks.use(network)
+  await using watch = new PodWatch('app=bench')
+  const begin = performance.now()
+  await applyObjects(Array.from({ length: count }, (_, index) => podOf(`bench-${index}`, network)))
+  await watch.running(count, 300_000)
+  const pods = [...watch.seen.values()]
+  const allRunning = Math.max(...pods.map(({ runningAt }) => runningAt!)) - begin
+  const p50 = quantile(pods.map(({ createdAt, runningAt }) => runningAt! - createdAt), 0.5) // prettier-ignore
+  const addresses = (await kubectl(['get', 'pods', '-l', 'app=bench', '-o', 'jsonpath={.items[*].status.podIP}'])).split(' ') // prettier-ignore
+  if (addresses.length !== count || !addresses.every((address) => network.hasAddress(address))) {
+    throw new Error(`${addresses.length} of ${count} pods have an address, expected one of ${expectedSetting(network)}`)
+  }
+  const deleting = performance.now()
+  await kubectl(['delete', 'pod', '-l', 'app=bench', '--wait=true', '--timeout=280s'], { deadline: 285_000 })
+  const allDeleted = performance.now() - deleting
+  const left = await networks.leftOver()
+  const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`
+  context.progress(`${count} pods on ${network.name}: p50 ${seconds(p50)}, all Running ${seconds(allRunning)}, deleted ${seconds(allDeleted)}, ${left} left`) // prettier-ignore
+  return { p50, allRunning, allDeleted, duplicates: count - new Set(addresses).size, left }
+}
+
+function podOf(name: string, { annotations }: PodNetwork): object {
+  // it ends when it is told to, so that deletion is not a matter of patience
+  const command = ['sh', '-c', 'trap exit TERM; sleep infinity & wait']
+  const container = { name: 'main', image: imageReference('busybox'), imagePullPolicy: 'Never', command }
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, labels: { app: 'bench' }, annotations },
+    spec: { terminationGracePeriodSeconds: 5, containers: [container] },
+  }
+}

@@ -1,0 +1,20 @@
+import { removeLab } from '../network/fresh-lab.ts'
+import { stage, type Suite } from '../suite.ts'
+import { extenderGroup } from './extender-group.ts'
+import { closeKubernetesLab, labReadyGroup, openKubernetesLab } from './kubernetes-lab.ts'
+import { podsGroup } from './pods-group.ts'
+
+/** The benchmarks of Carbonado on Kubernetes. */
+export const kubernetesSuite: Suite = {
+  name: 'kubernetes',
+  stages: [
+    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [extenderGroup] }),
+    stage({
+      name: 'lab with Kubernetes',
+      open: openKubernetesLab,
+      close: closeKubernetesLab,
+      groups: [labReadyGroup, podsGroup],
+    }),
+  ],
+  cleanUp: removeLab,
+}
