@@ -16,6 +16,7 @@ bundles     := $(patsubst src/%/main.ts,dist/%.js,$(wildcard src/control/main.ts
                $(patsubst src/cli/main.ts,dist/dctl.js,$(wildcard src/cli/main.ts))
 bpf_objects := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(wildcard bpf/*.bpf.c))
 cni_plugin  := $(patsubst cni/%.c,build/cni/%,$(wildcard cni/carbonado-cni.c))
+lab_programs := build/lab/paced-drive
 multiarch   := $(shell gcc -dumpmachine 2>/dev/null)
 
 ## help: this list
@@ -28,7 +29,7 @@ setup:
 	@scripts/guest-kernel.sh
 
 ## build: bundles in dist/, eBPF objects and the CNI plugin in build/; only what changed
-build: $(bundles) $(bpf_objects) $(cni_plugin)
+build: $(bundles) $(bpf_objects) $(cni_plugin) $(lab_programs)
 
 # npm writes node_modules/.package-lock.json last, so it is older than package-lock.json only when an install is due.
 # The lock is for two makes at once.
@@ -47,6 +48,10 @@ build/bpf/%.o: bpf/%.bpf.c $(wildcard bpf/*.h) Makefile
 	clang -O2 -g -target bpf -mcpu=v3 -Wall -I/usr/include/$(multiarch) -c $< -o $@
 
 build/cni/%: cni/%.c $(wildcard cni/*.h) Makefile
+	@mkdir -p $(@D)
+	gcc -O2 -Wall -Wextra -static -s $< -o $@
+
+build/lab/%: lab/drive/%.c Makefile
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Wextra -static -s $< -o $@
 

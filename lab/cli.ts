@@ -47,6 +47,7 @@ interface UpOptions {
   nodes: string
   rate: string
   driveSize: string
+  driveIops?: string
   bare?: boolean
   kubernetes?: boolean
   planes?: boolean
@@ -60,6 +61,7 @@ function addUp(lab: Command): void {
     .option('--nodes <number>', 'number of nodes', '3')
     .option('--rate <rate>', 'link rate of each node such as 1G, or "none" for no limit', '1G')
     .option('--drive-size <size>', 'size of the drive for volumes of each node; the files are sparse', '4Gi')
+    .option('--drive-iops <number>', 'operations per second of each drive; else what the disk of this machine gives')
     .option('--bare', 'only switch and nodes, without control and agents')
     .option('--kubernetes', 'with Kubernetes on the nodes')
     .option('--planes', 'with interfaces of their own for management and storage')
@@ -72,6 +74,7 @@ function addUp(lab: Command): void {
         nodes: Number(options.nodes),
         rate: options.rate === 'none' ? null : parseQuantity(options.rate, 'link rate'),
         driveSize: parseQuantity(options.driveSize, 'drive size'),
+        driveIops: options.driveIops === undefined ? null : parseQuantity(options.driveIops, 'drive IOPS'),
         bare: options.bare ?? false,
         kubernetes: options.kubernetes ?? false,
         planes: options.planes ?? false,

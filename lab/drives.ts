@@ -10,21 +10,33 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { exec, execJson } from '../src/base/index.ts'
-import { nodePlaces, nodePools, places } from './places.ts'
+import { makeLabCgroup } from './cgroups.ts'
+import { artefacts, nodePlaces, nodePools, places } from './places.ts'
+import { joiningCgroup, startDaemon, waitFor } from './processes.ts'
 
 interface LoopDevice {
   name: string
   'back-file': string | null
 }
 
+/** What a drive is to be; `iops` null is as fast as the machine's disk. */
+export interface DriveShape {
+  bytes: number
+  iops: number | null
+}
+
+/** Bytes that a drive with a speed of its own moves in the time of one operation. */
+const bytesPerOperation = 32 * 1024
+
 /** Plugs the drive of a node in: a loop device on a sparse file, which the node finds under a path of its own. */
-export async function plugDrive(node: string, machinePid: number, bytes: number): Promise<void> {
-  const image = places.driveImage(node)
-  mkdirSync(dirname(image), { recursive: true, mode: 0o700 })
-  if (!existsSync(image)) {
-    writeFileSync(image, '', { mode: 0o600 })
-    truncateSync(image, bytes)
+export async function plugDrive(node: string, machinePid: number, { bytes, iops }: DriveShape): Promise<void> {
+  const file = places.driveImage(node)
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  if (!existsSync(file)) {
+    writeFileSync(file, '', { mode: 0o600 })
+    truncateSync(file, bytes)
   }
+  const image = iops === null ? file : await pace(node, file, iops)
   const path = join('/proc', String(machinePid), 'root', nodePlaces.drive)
   mkdirSync(dirname(path), { recursive: true })
   rmSync(path, { force: true })
@@ -44,6 +56,22 @@ export async function labDriveDevices(): Promise<string[]> {
   const devices = await loopDevices()
   const volumes = devices.filter(({ 'back-file': file }) => file?.startsWith(`${nodePools('')}`))
   return [...volumes, ...devices.filter((device) => isBelow(device, places.drives))].map(({ name }) => name)
+}
+
+/** The file under a speed of its own; its process belongs to no node, so that it outlives a power failure. */
+async function pace(node: string, file: string, iops: number): Promise<string> {
+  const folder = places.pacedDrive(node)
+  const paced = join(folder, 'drive')
+  if (existsSync(paced)) return paced
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const command = [artefacts.pacedDrive, file, folder, String(iops), String(iops * bytesPerOperation)]
+  const log = join(places.logs, `${node}-drive.log`)
+  startDaemon(joiningCgroup(makeLabCgroup('drives'), command), log)
+  await waitFor(`the drive of ${node}; its log is ${log}`, () => Promise.resolve(existsSync(paced)), {
+    deadline: 5000,
+    interval: 5,
+  })
+  return paced
 }
 
 async function attach(image: string): Promise<string> {

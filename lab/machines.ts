@@ -42,6 +42,8 @@ export interface MachineSettings {
   forKubelet?: boolean
   /** Bytes of its drive for volumes; absent: it has none. */
   driveSize?: number
+  /** Operations per second that its drive gives; null: what the machine's disk gives. */
+  driveIops?: number | null
 }
 
 const namespaces = ['--net', '--mount', '--pid', '--uts', '--ipc', '--fork', '--kill-child', '--mount-proc']
@@ -51,7 +53,8 @@ export async function startMachine(settings: MachineSettings): Promise<void> {
   await removeLabCgroups(settings.name) // a power failure leaves those of the containers, a boot does not
   const identity = await boot(settings)
   machineStates.set(settings.name, identity)
-  if (settings.driveSize !== undefined) await plugDrive(settings.name, identity.pid, settings.driveSize)
+  const { driveSize, driveIops = null } = settings
+  if (driveSize !== undefined) await plugDrive(settings.name, identity.pid, { bytes: driveSize, iops: driveIops })
   await plugIn(settings, identity.pid)
 }
 

@@ -39,6 +39,8 @@ export const places = {
   drives: driveDirectory,
   /** Sparse file that is the drive of a node. */
   driveImage: (node: string) => join(driveDirectory, `${node}.img`),
+  /** Where the drive of a node that has a speed of its own is mounted. */
+  pacedDrive: (node: string) => join(labDirectory, 'drives', node),
   /** Network namespace of the top-of-rack switch. */
   switchNetns: join(netnsFolder, `${labPrefix}-switch`),
   /** Network namespace of a host outside the cluster. */
@@ -91,5 +93,6 @@ export const artefacts = {
   accessPort: join(projectRoot, 'build', 'bpf', 'access-port.o'),
   programs: join(projectRoot, 'build', 'bpf'),
   cniPlugin: join(projectRoot, 'build', 'cni', 'carbonado-cni'),
+  pacedDrive: join(projectRoot, 'build', 'lab', 'paced-drive'),
   bootMachine: join(projectRoot, 'lab', 'boot-machine.sh'),
 } as const

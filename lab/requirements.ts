@@ -29,7 +29,7 @@ export function requireLabRequirements({ bare = false } = {}): void {
     })
   }
   const needed = bare ? [artefacts.accessPort] : [artefacts.accessPort, artefacts.cniPlugin]
-  const unbuilt = needed.filter((file) => !existsSync(file))
+  const unbuilt = [...needed, artefacts.pacedDrive].filter((file) => !existsSync(file))
   if (unbuilt.length > 0) throw new Unavailable(`not built yet: ${unbuilt.join(', ')}`, { remedy: 'Run: make build' })
   if (labCgroup() === undefined) {
     throw new Unavailable('the lab needs the unified cgroup hierarchy, which is not mounted', {

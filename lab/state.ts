@@ -22,6 +22,8 @@ export interface LabState {
   rate: number | null
   /** Bytes of the drive of each node. */
   driveSize: number
+  /** Operations per second that each drive gives; null: what the machine's disk gives. */
+  driveIops: number | null
   /** Without control and agents: switch and nodes only. */
   bare: boolean
   /** With an interface of its own for each plane. */

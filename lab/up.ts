@@ -41,6 +41,8 @@ export interface LabOptions {
   rate?: number | null
   /** Bytes of the drive for volumes that each node has; 4 GiB unless told. */
   driveSize?: number
+  /** Operations per second that each drive gives; null, unless told: what the machine's disk gives. */
+  driveIops?: number | null
   /** Only switch and nodes, without control and agents. */
   bare?: boolean
   /** With Kubernetes on the nodes; control and agents are then what is installed into it. */
@@ -86,12 +88,13 @@ export function nodeMachine(
   {
     rate,
     driveSize,
+    driveIops,
     bare,
     kubernetes,
     planes,
-  }: Pick<LabState, 'rate' | 'driveSize' | 'bare' | 'kubernetes' | 'planes'>,
+  }: Pick<LabState, 'rate' | 'driveSize' | 'driveIops' | 'bare' | 'kubernetes' | 'planes'>,
 ): MachineSettings {
-  const drive = bare ? {} : { driveSize }
+  const drive = bare ? {} : { driveSize, driveIops }
   const gateway = kubernetes ? controlAddress : undefined // addresses of Services are translated on their way there
   return { name, cables: nodeCables(name, planes), rate, hasDisk: true, forKubelet: kubernetes, gateway, ...drive }
 }
@@ -116,6 +119,7 @@ function wantedState(options: LabOptions): LabState {
     nodes = 3,
     rate = 1e9,
     driveSize = defaultDriveSize,
+    driveIops = null,
     bare = false,
     kubernetes = false,
     planes = false,
@@ -133,19 +137,24 @@ function wantedState(options: LabOptions): LabState {
       remedy: 'Choose a larger size, such as 4G. The files are sparse.',
     })
   }
+  if (driveIops !== null && !(Number.isInteger(driveIops) && driveIops >= 100 && driveIops <= 20_000)) {
+    throw new InvalidInput(`drives of a lab give 100 to 20000 operations per second when paced, not ${driveIops}`, {
+      remedy: 'Choose another number, or leave it out for what the disk of this machine gives.',
+    })
+  }
   const names = Array.from({ length: nodes }, (_, index) => `n${index + 1}`)
-  const settings = { rate, driveSize, bare, kubernetes, planes }
+  const settings = { rate, driveSize, driveIops, bare, kubernetes, planes }
   return { phase: 'starting', starter: identify(process.pid)!, nodes: names, ...settings }
 }
 
 function agreeWith(existing: LabState, wanted: LabState): LabState {
   const isSame =
     existing.nodes.length === wanted.nodes.length &&
-    (['rate', 'driveSize', 'bare', 'kubernetes', 'planes'] as const).every((key) => existing[key] === wanted[key])
+    (['rate', 'driveSize', 'driveIops', 'bare', 'kubernetes', 'planes'] as const).every((key) => existing[key] === wanted[key])
   if (isSame) return existing
   const rate = existing.rate === null ? 'unlimited links' : `links of ${formatQuantity(existing.rate)}bit/s`
   const more = [
-    `drives of ${formatQuantity(existing.driveSize)}`,
+    `drives of ${formatQuantity(existing.driveSize)}${existing.driveIops === null ? '' : ` and ${existing.driveIops} IOPS`}`,
     existing.bare && 'bare',
     existing.kubernetes && 'with Kubernetes',
     existing.planes && 'with planes',
