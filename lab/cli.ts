@@ -61,7 +61,7 @@ function addUp(lab: Command): void {
     .option('--nodes <number>', 'number of nodes', '3')
     .option('--rate <rate>', 'link rate of each node such as 1G, or "none" for no limit', '1G')
     .option('--drive-size <size>', 'size of the drive for volumes of each node; the files are sparse', '4Gi')
-    .option('--drive-iops <number>', 'operations per second of each drive; else what the disk of this machine gives')
+    .option('--drive-iops <number>', 'operations per second of each drive, which is then in memory')
     .option('--bare', 'only switch and nodes, without control and agents')
     .option('--kubernetes', 'with Kubernetes on the nodes')
     .option('--planes', 'with interfaces of their own for management and storage')

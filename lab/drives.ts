@@ -26,17 +26,11 @@ export interface DriveShape {
 }
 
 /** Bytes that a drive with a speed of its own moves in the time of one operation. */
-const bytesPerOperation = 32 * 1024
+const bytesPerOperation = 64 * 1024
 
 /** Plugs the drive of a node in: a loop device on a sparse file, which the node finds under a path of its own. */
 export async function plugDrive(node: string, machinePid: number, { bytes, iops }: DriveShape): Promise<void> {
-  const file = places.driveImage(node)
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  if (!existsSync(file)) {
-    writeFileSync(file, '', { mode: 0o600 })
-    truncateSync(file, bytes)
-  }
-  const image = iops === null ? file : await pace(node, file, iops)
+  const image = iops === null ? sparseFile(places.driveImage(node), bytes) : await pacedDrive(node, bytes, iops)
   const path = join('/proc', String(machinePid), 'root', nodePlaces.drive)
   mkdirSync(dirname(path), { recursive: true })
   rmSync(path, { force: true })
@@ -58,13 +52,21 @@ export async function labDriveDevices(): Promise<string[]> {
   return [...volumes, ...devices.filter((device) => isBelow(device, places.drives))].map(({ name }) => name)
 }
 
-/** The file under a speed of its own; its process belongs to no node, so that it outlives a power failure. */
-async function pace(node: string, file: string, iops: number): Promise<string> {
+function sparseFile(file: string, bytes: number): string {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  if (existsSync(file)) return file
+  writeFileSync(file, '', { mode: 0o600 })
+  truncateSync(file, bytes)
+  return file
+}
+
+/** A file in memory with a speed of its own; its process belongs to no node, so that it outlives a power failure. */
+async function pacedDrive(node: string, bytes: number, iops: number): Promise<string> {
   const folder = places.pacedDrive(node)
   const paced = join(folder, 'drive')
   if (existsSync(paced)) return paced
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const command = [artefacts.pacedDrive, file, folder, String(iops), String(iops * bytesPerOperation)]
+  const command = [artefacts.pacedDrive, String(bytes), folder, String(iops), String(iops * bytesPerOperation)]
   const log = join(places.logs, `${node}-drive.log`)
   startDaemon(joiningCgroup(makeLabCgroup('drives'), command), log)
   await waitFor(`the drive of ${node}; its log is ${log}`, () => Promise.resolve(existsSync(paced)), {

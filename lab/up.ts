@@ -150,7 +150,9 @@ function wantedState(options: LabOptions): LabState {
 function agreeWith(existing: LabState, wanted: LabState): LabState {
   const isSame =
     existing.nodes.length === wanted.nodes.length &&
-    (['rate', 'driveSize', 'driveIops', 'bare', 'kubernetes', 'planes'] as const).every((key) => existing[key] === wanted[key])
+    (['rate', 'driveSize', 'driveIops', 'bare', 'kubernetes', 'planes'] as const).every(
+      (key) => existing[key] === wanted[key],
+    )
   if (isSame) return existing
   const rate = existing.rate === null ? 'unlimited links' : `links of ${formatQuantity(existing.rate)}bit/s`
   const more = [

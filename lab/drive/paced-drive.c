@@ -2,11 +2,11 @@
  * A drive that is as fast as it was told, and no faster, whoever uses it: limits of cgroups follow the process that asks,
  * a real drive's limit does not. It is one file of a FUSE filesystem; the lab makes a loop device of it.
  *
- *   paced-drive FILE MOUNTPOINT IOPS BYTES_PER_SECOND
+ *   paced-drive BYTES MOUNTPOINT IOPS BYTES_PER_SECOND
  *
  * Requests are served in the order in which they come, each taking 1/IOPS or length/BYTES_PER_SECOND, whichever is
- * longer; a flush takes 1/IOPS. What was written is in the page cache of the machine, which is what stands for a drive with a
- * protected cache: it outlives nodes, not the machine.
+ * longer; a flush takes 1/IOPS. What was written is in memory of this process, so that no disk of the machine makes it
+ * slower: it outlives nodes, not the machine.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,7 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -161,17 +163,16 @@ static void answer(const struct fuse_in_header *header, const void *argument)
 	}
 }
 
-static void open_drive(const char *file, const char *mountpoint)
+static void open_drive(const char *bytes, const char *mountpoint)
 {
 	char options[128];
-	struct stat found;
-	file_fd = open(file, O_RDWR | O_CLOEXEC);
+	drive_size = strtoull(bytes, NULL, 10);
+	file_fd = memfd_create("paced-drive", MFD_CLOEXEC);
 	fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (file_fd < 0 || fuse_fd < 0 || fstat(file_fd, &found)) {
+	if (file_fd < 0 || fuse_fd < 0 || ftruncate(file_fd, drive_size)) {
 		perror("paced-drive: open");
 		exit(1);
 	}
-	drive_size = found.st_size;
 	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse_fd);
 	if (mount("paced-drive", mountpoint, "fuse.paced-drive", MS_NOSUID | MS_NODEV, options)) {
 		perror("paced-drive: mount");
@@ -186,12 +187,13 @@ int main(int argc, char **argv)
 		char bytes[LARGEST + PAGE];
 	} request;
 	if (argc != 5) {
-		fprintf(stderr, "usage: paced-drive FILE MOUNTPOINT IOPS BYTES_PER_SECOND\n");
+		fprintf(stderr, "usage: paced-drive BYTES MOUNTPOINT IOPS BYTES_PER_SECOND\n");
 		return 2;
 	}
 	ns_per_operation = 1000000000ull / strtoull(argv[3], NULL, 10);
 	bytes_per_second = strtoull(argv[4], NULL, 10);
 	prctl(PR_SET_TIMERSLACK, 1);
+	setpriority(PRIO_PROCESS, 0, -15); /* hardware does not wait for a processor */
 	open_drive(argv[1], argv[2]);
 	for (;;) {
 		ssize_t length = read(fuse_fd, &request, sizeof(request));

@@ -12,6 +12,7 @@ import { createEndpointMetrics } from '../network/metrics.ts'
 import { HostPath } from '../network/host-path/index.ts'
 import { inspectPath, probeFrom, type PathSources } from '../network/path/index.ts'
 import { createRateSampler } from '../network/rates.ts'
+import { createVolumeMetrics } from '../storage/metrics.ts'
 import type { PoolFormat } from '../storage/pool-format.ts'
 import { createCsi } from './csi.ts'
 import { createStorage } from './storage.ts'
@@ -30,6 +31,7 @@ import { createTrunkProbe } from './trunk-probe.ts'
 import { initialLimits, otherUplinkProblem, podsUplink, specToFollow, uplinkLimits } from './uplink-limits.ts'
 import { createUplinkMeter } from './uplink-meter.ts'
 import { UplinkMonitor } from './uplink-monitor.ts'
+import { createVolumeGuarantee } from './volume-guarantee.ts'
 import { version } from './version.ts'
 
 /** Makes the engine of a node whose containers send through the device `uplink`. */
@@ -131,14 +133,24 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       return { interface: uplink, carrier, mtu }
     },
   }
-  const storage = createStorage(options, store)
+  const guarantee = createVolumeGuarantee(config.stateDirectory, () => storage, logger)
+  const storage = createStorage(options, store, (plexUids, work) => guarantee.withoutLimits(plexUids, work))
+  const endpointMetrics = createEndpointMetrics(
+    () => readEndpoints(attachments.attached(), engine.counters(), memory),
+    drift,
+  )
+  const volumeMetrics = createVolumeMetrics(() => guarantee.live())
   const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
     node() {
       const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
       return { endpoints, uplink: meter.read(podsUplink(uplinks.found), promised), held: receiving.held() }
     },
-    metrics: createEndpointMetrics(() => readEndpoints(attachments.attached(), engine.counters(), memory), drift),
+    metrics: {
+      contentType: endpointMetrics.contentType,
+      metrics: async () => (await Promise.all([endpointMetrics.metrics(), volumeMetrics.metrics()])).join(''),
+    },
+    volumes: () => guarantee.live(),
     path: (question) => inspectPath(question, paths),
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
@@ -160,6 +172,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     { name: 'drift watch', start: () => drift.start(), stop: () => drift.stop() },
     storage,
     ...createCsi(options, server, storage),
+    guarantee,
     api,
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,

@@ -6,8 +6,9 @@ import { sumOfWindows, WindowHistory, type RecentWindows, type SavedHistory, typ
 import type { EndpointCounters } from '../network/engine.ts'
 import type { Part } from './parts.ts'
 
-/** Buckets of a minute over an hour, and of a second over ten. */
-const lastHour = { bucket: 60_000, buckets: 60 }
+/** Buckets of a minute over an hour. */
+export const lastHour = { bucket: 60_000, buckets: 60 }
+/** Buckets of a second over ten. */
 const lastSeconds = { bucket: 1_000, buckets: 10 }
 const saveInterval = 60_000
 
@@ -33,7 +34,7 @@ export interface AttainmentMemory extends Part {
 type Saved = SavedHistory & { receiving: SavedHistory }
 
 /** Milliseconds since 1970 by a clock that nobody sets back while this process lives. */
-function steadyNow(): number {
+export function steadyNow(): number {
   return performance.timeOrigin + performance.now()
 }
 
@@ -102,13 +103,15 @@ class Direction {
   }
 }
 
-async function writeWhole(file: string, text: string): Promise<void> {
+/** Writes a file so that a reader never meets half of it. */
+export async function writeWhole(file: string, text: string): Promise<void> {
   mkdirSync(dirname(file), { recursive: true })
   await writeFile(`${file}.new`, text, { mode: 0o600 })
   await rename(`${file}.new`, file)
 }
 
-function readIfWhole(file: string): Partial<Saved> | undefined {
+/** Reads a JSON file; undefined when it is not there or damaged. */
+export function readIfWhole(file: string): Partial<Saved> | undefined {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Partial<Saved>
   } catch {

@@ -25,6 +25,7 @@ beforeAll(async () => {
       check: () => Promise.resolve([]),
       acceptLimits: () => Promise.resolve({}),
       metrics: new Registry(),
+      volumes: () => ({ volumes: [], drives: [] }),
       snapshotBlocks: () => Promise.reject(new NotFound('this node has no snapshots')),
       path(question) {
         asked.push(question)

@@ -8,6 +8,7 @@ import { asCarbonadoError, InvalidInput, type ErrorCode } from '../base/index.ts
 import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
 import type { PathFacts, PathProbe, PathQuestion } from '../network/path/index.ts'
+import type { LiveStorage } from '../storage/live-volume.ts'
 import type { Authenticate } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
 import type { NodeProblem } from './node-check.ts'
@@ -16,6 +17,7 @@ import type { Part } from './parts.ts'
 /** What the live API shows. */
 export interface LiveView {
   node(): LiveNode
+  volumes(): LiveStorage
   metrics: MetricsText
   check(): Promise<NodeProblem[]>
   /** Blocks of a snapshot on this node, encoded for the node that copies it. */
@@ -83,6 +85,7 @@ function makeRoutes(view: LiveView): Map<string, Route> {
   return new Map<string, Route>([
     ['/healthz', { answer: async () => ({ contentType: 'text/plain; charset=utf-8', body: 'ok\n' }) }],
     ['/v1/endpoints', { answer: async () => json(view.node()) }],
+    ['/v1/volumes', { answer: async () => json(view.volumes()) }],
     ['/v1/check', { answer: async () => json({ problems: await view.check() }) }],
     ['/v1/path', { answer: async ({ query }) => json(await view.path(pathQuestion(query))) }],
     ['/v1/probe', { method: 'POST', answer: async ({ body }) => json(await view.probe(probeQuestion(body))) }],

@@ -37,6 +37,7 @@ beforeAll(async () => {
     path: nobody,
     probe: nobody,
     snapshotBlocks: nobody,
+    volumes: nobody,
     metrics: { contentType: 'text/plain', metrics: nobody },
     async acceptLimits(message) {
       accepted.push(parseReceiveLimits(message))

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { Node, apiVersionOf } from '../api/index.ts'
 import { findFreeDrives, StorageAgent } from '../storage/agent/index.ts'
+import type { WithoutCaps } from '../storage/agent/quiesce/quiescer.ts'
 import type { RestStore } from '../store/index.ts'
 import type { AgentOptions } from './agent.ts'
 
@@ -8,7 +9,11 @@ import type { AgentOptions } from './agent.ts'
 const segmentTimeout = 120_000
 
 /** The storage of this node. Snapshots of other nodes are read through control, which every agent can reach and trusts. */
-export function createStorage({ config, poolFormats = [], logger }: AgentOptions, store: RestStore): StorageAgent {
+export function createStorage(
+  { config, poolFormats = [], logger }: AgentOptions,
+  store: RestStore,
+  withoutCaps: WithoutCaps,
+): StorageAgent {
   const { drives, nodeName, stateDirectory } = config
   return new StorageAgent({
     nodeName,
@@ -21,6 +26,7 @@ export function createStorage({ config, poolFormats = [], logger }: AgentOptions
       return (await store.getStream(path, AbortSignal.timeout(segmentTimeout))) as AsyncIterable<Buffer>
     },
     publishFolder: join(stateDirectory, 'volumes'),
+    withoutCaps,
     logger,
   })
 }

@@ -8,6 +8,8 @@ export const Calibration = Type.Object({
   writeIops: Type.Integer(),
   readBandwidth: Type.Integer(),
   writeBandwidth: Type.Integer(),
+  /** Nanoseconds that a 4 KiB operation takes with nothing else under way. */
+  latency: Type.Optional(Type.Integer()),
   measuredAt: Type.String(),
 })
 export type Calibration = Static<typeof Calibration>

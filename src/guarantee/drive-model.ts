@@ -40,7 +40,12 @@ export class DriveModel {
     }))
   }
 
-  #step(step: number, limits: ReadonlyMap<string, number>, done: Map<string, number>, waited: Map<string, number>): void {
+  #step(
+    step: number,
+    limits: ReadonlyMap<string, number>,
+    done: Map<string, number>,
+    waited: Map<string, number>,
+  ): void {
     for (const { id, depth, rate = Infinity } of this.users) {
       const queued = this.#queues.get(id) ?? 0
       const most = Math.min(limits.get(id) ?? Infinity, rate)

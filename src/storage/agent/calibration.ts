@@ -6,13 +6,15 @@ import { derivedId } from './derived-id.ts'
 interface FioSide {
   iops: number
   bw_bytes: number
+  total_ios: number
+  lat_ns: { mean: number }
 }
 
 interface FioReport {
   jobs: { jobname: string; read: FioSide; write: FioSide }[]
 }
 
-/** Seconds that each of the four measurements takes. */
+/** Seconds that each of the measurements takes. */
 const secondsEach = 1
 /** Bytes of the volume that is measured on, at most; on a small pool a quarter of it. */
 const largestVolume = 2 ** 30
@@ -22,7 +24,7 @@ export type Calibrate = (pool: Pool) => Promise<Calibration>
 
 /**
  * Measures a pool by fio on a volume of its own, as volumes are used: 4 KiB random reads and writes with 32 in flight,
- * then 1 MiB sequential ones. The volume is written once before, so that reads find something. Takes some seconds.
+ * then 1 MiB sequential ones, then 4 KiB ones with nothing else in flight. The volume is written once before, so that reads find something. Takes some seconds.
  */
 export async function calibrate(pool: Pool): Promise<Calibration> {
   const id = derivedId('calibration', pool.id)
@@ -48,6 +50,7 @@ async function measure(device: string): Promise<Calibration> {
     ['random-write', '--rw=randwrite', ...random],
     ['read', '--rw=read', ...sequential],
     ['write', '--rw=write', ...sequential],
+    ['alone', '--rw=randrw', '--bs=4k', '--iodepth=1'],
   ] as const) {
     const [job] = await fio(device, [[name, ...options, '--time_based', `--runtime=${secondsEach}`]])
     results.set(name, job!)
@@ -57,8 +60,14 @@ async function measure(device: string): Promise<Calibration> {
     writeIops: Math.round(results.get('random-write')!.write.iops),
     readBandwidth: Math.round(results.get('read')!.read.bw_bytes),
     writeBandwidth: Math.round(results.get('write')!.write.bw_bytes),
+    latency: Math.round(meanLatency(results.get('alone')!)),
     measuredAt: new Date().toISOString(),
   }
+}
+
+function meanLatency({ read, write }: FioReport['jobs'][number]): number {
+  const sum = read.lat_ns.mean * read.total_ios + write.lat_ns.mean * write.total_ios
+  return sum / Math.max(1, read.total_ios + write.total_ios)
 }
 
 async function fio(device: string, jobs: string[][]): Promise<FioReport['jobs']> {

@@ -14,6 +14,8 @@ import { Conflict, Unavailable, WorkQueue, type Logger, type ReconcileResult } f
 import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
 import type { PoolFormat } from '../pool-format.ts'
 import { AttachmentReconciler } from './attachment-reconciler.ts'
+import { abilityFrom, consumersAt } from '../io-limits/guarded.ts'
+import type { DriveAbility, GuardedVolume } from '../io-limits/index.ts'
 import { inspectDevice, type BlockDevice } from './block-device.ts'
 import { calibrate, type Calibrate } from './calibration.ts'
 import { DriveReconciler } from './drive-reconciler.ts'
@@ -78,6 +80,7 @@ export class StorageAgent {
   readonly #clock = new RisingClock()
   readonly #recorder: EventRecorder
   readonly #quiescer: Quiescer
+  readonly #deviceOf: (attachment: VolumeAttachment) => string | undefined
   readonly #drives: Informer<Drive>
   readonly #plexes: Informer<Plex>
   readonly #attachments: Informer<VolumeAttachment>
@@ -136,7 +139,8 @@ export class StorageAgent {
       pathsInUse: (volumeName) => this.publisher.pathsInUse(volumeName),
       logger,
     }))
-    this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: (each) => attachment.deviceOf(each) })
+    this.#deviceOf = (each) => attachment.deviceOf(each)
+    this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: this.#deviceOf })
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, {
         maximumRetryDelay: 5_000,
@@ -187,6 +191,24 @@ export class StorageAgent {
     await this.#reader.stop()
     await this.#recorder.flush()
     await this.#pools.closeAll()
+  }
+
+  /** Volumes that have a device on this node, with what they are promised and who uses them. */
+  guardedVolumes(): GuardedVolume[] {
+    return this.#attachments.items().flatMap((attachment) => {
+      const devicePath = this.#deviceOf(attachment)
+      const plex = this.#plexes.items().find(({ spec }) => spec.volumeUid === attachment.spec.volumeUid)
+      if (devicePath === undefined || !plex) return []
+      const { volumeName: name, driveName, iopsFloor: floor, iopsCap: cap } = plex.spec
+      const consumers = consumersAt(attachment.status?.publishedPaths ?? [])
+      return [{ id: plex.metadata.uid!, name, driveName, devicePath, floor, ...(cap ? { cap } : {}), consumers }]
+    })
+  }
+
+  /** What a drive was measured to give; undefined when it never was. */
+  abilityOf(driveName: string): DriveAbility | undefined {
+    const calibration = this.#drives.get({ name: driveName })?.status?.agent?.calibration
+    return calibration && abilityFrom(calibration)
   }
 
   /** Blocks of a snapshot on this node, for a node that copies it. */

@@ -1,13 +1,17 @@
 import type { Plex, Volume, VolumeAttachment } from '../../api/index.ts'
 import { formatQuantity, parseQuantity } from '../../api/index.ts'
-import { formatSpace } from '../../guarantee/index.ts'
+import { formatAttainment, formatSpace } from '../../guarantee/index.ts'
 import { formatAge, formatLabels, renderFields, renderTable, type Column } from '../../verb/index.ts'
 import { spaceCell } from './cells.ts'
+import type { LiveVolume } from '../live-volume.ts'
+import type { VolumeReport } from './live-volumes.ts'
 
 /** A volume with who uses it. */
 export interface VolumeRow {
   volume: Volume
   attachment?: VolumeAttachment
+  /** What the agent of its node tells, where it was asked and the volume is in use there. */
+  report?: VolumeReport
 }
 
 /** Columns of `volume list` and `volume get`, as published. */
@@ -24,6 +28,12 @@ export function volumeColumns(now: Date): Column<VolumeRow>[] {
     { header: 'AGE', value: ({ volume }) => formatAge(volume.metadata.creationTimestamp, now) },
     { header: 'PERF-TIER', value: ({ volume }) => volume.status?.perfTierName, wide: true },
     { header: 'IOPS', value: ({ volume }) => volume.status?.iopsFloor, wide: true },
+    { header: 'DELIVERED', value: ({ report }) => report && formatQuantity(report.live.iops), wide: true },
+    {
+      header: 'ATTAINMENT',
+      value: ({ report }) => report?.live.lastHour && formatAttainment(report.live.lastHour),
+      wide: true,
+    },
     { header: 'FS', value: ({ volume }) => volume.spec.filesystem ?? 'block', wide: true },
     { header: 'OWN', value: ({ volume }) => volume.status?.usage && spaceCell(volume.status.usage.own), wide: true },
     {
@@ -88,6 +98,7 @@ export function describeVolume(row: VolumeRow, plexes: Plex[], snapshots: string
     ['Tier', status?.perfTierName],
     ['Promised', floor === undefined ? undefined : floor === 0 ? 'best effort' : `${formatQuantity(floor)} IOPS`],
     ['Cap', status?.iopsCap === undefined ? 'none' : `${formatQuantity(status.iopsCap)} IOPS`],
+    ...guaranteeFields(row.report, now),
     ['Space of its own', status?.usage && formatSpace(status.usage.own)],
     ['Space shared', status?.usage && `${formatSpace(status.usage.shared)} with snapshots and clones`],
     ['Reclaimable', status?.usage && `${formatSpace(status.usage.own)} come back when it is deleted`],
@@ -97,5 +108,32 @@ export function describeVolume(row: VolumeRow, plexes: Plex[], snapshots: string
     ['Used at', attachment?.status?.publishedPaths.join(', ')],
     ['Age', formatAge(metadata.creationTimestamp, now)],
   ]
-  return `${renderFields(fields)}\n\nPLEXES\n${renderTable(plexColumns(now), plexes, { wide: false })}`
+  const competitors = row.report ? competitorsOf(row.report) : ''
+  return `${renderFields(fields)}${competitors}\n\nPLEXES\n${renderTable(plexColumns(now), plexes, { wide: false })}`
+}
+
+/** What of the promise is kept, where the volume is in use. */
+function guaranteeFields(report: VolumeReport | undefined, now: Date): [string, string | undefined][] {
+  if (!report) return []
+  const { live, drive } = report
+  const { lastHour, heldTo } = live
+  const seconds = lastHour ? `${lastHour.attained} of ${lastHour.withDemand} seconds with demand` : ''
+  return [
+    ['Delivered', `${formatQuantity(live.iops)} IOPS, ${formatSpace(live.bytes)}/s in the last second`],
+    ['Attainment', lastHour && `${formatAttainment(lastHour)} (${seconds}, last ${formatAge(lastHour.since, now)})`],
+    ['Held to', heldTo === undefined ? undefined : `${formatQuantity(heldTo)} IOPS now, for the floor of another volume`],
+    ['Drive', drive && `${drive.name}: ${formatQuantity(drive.delivered)} of ${formatQuantity(drive.calibrated ?? 0)} IOPS`],
+  ] // prettier-ignore
+}
+
+const competitorColumns: Column<LiveVolume>[] = [
+  { header: 'VOLUME', value: ({ name }) => name },
+  { header: 'PROMISED', value: ({ iopsFloor }) => (iopsFloor === 0 ? 'best effort' : formatQuantity(iopsFloor)) },
+  { header: 'DELIVERED', value: ({ iops }) => formatQuantity(iops) },
+  { header: 'HELD-TO', value: ({ heldTo }) => heldTo && formatQuantity(heldTo) },
+]
+
+function competitorsOf({ competitors }: VolumeReport): string {
+  if (competitors.length === 0) return ''
+  return `\n\nCOMPETES WITH\n${renderTable(competitorColumns, competitors, { wide: false })}`
 }

@@ -21,6 +21,7 @@ import {
   type VerbHost,
 } from '../../verb/index.ts'
 import { forceAnnotation } from '../force-annotation.ts'
+import { readLiveVolumes } from './live-volumes.ts'
 import { describeVolume, volumeColumns, type VolumeRow } from './volume-columns.ts'
 import { volumeOf, type SourceFacts, type VolumeCreateFlags } from './volume-flags.ts'
 import { problemOf, waitFor, waitGone, type Sight } from './wait.ts'
@@ -219,7 +220,11 @@ async function getVolumes(context: VerbContext, names: string[]): Promise<void> 
 }
 
 async function printRows(context: VerbContext, volumes: Volume[]): Promise<void> {
-  const rows = await rowsOf(await context.store(), volumes)
+  const [rows, reports] = await Promise.all([
+    rowsOf(await context.store(), volumes),
+    context.output === 'wide' ? readLiveVolumes(context, volumes) : undefined,
+  ])
+  for (const row of rows) row.report = reports?.get(row.volume.metadata.name)
   context.print(renderTable(volumeColumns(context.now()), rows, { wide: context.output === 'wide' }))
 }
 
@@ -232,12 +237,21 @@ async function rowsOf(store: ResourceStore, volumes: Volume[]): Promise<VolumeRo
 async function describe(context: VerbContext, [name]: string[]): Promise<void> {
   const store = await context.store()
   const volume = await store.get(Volume, { name: name! })
-  const [plexes, snapshots, [row]] = await Promise.all([
+  const [plexes, snapshots, [row], reports] = await Promise.all([
     store.list(Plex, { fieldSelector: `spec.volumeName=${name}` }),
     store.list(Snapshot, { fieldSelector: `spec.volumeName=${name}` }),
     rowsOf(store, [volume]),
+    readLiveVolumes(context, [volume]),
   ])
-  if (!isTable(context)) return printDocument(context, { volume, plexes: plexes.items, snapshots: snapshots.items })
+  const report = reports.get(name!)
+  if (!isTable(context)) {
+    const { live = null, drive = null, competitors = [] } = report ?? {}
+    return printDocument(context, {
+      ...{ volume, plexes: plexes.items, snapshots: snapshots.items },
+      ...{ live, drive, competitors },
+    })
+  }
+  row!.report = report
   const names = snapshots.items.map(({ metadata }) => metadata.name)
   context.print(describeVolume(row!, plexes.items, names, context.now()))
 }

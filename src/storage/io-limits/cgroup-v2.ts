@@ -41,7 +41,8 @@ export class CgroupV2 implements CgroupIo {
 
   limit(folder: string, device: string, direction: Direction, limit: IoLimit | undefined): void {
     const [letter] = direction
-    const value = (number = Infinity): string => (Number.isFinite(number) ? `${Math.max(1, Math.round(number))}` : 'max')
+    const value = (number = Infinity): string =>
+      Number.isFinite(number) ? `${Math.max(1, Math.round(number))}` : 'max'
     const rule = `${device} ${letter}iops=${value(limit?.operations)} ${letter}bps=${value(limit?.bytes)}`
     writeRule(join(folder, 'io.max'), rule)
   }

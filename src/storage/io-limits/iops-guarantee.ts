@@ -1,5 +1,12 @@
 import type { Logger } from '../../base/index.ts'
-import { FloorKeeper, hasDemand, IopsWindows, type KeptDrive, type VolumeLook, type Windows } from '../../guarantee/index.ts'
+import {
+  FloorKeeper,
+  hasDemand,
+  IopsWindows,
+  type KeptDrive,
+  type VolumeLook,
+  type Windows,
+} from '../../guarantee/index.ts'
 import type { CgroupIo } from './cgroup-io.ts'
 import { CgroupTree } from './cgroup-tree.ts'
 import { DeviceLimiter, type DeviceLimit } from './device-limiter.ts'
@@ -75,6 +82,8 @@ export class IopsGuarantee {
   readonly #watched = new Map<string, Watched>()
   readonly #keepers = new Map<string, FloorKeeper>()
   readonly #windows = new IopsWindows()
+  /** Volumes that nothing holds back for the moment, with how many want that. */
+  readonly #lifted = new Map<string, number>()
   #timer: NodeJS.Timeout | undefined
   #lookedAt = performance.now()
   #adoptedAt = -Infinity
@@ -86,7 +95,6 @@ export class IopsGuarantee {
   }
 
   start(): void {
-    this.#parts.release.takeOver()
     this.#timer = setTimeout(() => this.#look(), 0)
   }
 
@@ -97,6 +105,19 @@ export class IopsGuarantee {
     for (const { limiter, volume } of this.#watched.values()) limiter?.rest(volume.cap)
     this.#tree?.stop()
     this.#parts.release.stop()
+  }
+
+  /** Runs work while nothing holds these volumes back, given by the uids of their plexes. */
+  async withoutLimits<T>(ids: string[], work: () => Promise<T>): Promise<T> {
+    const lift = (by: number): void => ids.forEach((id) => this.#lifted.set(id, (this.#lifted.get(id) ?? 0) + by))
+    lift(1)
+    try {
+      for (const id of ids) this.#watched.get(id)?.limiter?.set(performance.now(), undefined)
+      return await work()
+    } finally {
+      lift(-1)
+      for (const id of ids) if (this.#lifted.get(id) === 0) this.#lifted.delete(id)
+    }
   }
 
   /** What a volume does; undefined when it has no device here. */
@@ -140,7 +161,12 @@ export class IopsGuarantee {
     const limits = new Map<string, DeviceLimit>()
     for (const driveName of new Set(looks.map(({ watched }) => watched.volume.driveName))) {
       const ofDrive = looks.filter(({ watched }) => watched.volume.driveName === driveName)
-      for (const [id, limit] of this.#limitsOn(now, driveName, ofDrive.map(({ look }) => look))) limits.set(id, limit)
+      for (const [id, limit] of this.#limitsOn(
+        now,
+        driveName,
+        ofDrive.map(({ look }) => look),
+      ))
+        limits.set(id, limit)
     }
     this.#judge(now, looks)
     this.#enforce(now, limits)
@@ -170,6 +196,7 @@ export class IopsGuarantee {
     const { io } = this.#parts
     if (io) watched.limiter = new DeviceLimiter(io, disk.number, this.#tree!.folders())
     this.#watched.set(volume.id, watched)
+    this.#parts.release.takeOver() // only now: who knows of no volume cannot give back what an earlier agent took
     return watched
   }
 
@@ -214,7 +241,7 @@ export class IopsGuarantee {
       const { cap = Infinity } = watched.volume
       const operations = Math.min(held.get(id) ?? Infinity, cap)
       watched.heldTo = held.has(id) && operations < cap ? operations : undefined
-      if (operations === Infinity) continue
+      if (operations === Infinity || this.#lifted.has(id)) continue
       limits.set(id, { operations, bytesPerOperation: operations < cap ? bytesPerOperation : Infinity })
     }
     return limits

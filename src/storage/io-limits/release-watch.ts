@@ -29,6 +29,7 @@ export class ReleaseWatch {
   readonly #graceSeconds: number
   #child: ChildProcess | undefined
   #rules = ''
+  #isKeeper = false
 
   constructor(stateDirectory: string, logger: Logger, graceSeconds = grace) {
     this.#folder = join(stateDirectory, 'io-limits')
@@ -38,6 +39,8 @@ export class ReleaseWatch {
 
   /** Says that limits are this process's now; the watch of an earlier agent will leave them alone. */
   takeOver(): void {
+    if (this.#isKeeper) return
+    this.#isKeeper = true
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
     this.#replace('keeper', this.#name)
   }

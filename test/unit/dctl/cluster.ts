@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Registry } from '@prometheus-io/client'
 import { createLiveApi } from '../../../src/agent/live-api.ts'
+import type { LiveStorage } from '../../../src/storage/live-volume.ts'
 import type { LiveEndpoint, LiveNode, LiveUplink } from '../../../src/network/live-endpoint.ts'
 import type { NodeProblem } from '../../../src/agent/node-check.ts'
 import { NotFound, silentLogger } from '../../../src/base/index.ts'
@@ -29,7 +30,13 @@ export class Cluster implements AsyncDisposable {
   readonly control: Control
   readonly agent: ReturnType<typeof createLiveApi>
   /** What the agent of node n1 tells. */
-  readonly live: { endpoints: LiveEndpoint[]; uplink: LiveUplink; held: LiveNode['held']; problems: NodeProblem[] }
+  readonly live: {
+    endpoints: LiveEndpoint[]
+    uplink: LiveUplink
+    held: LiveNode['held']
+    problems: NodeProblem[]
+    storage: LiveStorage
+  }
   /** Answers to questions, in turn; none means that there is no terminal. */
   answers: string[] | undefined
   input = ''
@@ -48,7 +55,13 @@ export class Cluster implements AsyncDisposable {
     const config = checkConfig({ ...files.config, agentCaFile: files.certificateFile, agentTokenFile }, 'of the test')
     const control = await startControl(config, { logger: silentLogger(), features })
     const uplink = { interface: 'eth0', carrier: true, rate: 10e9, promised: 0, sent: 0, received: 0 }
-    const live: Cluster['live'] = { endpoints: [], uplink, held: [], problems: [] }
+    const live: Cluster['live'] = {
+      endpoints: [],
+      uplink,
+      held: [],
+      problems: [],
+      storage: { volumes: [], drives: [] },
+    }
     const agent = createLiveApi(
       {
         listen: { host: '127.0.0.1', port: 0 },
@@ -57,6 +70,7 @@ export class Cluster implements AsyncDisposable {
       (authorization) => (authorization === `Bearer ${agentToken}` ? { user: 'control', role: 'viewer' } : undefined),
       {
         node: () => live,
+        volumes: () => live.storage,
         check: () => Promise.resolve(live.problems),
         metrics: new Registry(),
         path: () => Promise.reject(new NotFound('not attached')),

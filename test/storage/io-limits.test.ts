@@ -1,0 +1,143 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { silentLogger } from '../../src/base/index.ts'
+import { findCgroupIo, IopsGuarantee, ReleaseWatch, type GuardedVolume } from '../../src/storage/io-limits/index.ts'
+import { findDisk } from '../../src/storage/io-limits/disk-stat.ts'
+import { foldersBelow } from '../../src/storage/io-limits/cgroup-tree.ts'
+import { fioIn, PacedLoops } from '../support/paced-loops.ts'
+
+const io = findCgroupIo()!
+const driveIops = 3000
+const ability = { iops: driveIops, bandwidth: driveIops * 65_536, latency: 2e-4 }
+const direct = ['--direct=1', '--iodepth=32']
+
+let folder: string
+let pods: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'carbonado-limits-'))
+  pods = join(io.root, `carbonado-limits-${process.pid}`)
+  mkdirSync(pods)
+})
+afterEach(() => {
+  for (const cgroup of foldersBelow(pods).reverse()) rmdirSync(cgroup)
+  rmSync(folder, { recursive: true })
+})
+
+const volume = (devicePath: string, more: Partial<GuardedVolume> = {}): GuardedVolume => {
+  return { id: devicePath, name: devicePath, driveName: 'drive', devicePath, floor: 0, consumers: [], ...more }
+}
+
+/** Runs work while floors and caps of these volumes are kept. */
+async function guarding<T>(volumes: GuardedVolume[], work: (guarantee: IopsGuarantee) => Promise<T>): Promise<T> {
+  const logger = silentLogger()
+  const release = new ReleaseWatch(folder, logger)
+  const parts = { volumes: () => volumes, ability: () => ability, io, release, onWindows: () => {}, logger }
+  const guarantee = new IopsGuarantee(parts)
+  guarantee.start()
+  try {
+    return await work(guarantee)
+  } finally {
+    guarantee.stop()
+  }
+}
+
+const limitedCgroups = (device: string): string[] =>
+  io.limited(findDisk(device)!.number, foldersBelow(io.root)).map((each) => each.slice(io.root.length))
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (const end = performance.now() + 15_000; !holds(); await sleep(20)) {
+    if (performance.now() > end) throw new Error(`in vain for ${what}`)
+  }
+}
+
+describe('a cap', () => {
+  test('binds a nested cgroup that comes later, several of them together, direct and buffered', async () => {
+    await using loops = await PacedLoops.make(1, driveIops)
+    const [device] = loops.devices as [string]
+    await guarding([volume(device, { cap: 400, consumers: ['pod-a'] })], async () => {
+      await sleep(100)
+      const nested = await fioIn(join(pods, 'pod-a/one/inner'), device, ['--rw=randwrite', ...direct], 2)
+      expect(nested.write).toBeLessThan(400 * 1.2)
+      expect(nested.write).toBeGreaterThan(400 * 0.6)
+      const both = await Promise.all([
+        fioIn(join(pods, 'pod-a/one'), device, ['--rw=randrw', ...direct], 3),
+        fioIn(join(pods, 'pod-a/two'), device, ['--rw=randrw', '--iodepth=1', '--fsync=16'], 3),
+      ])
+      const sum = both.reduce((all, { read, write }) => all + read + write, 0)
+      expect(sum).toBeLessThan(400 * 1.4) // what was let through before the first look is part of so short a run
+      expect(sum).toBeGreaterThan(400 * 0.5)
+    })
+  })
+})
+
+describe('a floor', () => {
+  test('is kept against a flood, the drive stays busy, and nobody is held back afterwards', async () => {
+    await using loops = await PacedLoops.make(8, driveIops)
+    const [gold, ...others] = loops.devices as [string, ...string[]]
+    const volumes = [volume(gold, { floor: 1500 }), ...others.map((device) => volume(device))]
+    await guarding(volumes, async (guarantee) => {
+      const floods = others.map((device, index) =>
+        fioIn(join(pods, `pod-${index}/c`), device, ['--rw=randrw', ...direct], 4),
+      )
+      await sleep(500)
+      const delivered = await fioIn(join(pods, 'gold'), gold, ['--rw=randrw', ...direct], 3)
+      expect(delivered.read + delivered.write).toBeGreaterThan(0.8 * 1500) // alone with the flood: an eighth of the drive
+      expect(guarantee.windowsOf(gold).withDemand).toBeGreaterThanOrEqual(2)
+      expect(guarantee.windowsOf(gold).attained).toBeGreaterThan(0)
+      const sum = (await Promise.all(floods)).reduce((all, { read, write }) => all + read + write, 0)
+      expect(sum).toBeGreaterThan(500)
+      await until('limits to go', () => others.every((device) => limitedCgroups(device).length === 0))
+    })
+  })
+})
+
+describe('kill -9 of the agent', () => {
+  const guardingProcess = async (grace: number, volumes: GuardedVolume[]): Promise<ChildProcess> => {
+    const file = new URL('./guarded-process.ts', import.meta.url).pathname
+    const words = [file, folder, String(grace), JSON.stringify(volumes), String(driveIops)]
+    const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+    await new Promise((resolve) => child.stdout!.once('data', resolve))
+    return child
+  }
+
+  test('leaves neighbours held back for the grace only, and keeps caps', async () => {
+    await using loops = await PacedLoops.make(3, driveIops)
+    const [gold, flood, capped] = loops.devices as [string, string, string]
+    const volumes = [volume(gold, { floor: 1500 }), volume(flood), volume(capped, { cap: 300 })]
+    const agent = await guardingProcess(0.5, volumes)
+    const load = Promise.all([
+      fioIn(join(pods, 'gold'), gold, ['--rw=randwrite', ...direct], 3),
+      fioIn(join(pods, 'flood'), flood, ['--rw=randwrite', ...direct], 3),
+    ])
+    await until('a neighbour to be held back', () => limitedCgroups(flood).length > 0)
+    agent.kill('SIGKILL')
+    await until('limits to go', () => limitedCgroups(flood).length === 0)
+    expect(limitedCgroups(capped)).not.toEqual([])
+    await load
+    await guarding([volume(capped)], () => until('the cap to go', () => limitedCgroups(capped).length === 0))
+  })
+
+  test('the next agent takes over what it left, and the earlier watch leaves that alone', async () => {
+    await using loops = await PacedLoops.make(2, driveIops)
+    const [gold, flood] = loops.devices as [string, string]
+    const volumes = [volume(gold, { floor: 1500 }), volume(flood)]
+    const agent = await guardingProcess(1, volumes)
+    const load = Promise.all([
+      fioIn(join(pods, 'gold'), gold, ['--rw=randwrite', ...direct], 3),
+      fioIn(join(pods, 'flood'), flood, ['--rw=randwrite', ...direct], 3),
+    ])
+    await until('a neighbour to be held back', () => limitedCgroups(flood).length > 0)
+    agent.kill('SIGKILL')
+    await guarding(volumes, async (guarantee) => {
+      await sleep(1500) // longer than the grace
+      expect(limitedCgroups(flood)).not.toEqual([])
+      expect(guarantee.windowsOf(gold).withDemand).toBeGreaterThan(0)
+    })
+    expect(limitedCgroups(flood)).toEqual([])
+    await load
+  })
+})
