@@ -80,7 +80,6 @@ export class StorageAgent {
   readonly #clock = new RisingClock()
   readonly #recorder: EventRecorder
   readonly #quiescer: Quiescer
-  readonly #deviceOf: (attachment: VolumeAttachment) => string | undefined
   readonly #drives: Informer<Drive>
   readonly #plexes: Informer<Plex>
   readonly #attachments: Informer<VolumeAttachment>
@@ -139,8 +138,7 @@ export class StorageAgent {
       pathsInUse: (volumeName) => this.publisher.pathsInUse(volumeName),
       logger,
     }))
-    this.#deviceOf = (each) => attachment.deviceOf(each)
-    this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: this.#deviceOf })
+    this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: (each) => attachment.deviceOf(each) })
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, {
         maximumRetryDelay: 5_000,
@@ -195,12 +193,13 @@ export class StorageAgent {
 
   /** Volumes that have a device on this node, with what they are promised and who uses them. */
   guardedVolumes(): GuardedVolume[] {
+    const published = this.publisher.published()
     return this.#attachments.items().flatMap((attachment) => {
-      const devicePath = this.#deviceOf(attachment)
+      const devicePath = this.#attachment.deviceOf(attachment)
       const plex = this.#plexes.items().find(({ spec }) => spec.volumeUid === attachment.spec.volumeUid)
       if (devicePath === undefined || !plex) return []
       const { volumeName: name, driveName, iopsFloor: floor, iopsCap: cap } = plex.spec
-      const consumers = consumersAt(attachment.status?.publishedPaths ?? [])
+      const consumers = consumersAt(published.find((each) => each.volumeName === name)?.targetPaths ?? [])
       return [{ id: plex.metadata.uid!, name, driveName, devicePath, floor, ...(cap ? { cap } : {}), consumers }]
     })
   }
