@@ -156,7 +156,7 @@ async function readSlots(lab: Lab, node: string): Promise<Map<number, SlotTraces
     run('sh', '-c', hookedInterfaces),
   ])
   for (const { ifname, ifalias } of JSON.parse(links) as { ifname: string; ifalias?: string }[]) {
-    if (ifname === 'eth0') continue
+    if (ifname === 'eth0' || ifname.startsWith('veth')) continue // the uplink, and what other plugins make
     traces(Number(ifname.replace('cbn', ''))).interfaceOf = decodeAlias(ifalias)?.endpointId ?? `nobody (${ifname})`
   }
   for (const [, minor] of classes.matchAll(/^class htb 1:([0-9a-f]+) /gm)) {
