@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds programs written in Go that the lab and the conformance suites run; the product itself needs none of them.
-#   go-tools.sh SET...    SET is a folder of lab/go-tools: kubernetes, sidecars, provisioner, conformance, multus
+#   go-tools.sh SET...    SET is a folder of lab/go-tools: kubernetes, sidecars, provisioner, conformance
 # Each set is a module of its own whose go.mod lists its programs as tools. The binaries are kept in the user's cache,
 # by the checksum of the module, so that another checkout finds them; build/go/SET links there.
 set -eu
