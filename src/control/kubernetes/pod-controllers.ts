@@ -88,7 +88,12 @@ export class PodControllers {
       logger.warn({ err, key }, `${what} could not be reconciled`)
     const source = { controller: 'carbonado.io/scheduling', instance: hostname() }
     this.#recorder = new EventRecorder(store, source, logger)
-    const events = new UnschedulableEvents((reference) => cache.get(Pod, reference), facts, this.#recorder)
+    const events = new UnschedulableEvents({
+      podOf: (reference) => cache.get(Pod, reference),
+      facts,
+      recorder: this.#recorder,
+      tryAgain: () => tryAgain(store, cache),
+    })
     this.#unschedulable = new WorkQueue((key) => events.reconcile(...decodeKey(key)), {
       onError: onError('events of a pod'),
     })
@@ -145,6 +150,14 @@ export class PodControllers {
     const owner = owningPodOf(endpoint)
     if (owner) this.#pods.add(encodeKey(owner.reference, owner.uid))
   }
+}
+
+/** A change of a node, which the scheduler hears of, has it look at all pods again that an extender kept waiting. */
+async function tryAgain(store: ResourceStore, cache: ObjectCache): Promise<void> {
+  const [node] = cache.informerOf(KubernetesNode).items()
+  if (!node) return
+  const patch = { metadata: { annotations: { 'carbonado.io/room-since': new Date().toISOString() } } }
+  await store.patch(KubernetesNode, { name: node.metadata.name }, patch, { subresource: 'status' })
 }
 
 function encodeKey({ namespace, name }: ObjectReference, uid: string): string {

@@ -16,6 +16,9 @@ import { InformerIndex, type SyncReader } from '../../../store/index.ts'
 import type { ObjectCache } from '../object-cache.ts'
 import type { NodeFacts, PodDemand } from './decision.ts'
 
+/** Milliseconds. */
+const factsAge = 500
+
 /** Looks up what decisions about pods are made from, in the copies of a cache. */
 export class SchedulingFacts {
   readonly #reader: SyncReader
@@ -23,6 +26,7 @@ export class SchedulingFacts {
   readonly #endpointsOfNetwork: InformerIndex<Endpoint>
   readonly #drivesOnNode: InformerIndex<Drive>
   readonly #podsOn: (nodeName: string) => Pod[]
+  #nodes: { at: number; facts: NodeFacts[] } | undefined
 
   constructor(cache: ObjectCache, podsOn: (nodeName: string) => Pod[]) {
     this.#reader = cache
@@ -55,12 +59,16 @@ export class SchedulingFacts {
     return node && { node, drives: this.#drivesOnNode.of(name) }
   }
 
-  /** All nodes, with what is left for the requests of pods. */
+  /** All nodes, with what is left for the requests of pods, as of a moment ago: many pods are asked about at once. */
   allNodes(): NodeFacts[] {
-    return this.#reader.list(Node).map((node) => {
+    const now = performance.now()
+    if (this.#nodes && now - this.#nodes.at < factsAge) return this.#nodes.facts
+    const facts = this.#reader.list(Node).map((node) => {
       const { name } = node.metadata
       return { node, drives: this.#drivesOnNode.of(name), share: this.#shareOf(name) }
     })
+    this.#nodes = { at: now, facts }
+    return facts
   }
 
   #shareOf(name: string): { left: PodShare; total: PodShare } {

@@ -13,40 +13,72 @@ export function isUnschedulable(pod: Pod): boolean {
   )
 }
 
-/** Tells in events of a pod that has no node why, with the numbers that the scheduler itself does not give. */
+/** Milliseconds after which a pod that was told why is looked at again, and more for each that waits beside it. */
+const lookAgain = 2_000
+const perWaiting = 20
+/** Milliseconds before the scheduler is asked again to try; doubles up to what it waits by itself. */
+const firstRetry = 5_000
+const longestRetry = 300_000
+
+/** What pods that have no node are told with. */
+export interface UnschedulableEventsParts {
+  podOf: (reference: ObjectReference) => Pod | undefined
+  facts: SchedulingFacts
+  recorder: EventRecorder
+  /** Has the scheduler try again: it hears of pods and nodes, and of nothing else that makes room. */
+  tryAgain: () => Promise<void>
+}
+
+/**
+ * Tells in events of a pod that has no node why, with the numbers that the scheduler itself does not give, and has the
+ * scheduler try again when the reason is gone.
+ */
 export class UnschedulableEvents {
-  readonly #podOf: (reference: ObjectReference) => Pod | undefined
-  readonly #facts: SchedulingFacts
-  readonly #recorder: EventRecorder
+  readonly #parts: UnschedulableEventsParts
   /** What was told last, by the pod's uid. */
   readonly #told = new Map<string, string>()
+  /** How often the scheduler was asked to try again since then. */
+  readonly #tries = new Map<string, number>()
 
-  constructor(podOf: (reference: ObjectReference) => Pod | undefined, facts: SchedulingFacts, recorder: EventRecorder) {
-    this.#podOf = podOf
-    this.#facts = facts
-    this.#recorder = recorder
+  constructor(parts: UnschedulableEventsParts) {
+    this.#parts = parts
   }
 
   /** Looks at one pod, by namespace, name and uid. */
-  reconcile(reference: Required<ObjectReference>, uid: string): Promise<ReconcileResult> {
-    const pod = this.#podOf(reference)
-    if (pod?.metadata.uid !== uid || !isUnschedulable(pod)) this.#told.delete(uid)
-    else this.#tell(pod, uid)
-    return Promise.resolve({ done: true })
+  async reconcile(reference: Required<ObjectReference>, uid: string): Promise<ReconcileResult> {
+    const pod = this.#parts.podOf(reference)
+    if (pod?.metadata.uid !== uid || !isUnschedulable(pod)) {
+      this.#told.delete(uid)
+      this.#tries.delete(uid)
+      return { done: true }
+    }
+    const why = this.#why(pod)
+    if (why !== undefined) {
+      this.#tries.delete(uid)
+      if (this.#told.get(uid) !== why) this.#tell(pod, uid, why)
+      return { requeueAfter: lookAgain + this.#told.size * perWaiting }
+    }
+    return this.#told.has(uid) ? this.#tryAgain(uid) : { done: true }
   }
 
-  #tell(pod: Pod, uid: string): void {
-    const why = this.#why(pod)
-    if (why === undefined || this.#told.get(uid) === why) return
+  /** Another replica may answer the scheduler, and not know yet that there is room. */
+  async #tryAgain(uid: string): Promise<ReconcileResult> {
+    const tries = this.#tries.get(uid) ?? 0
+    this.#tries.set(uid, tries + 1)
+    await this.#parts.tryAgain()
+    return { requeueAfter: Math.min(longestRetry, firstRetry * 2 ** tries) }
+  }
+
+  #tell(pod: Pod, uid: string, why: string): void {
     this.#told.set(uid, why)
     const { namespace, name } = pod.metadata
     const regarding = { apiVersion: apiVersionOf(Pod), kind: Pod.kind, namespace, name, uid }
-    this.#recorder.record({ regarding, type: 'Warning', reason: 'DoesNotFit', action: 'Schedule', note: why })
+    this.#parts.recorder.record({ regarding, type: 'Warning', reason: 'DoesNotFit', action: 'Schedule', note: why })
   }
 
   #why(pod: Pod): string | undefined {
     try {
-      return whyNowhere(this.#facts.demandOf(pod), this.#facts.allNodes())
+      return whyNowhere(this.#parts.facts.demandOf(pod), this.#parts.facts.allNodes())
     } catch (error) {
       if (error instanceof CarbonadoError) return error.message
       throw error
