@@ -24,7 +24,7 @@ const home = '/usr/lib/carbonado'
  * The Debian part is kept in the user's cache.
  */
 export async function buildImage(reference: string, file: string): Promise<void> {
-  const base = await debianBase()
+  const base = await debianRoot(packages)
   const folder = `${file}.root`
   rmSync(folder, { recursive: true, force: true })
   try {
@@ -37,8 +37,11 @@ export async function buildImage(reference: string, file: string): Promise<void>
   }
 }
 
-/** The Debian release of this machine with the packages, as its own apt knows where to find them. */
-async function debianBase(): Promise<string> {
+/**
+ * A folder with the Debian release of this machine and packages, as its own apt knows where to find them; to be copied and
+ * not changed. Kept in the user's cache.
+ */
+export async function debianRoot(packages: string[]): Promise<string> {
   const { stdout } = await exec(['sh', '-c', '. /etc/os-release && echo "$VERSION_CODENAME"'])
   const release = stdout.trim()
   const key = createHash('sha256')

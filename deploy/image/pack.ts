@@ -11,6 +11,8 @@ export interface ImageOptions {
   /** Folder that becomes the root of the image; owners become root. */
   root: string
   entrypoint?: string[]
+  /** What follows the entrypoint unless a container says otherwise. */
+  arguments?: string[]
   environment?: Record<string, string>
 }
 
@@ -36,7 +38,7 @@ export async function packImage(options: ImageOptions, file: string): Promise<vo
 }
 
 async function writeLayout(options: ImageOptions, layout: string, blobs: string): Promise<void> {
-  const { reference, root, entrypoint, environment = {} } = options
+  const { reference, root, entrypoint, arguments: usual, environment = {} } = options
   await archive(root, join(layout, 'layer'))
   const layerDigest = await digestOf(join(layout, 'layer'))
   const layerSize = statSync(join(layout, 'layer')).size
@@ -46,7 +48,7 @@ async function writeLayout(options: ImageOptions, layout: string, blobs: string)
   const configuration = putBlob(blobs, {
     architecture,
     os: 'linux',
-    config: { Env: variables.map(([name, value]) => `${name}=${value}`), ...(entrypoint ? { Entrypoint: entrypoint } : {}) },
+    config: { Env: variables.map(([name, value]) => `${name}=${value}`), ...(entrypoint ? { Entrypoint: entrypoint } : {}), ...(usual ? { Cmd: usual } : {}) },
     rootfs: { type: 'layers', diff_ids: [`sha256:${layerDigest}`] },
   }) // prettier-ignore
   const type = (name: string): string => `application/vnd.oci.image.${name}`

@@ -25,7 +25,7 @@ export async function makeCarbonadoImage(): Promise<void> {
 }
 
 /** Installs the chart as a user would, or upgrades what is there, and waits until it works. */
-export async function installCarbonado(values: Record<string, string> = {}): Promise<void> {
+export async function installCarbonado(values: Record<string, string | boolean> = {}): Promise<void> {
   const settings = {
     'image.reference': imageReference('carbonado'),
     'image.pullPolicy': 'Never',
@@ -34,7 +34,9 @@ export async function installCarbonado(values: Record<string, string> = {}): Pro
     'services.reachable': `{${clusterNetwork.nodeCidr}}`,
     ...values,
   }
-  const flags = Object.entries(settings).flatMap(([name, value]) => ['--set-string', `${name}=${value}`])
+  const flags = Object.entries(settings).flatMap(([name, value]) =>
+    typeof value === 'boolean' ? ['--set', `${name}=${value}`] : ['--set-string', `${name}=${value}`],
+  )
   await helm(['upgrade', '--install', 'carbonado', join(projectRoot, 'deploy', 'chart'), '--create-namespace', ...flags, '--wait', '--timeout', '120s']) // prettier-ignore
 }
 

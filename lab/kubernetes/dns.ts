@@ -1,9 +1,8 @@
 import { exec } from '../../src/base/index.ts'
 import { projectRoot } from '../places.ts'
 import { join } from 'node:path'
-import { copyProgram, imageReference, makeImage } from './images.ts'
+import { copyProgram, imageReference, provideImage } from './images.ts'
 import { applyObjects, kubectl } from './kubectl.ts'
-import { loadImages } from './node.ts'
 import { clusterNetwork, programs } from './places.ts'
 
 const name = 'coredns'
@@ -34,8 +33,8 @@ const corefile = `.:53 {
  */
 export async function installDns(nodes: string[]): Promise<void> {
   await exec([join(projectRoot, 'scripts', 'go-tools.sh'), 'dns'], { deadline: 30 * 60_000 })
-  await makeImage(name, (root) => copyProgram(root, programs.coredns), [`/bin/${name}`])
-  await Promise.all(nodes.map((node) => loadImages(node)))
+  const fill = (root: string): Promise<void> => copyProgram(root, programs.coredns)
+  await provideImage(nodes, { name, fill, entrypoint: [`/bin/${name}`] })
   await applyObjects(dnsObjects())
   const rollout = ['-n', 'kube-system', 'rollout', 'status', `deployment/${name}`, '--timeout=90s']
   await kubectl(rollout, { deadline: 95_000 })

@@ -26,7 +26,9 @@ export function configureKubernetesNode(node: string): void {
   mkdirSync(folder, { recursive: true })
   mkdirSync(join(disk, 'etc', 'containerd'), { recursive: true })
   mkdirSync(join(disk, 'opt', 'cni', 'bin'), { recursive: true })
-  copyFileSync('/usr/lib/cni/loopback', join(disk, 'opt', 'cni', 'bin', 'loopback')) // containerd wants it in any pod
+  // containerd wants `loopback` in any pod; `portmap` is for those with a hostPort
+  for (const plugin of ['loopback', 'portmap'])
+    copyFileSync(`/usr/lib/cni/${plugin}`, join(disk, 'opt/cni/bin', plugin))
   writeFileSync(join(disk, 'etc', 'containerd', 'config.toml'), containerdConfiguration)
   writeFileSync(join(folder, 'resolv.conf'), `nameserver ${clusterNetwork.dnsService}\n`)
   writeFileSync(join(folder, 'kubelet.yaml'), stringify(kubeletConfiguration(node)))
@@ -63,6 +65,17 @@ export async function loadImages(node: string): Promise<void> {
     if (present.has(`docker.io/library/${file.slice(0, -'.tar'.length)}:local`)) continue
     await onNode(node, ['ctr', '-n', 'k8s.io', 'images', 'import', join(kubernetesPlaces.images, file)])
   }
+}
+
+/** Imports an image unless containerd has one of that reference. */
+export async function loadImage(node: string, file: string, reference: string): Promise<void> {
+  const { stdout } = await onNode(node, ['ctr', '-n', 'k8s.io', 'images', 'list', '-q', `name==${reference}`])
+  if (stdout.trim() === '') await onNode(node, ['ctr', '-n', 'k8s.io', 'images', 'import', file])
+}
+
+/** Gives an image that a node has a further name. */
+export async function tagImage(node: string, reference: string, alias: string): Promise<void> {
+  await onNode(node, ['ctr', '-n', 'k8s.io', 'images', 'tag', '--force', reference, alias])
 }
 
 const nodePath = [programs.containerd, programs.conntrack, '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join(':') // prettier-ignore

@@ -21,6 +21,7 @@ const debian = join(projectRoot, 'build', 'debian')
 export const programs = {
   kubernetes: (name: string) => join(goTools, 'kubernetes', name),
   coredns: join(goTools, 'dns', 'coredns'),
+  e2e: (name: string) => join(goTools, 'e2e', name),
   helm: join(goTools, 'sidecars', 'helm'),
   etcd: join(debian, 'etcd-server', 'usr', 'bin', 'etcd'),
   containerd: join(debian, 'containerd', 'usr', 'bin'),
@@ -34,6 +35,8 @@ export const kubernetesPlaces = {
   etcd: join(labDirectory, 'kubernetes', 'etcd'),
   kubeconfig: (user: string) => join(labDirectory, 'kubernetes', `${user}.conf`),
   images: join(projectRoot, 'build', 'images'),
+  /** Of images that only some labs need. */
+  furtherImages: join(projectRoot, 'build', 'images', 'further'),
   sysctls: join(labDirectory, 'kubernetes', 'sysctls.json'),
 } as const
 

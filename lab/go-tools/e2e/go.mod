@@ -197,5 +197,6 @@ replace (
 
 tool (
 	carbonado.io/lab/e2e
+	github.com/onsi/ginkgo/v2/ginkgo
 	k8s.io/kubernetes/test/images/agnhost
 )
