@@ -31,6 +31,7 @@ export function createFakeDrive(capacity: number): FakeDrive {
 export class FakePool implements Pool {
   readonly id: string
   readonly format = 'file'
+  readonly sectorSize = 512
   readonly #drive: FakeDrive
 
   constructor(drive: FakeDrive) {

@@ -34,6 +34,8 @@ export type SectorSize = 512 | 4096
 export interface Pool {
   readonly id: string
   readonly format: PoolFormatName
+  /** That of the drive: the smallest that its volumes can have. */
+  readonly sectorSize: SectorSize
   list(): Promise<PoolEntry[]>
   space(): Promise<PoolSpace>
   usage(id: string): Promise<EntryUsage>

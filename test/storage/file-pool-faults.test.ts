@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { open } from 'node:fs/promises'
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest'
+import { calibrate } from '../../src/storage/agent/calibration.ts'
 import { FilePoolFormat } from '../../src/storage/pools/index.ts'
 import { readText, writeText } from './block-content.ts'
+import { recordsOn } from './records.ts'
 import { enterOwnNamespaces, run } from '../support/own-namespaces.ts'
 
 enterOwnNamespaces()
@@ -14,8 +15,8 @@ const shelf = `${scratch}/shelf`
 const loops: string[] = []
 
 /** A loop device over a file. */
-function loop(file: string): string {
-  const device = run('losetup', '--find', '--show', '--direct-io=on', file).trim()
+function loop(file: string, ...options: string[]): string {
+  const device = run('losetup', '--find', '--show', '--direct-io=on', ...options, file).trim()
   loops.push(device)
   return device
 }
@@ -124,6 +125,18 @@ it('does not open a copy of a drive beside the drive', async () => {
   unloop()
 })
 
+it('has volumes with the sectors of its drive', async () => {
+  const device = loop(`${shelf}/drive`, '--sector-size=4096')
+  await format.format(device, { id: crypto.randomUUID() })
+  const pool = await format.open(device)
+  expect(pool.sectorSize).toBe(4096)
+  await expect(pool.create({ id: 'v', size: 2 ** 20, sectorSize: 512 })).rejects.toMatchObject({ code: 'InvalidInput' })
+  expect((await calibrate(pool)).readIops).toBeGreaterThan(10)
+  expect(await pool.list()).toEqual([])
+  await pool.close()
+  unloop()
+})
+
 it('is not taken for a pool before its format is complete, and can be formatted again', async () => {
   const device = loop(`${shelf}/drive`)
   expect(await format.probe(device)).toBeUndefined()
@@ -139,13 +152,3 @@ it('is not taken for a pool before its format is complete, and can be formatted 
   expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(id)
   unloop()
 })
-
-/** How many records in a row are whole, from the first. */
-async function recordsOn(devicePath: string): Promise<number> {
-  await using device = await open(devicePath)
-  const record = Buffer.alloc(4096)
-  for (let count = 0; ; count++) {
-    await device.read(record, 0, record.length, count * record.length)
-    if (record.toString('utf8', 0, record.indexOf(0)) !== `record ${count}`) return count
-  }
-}

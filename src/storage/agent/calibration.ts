@@ -31,7 +31,7 @@ export async function calibrate(pool: Pool): Promise<Calibration> {
   const { capacity, used } = await pool.space()
   const size = Math.max(2 ** 24, Math.min(largestVolume, Math.floor((capacity - used) / 4 / 2 ** 20) * 2 ** 20))
   await removeVolume(pool, id) // of a measurement that was interrupted
-  await pool.create({ id, size, sectorSize: 512 })
+  await pool.create({ id, size, sectorSize: pool.sectorSize })
   try {
     const { devicePath } = await pool.activate(id, { readOnly: false })
     return await measure(devicePath)

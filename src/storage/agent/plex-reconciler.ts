@@ -33,9 +33,6 @@ export interface PlexReconcilerParts {
   logger: Logger
 }
 
-/** Bytes of a sector of every volume: what any guest and any filesystem can use. */
-const sectorSize = 512
-
 const optionalFields = ['message', 'size', 'deviceSize', 'madeAt', 'usage', 'progress', 'restoredRequestId'] as const
 
 /** Milliseconds until a plex whose pool is not there is looked at again, beside news of its drive. */
@@ -132,7 +129,7 @@ export class PlexReconciler {
         await this.#release(plex)
         return false
       case 'create':
-        await pool.create({ id, size: spec.size, sectorSize })
+        await pool.create({ id, size: spec.size, sectorSize: pool.sectorSize })
         return true
       case 'clone':
         await pool.clone({ id, size: Math.max(spec.size, spec.source!.size), sourceId: step.sourceId })

@@ -105,7 +105,7 @@ export async function copySnapshot(
   const { spec, status, metadata } = plex
   const { uid: snapshotUid, nodeName, size } = spec.source!
   const id = metadata.uid!
-  await pool.create({ id, size: Math.max(spec.size, size), sectorSize: 512 })
+  await pool.create({ id, size: Math.max(spec.size, size), sectorSize: pool.sectorSize })
   const { devicePath } = await pool.activate(id, { readOnly: false })
   const resumed = Math.floor(((status?.progress ?? 0) * size) / copySegment) * copySegment
   try {

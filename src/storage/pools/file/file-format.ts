@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec, NotFound } from '../../../base/index.ts'
 import type { PoolFormat } from '../../pool-format.ts'
+import { sectorSizeOf } from '../device-number.ts'
 import { FilePool } from './file-pool.ts'
 import { makeFilesystem, mountPool, poolIdOn } from './filesystem.ts'
 
@@ -39,7 +40,7 @@ export class FilePoolFormat implements PoolFormat {
     if (id === undefined) throw new NotFound(`there is no pool of files on ${device}`)
     const folder = join(this.#folder, id)
     await mountPool(device, id, folder)
-    return FilePool.open(id, folder)
+    return FilePool.open(id, folder, sectorSizeOf(device))
   }
 }
 

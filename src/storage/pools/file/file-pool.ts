@@ -2,6 +2,7 @@ import { open, readdir, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Conflict, Internal, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolSpace, SectorSize } from '../../pool-format.ts'
+import { checkSectorSize } from '../device-number.ts'
 import { checkEntryId, checkSize } from '../entry-id.ts'
 import {
   commit,
@@ -32,19 +33,21 @@ const dataFile = 'data'
 export class FilePool implements Pool {
   readonly id: string
   readonly format = 'file'
+  readonly sectorSize: SectorSize
   readonly #folder: string
   readonly #lock = new KeyedLock()
 
-  private constructor(id: string, folder: string) {
+  private constructor(id: string, folder: string, sectorSize: SectorSize) {
     this.id = id
+    this.sectorSize = sectorSize
     this.#folder = folder
   }
 
   /** Opens the pool that is mounted there. */
-  static async open(id: string, folder: string): Promise<FilePool> {
+  static async open(id: string, folder: string, sectorSize: SectorSize): Promise<FilePool> {
     await finishGroups(folder)
     await removeUnfinished(folder)
-    return new FilePool(id, folder)
+    return new FilePool(id, folder, sectorSize)
   }
 
   async list(): Promise<PoolEntry[]> {
@@ -74,6 +77,7 @@ export class FilePool implements Pool {
     const { id, size, sectorSize } = volume
     checkEntryId(id)
     checkSize(size, sectorSize)
+    checkSectorSize(sectorSize, this.sectorSize)
     await this.#make({ id, kind: 'volume', sectorSize }, size, createSubvolume)
   }
 

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { Conflict, exec, ExecError, Internal, InvalidInput, NotFound } from '../../../base/index.ts'
 import type { PoolFormat } from '../../pool-format.ts'
-import { deviceNumber, sysfsFolder } from './device-number.ts'
+import { deviceNumber, sysfsFolder } from '../device-number.ts'
 import { readyTag } from './entry-record.ts'
 import { dmsetup, lvm, lvmReport, mapperName } from './lvm.ts'
 import { extentBytes, LvmThinPool } from './lvm-thin-pool.ts'
@@ -16,6 +16,12 @@ const chunk = 64 * 1024
 /** Volumes as thin logical volumes, a volume group on each drive: for kernels with device mapper. */
 export class LvmThinFormat implements PoolFormat {
   readonly name = 'lvm-thin'
+  readonly #leastMetadata: number
+
+  /** `leastMetadata`: bytes that a pool has for its metadata however small its drive is. */
+  constructor({ leastMetadata = 2 ** 24 }: { leastMetadata?: number } = {}) {
+    this.#leastMetadata = leastMetadata
+  }
 
   async unsupportedReason(): Promise<string | undefined> {
     for (const program of [['lvm', 'version'], ['thin_check', '-V'], ['thin_ls', '-V']] as [string, ...string[]][]) {
@@ -41,9 +47,11 @@ export class LvmThinFormat implements PoolFormat {
     // Never activated by the machine itself at its start: only by whoever opens the pool.
     await lvm(device, 'vgcreate', '--setautoactivation', 'n', '--physicalextentsize', `${extentBytes}b`, group, device)
     const [row] = await lvmReport(device, 'vgs', ['vg_size'], group)
-    const metadata = metadataBytes(Number(row!.vg_size), chunk)
+    const metadata = metadataBytes(Number(row!.vg_size), chunk, this.#leastMetadata)
+    // Room for the metadata, the spare that a repair writes to, and as much again for both to grow into.
+    const data = Number(row!.vg_size) - 4 * metadata
     const options = ['--chunksize', `${chunk}b`, '--poolmetadatasize', `${metadata}b`, '--poolmetadataspare', 'y', '--discards', 'passdown', '--zero', 'y']
-    await lvm(device, 'lvcreate', '--yes', '--type', 'thin-pool', '--extents', '100%FREE', ...options, '--name', poolVolume, group)
+    await lvm(device, 'lvcreate', '--yes', '--type', 'thin-pool', '--size', `${data}b`, ...options, '--name', poolVolume, group)
     await lvm(device, 'lvcreate', '--type', 'thin', '--virtualsize', `${extentBytes}b`, '--thinpool', poolVolume, '--name', anchorVolume, group)
     // Not an option of lvcreate, for all that its manual says.
     await lvm(device, 'lvchange', '--errorwhenfull', 'y', `${group}/${poolVolume}`)
@@ -72,6 +80,8 @@ async function activatePool(device: string, group: string): Promise<void> {
     await activate().catch((cause: unknown) => {
       throw new Internal(`the metadata of pool ${group} is damaged and could not be repaired`, { cause, remedy: 'Restore its volumes from their other copies or a backup.' }) // prettier-ignore
     })
+    // The damaged metadata, which are where the spare of the next repair will be.
+    await lvm(device, 'lvremove', '--force', '--yes', `${group}/${poolVolume}_meta0`)
   }
 }
 

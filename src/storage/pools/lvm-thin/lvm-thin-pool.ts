@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { Conflict, Exhausted, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolSpace, SectorSize } from '../../pool-format.ts'
-import { isReadOnly, sysfsFolder } from './device-number.ts'
+import { checkSectorSize, isReadOnly, sectorSizeOf } from '../device-number.ts'
 import { checkEntryId, checkSize } from '../entry-id.ts'
 import { committedTag, entryTags, groupTag, makingTag, readRecord, recordFields, recordName, sortRecords, type EntryRecord } from './entry-record.ts' // prettier-ignore
 import { lvm, lvmReport } from './lvm.ts'
@@ -10,6 +9,8 @@ import { TopDevice } from './top-device.ts'
 
 /** Share of the pool's metadata in use from which on nothing new is made: a pool whose metadata is full is read-only. */
 const mostMetadata = 0.9
+/** Share in use from which on the metadata is given all room that there is for it. */
+const growMetadataAbove = 0.7
 
 /**
  * A pool whose volumes are thin logical volumes of a volume group on the drive.
@@ -21,6 +22,7 @@ const mostMetadata = 0.9
 export class LvmThinPool implements Pool {
   readonly id: string
   readonly format = 'lvm-thin'
+  readonly sectorSize: SectorSize
   readonly #device: string
   readonly #group: string
   readonly #thinPool: ThinPoolDevice
@@ -28,6 +30,7 @@ export class LvmThinPool implements Pool {
 
   private constructor(id: string, device: string, group: string) {
     this.id = id
+    this.sectorSize = sectorSizeOf(device)
     this.#device = device
     this.#group = group
     this.#thinPool = new ThinPoolDevice(group)
@@ -62,8 +65,19 @@ export class LvmThinPool implements Pool {
     })
   }
 
-  space(): Promise<PoolSpace> {
-    return this.#thinPool.space()
+  async space(): Promise<PoolSpace> {
+    const space = await this.#thinPool.space()
+    const isTight = space.metadataUsed > growMetadataAbove
+    return isTight && (await this.#growMetadata()) ? this.#thinPool.space() : space
+  }
+
+  /** False: it has all the room already. The spare for repairs grows with it. */
+  async #growMetadata(): Promise<boolean> {
+    const [row] = await lvmReport(this.#device, 'vgs', ['vg_free'], this.#group)
+    const room = Math.floor(Number(row!.vg_free) / 2 / extentBytes) * extentBytes
+    if (room === 0) return false
+    await this.#run('lvextend', '--poolmetadatasize', `+${room}b`, this.#path(poolVolume))
+    return true
   }
 
   async usage(id: string): Promise<EntryUsage> {
@@ -74,7 +88,7 @@ export class LvmThinPool implements Pool {
   async create({ id, size, sectorSize }: { id: string; size: number; sectorSize: SectorSize }): Promise<void> {
     checkEntryId(id)
     checkSize(size, sectorSize)
-    this.#checkSectors(sectorSize)
+    checkSectorSize(sectorSize, this.sectorSize)
     await this.#lock.run(id, async () => {
       const wanted = { id, kind: 'volume', sectorSize } as const
       const state = await this.#read()
@@ -241,13 +255,6 @@ export class LvmThinPool implements Pool {
   async close(): Promise<void> {
     if ((await this.active()).length === 0) await this.#run('vgchange', '--activate', 'n', this.#group)
   }
-
-  /** Devices show the sectors of the drive, which cannot be made smaller. */
-  #checkSectors(sectorSize: SectorSize): void {
-    const file = `${sysfsFolder(this.#device)}/queue/logical_block_size`
-    const drive = existsSync(file) ? Number(readFileSync(file, 'utf8')) : sectorSize
-    if (sectorSize < drive) throw new InvalidInput(`the drive has sectors of ${drive} bytes, a volume on it cannot have ${sectorSize}`)
-  } // prettier-ignore
 
   /** Removes what an attempt before left under this name. */
   async #discard({ remains }: PoolState, name: string): Promise<void> {

@@ -1,15 +1,17 @@
-import { exec, execJson, ExecError, Conflict, Exhausted } from '../../../base/index.ts'
+import { exec, execJson, ExecError, Conflict, Exhausted, Internal } from '../../../base/index.ts'
 
 const deadline = 120_000
 
 /**
  * Settings of every call, over those of the machine: nothing waits for udev (it may be absent), nothing grows a pool or
- * watches it behind our back, no copies of metadata are kept in /etc.
+ * watches it behind our back, no copies of metadata are kept in /etc, and a pool whose drive failed can be written again once its
+ * metadata was checked.
  */
 const settings = [
   'activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 retry_deactivation=0',
   'thin_pool_autoextend_threshold=100 auto_activation_volume_list=[] }',
   'backup { backup=0 archive=0 } devices { use_devicesfile=0 }',
+  'global { thin_check_options=["-q", "--clear-needs-check-flag"] }',
 ].join(' ')
 
 /** Runs an lvm command that sees one drive only, so that it can neither find nor touch another volume group. */
@@ -55,9 +57,18 @@ function asPoolError(error: unknown): unknown {
   if (!(error instanceof ExecError)) return error
   const says = (word: string): boolean => error.stderr.includes(word)
   if (says('in use')) return new Conflict(`it is in use: ${error.stderr.trim()}`, { remedy: 'Unmount it or stop what uses it.', cause: error })
+  if (says('needs check')) return failedDrive(error)
   if (!fullWords.some(says)) return error
   return new Exhausted(`the pool is full: ${error.stderr.trim()}`, {
     remedy: 'Delete snapshots or volumes, or use another drive.',
     cause: error,
   })
 } // prettier-ignore
+
+/** Nothing can be changed in the pool any more, because its drive failed to write. */
+export function failedDrive(cause?: unknown): Internal {
+  return new Internal('its drive failed to write, and nothing can be changed in it any more', {
+    remedy: 'Look at the drive. The pool is checked and opened anew when its volumes are detached.',
+    cause,
+  })
+}

@@ -1,7 +1,6 @@
-import { Internal } from '../../../base/index.ts'
 import type { EntryUsage, PoolSpace } from '../../pool-format.ts'
 import { exec } from '../../../base/index.ts'
-import { dmsetup, mapperName } from './lvm.ts'
+import { dmsetup, failedDrive, mapperName } from './lvm.ts'
 
 /** Name of the logical volume that all entries take their space from. */
 export const poolVolume = 'pool'
@@ -26,7 +25,7 @@ export class ThinPoolDevice {
     const words = (await dmsetup('status', this.#target)).trim().split(' ')
     const shares = words.slice(4, 6).map((share) => share.split('/').map(Number))
     const [[usedMetadata, allMetadata], [usedBlocks, allBlocks]] = shares as [[number, number], [number, number]]
-    if (!allBlocks) throw new Internal(`${this.#target} does not work: ${words.join(' ')}`, { remedy: 'Repair the pool: lvconvert --repair.' }) // prettier-ignore
+    if (!allBlocks || words.includes('ro')) throw failedDrive(words.join(' '))
     const chunk = await this.#chunkBytes()
     return { capacity: allBlocks * chunk, used: usedBlocks * chunk, metadataUsed: usedMetadata / allMetadata }
   }
@@ -66,9 +65,9 @@ export class ThinPoolDevice {
  * Bytes for the metadata of a pool: twice what mapping every chunk once takes, for snapshots that have grown apart; within
  * what device mapper can use.
  */
-export function metadataBytes(drive: number, chunk: number): number {
+export function metadataBytes(drive: number, chunk: number, least: number): number {
   const mapping = 64
   const wanted = Math.ceil(drive / chunk) * mapping * 2
-  const rounded = Math.ceil(Math.min(Math.max(wanted, 16 * 2 ** 20), 15 * 2 ** 30) / 2 ** 20) * 2 ** 20
+  const rounded = Math.ceil(Math.min(Math.max(wanted, least), 15 * 2 ** 30) / 2 ** 20) * 2 ** 20
   return rounded - (rounded % metadataBlock)
 }

@@ -1,4 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
+import { InvalidInput } from '../../base/index.ts'
+import type { SectorSize } from '../pool-format.ts'
 
 /** The number of a block device as sysfs writes it. The name of a node says nothing: without udev it is no link to dm-0. */
 export function deviceNumber(devicePath: string): string {
@@ -16,4 +18,15 @@ export function sysfsFolder(devicePath: string): string {
 /** Whether the device refuses writes. */
 export function isReadOnly(devicePath: string): boolean {
   return readFileSync(`${sysfsFolder(devicePath)}/ro`, 'utf8').trim() === '1'
+}
+
+/** Bytes of a sector of a whole drive. */
+export function sectorSizeOf(devicePath: string): SectorSize {
+  return Number(readFileSync(`${sysfsFolder(devicePath)}/queue/logical_block_size`, 'utf8')) as SectorSize
+}
+
+/** Throws InvalidInput for sectors that are smaller than those of the drive: it could not write a part of one. */
+export function checkSectorSize(wanted: SectorSize, drive: SectorSize): void {
+  if (wanted >= drive) return
+  throw new InvalidInput(`the drive has sectors of ${drive} bytes, a volume on it cannot have ${wanted}`)
 }

@@ -1,0 +1,1 @@
+import '../../storage/record-appender.ts'
