@@ -2,6 +2,7 @@ import { stage, type Suite } from '../suite.ts'
 import { closeRawPath, openRawPath, rawPathGroup } from './raw-path-group.ts'
 import { removeScratch } from './scratch-pool.ts'
 import { closeAgeingPool, openAgeingPool, snapshotGroup } from './snapshot-group.ts'
+import { thinSnapshotGroup } from './thin-snapshot-group.ts'
 
 /** The benchmarks of volumes. */
 export const storageSuite: Suite = {
@@ -14,6 +15,7 @@ export const storageSuite: Suite = {
       close: closeAgeingPool,
       groups: [snapshotGroup],
     }),
+    stage({ name: 'no pool', open: async () => {}, close: async () => {}, groups: [thinSnapshotGroup] }),
   ],
   async cleanUp() {
     await removeScratch()

@@ -76,6 +76,11 @@ it('keeps every record that was flushed before a power cut', { timeout: 120_000 
 })
 
 it('keeps what was flushed on a drive that fails writes, says so, and works again when the drive does', async () => {
+  const other = loop(`${shelf}/drive`)
+  await format.format(other, { id: crypto.randomUUID() })
+  const otherPool = await format.open(other)
+  await otherPool.create({ id: 'of-another', size: 2 ** 20, sectorSize: 4096 })
+  await otherPool.activate('of-another', { readOnly: false })
   const narrow = `${scratch}/narrow`
   mkdirSync(narrow)
   run('mount', '-t', 'tmpfs', '-o', 'size=300M', 'tmpfs', narrow)
@@ -95,6 +100,7 @@ it('keeps what was flushed on a drive that fails writes, says so, and works agai
     .toBe('refused')
   await expect(pool.space()).rejects.toMatchObject({ code: 'Internal', message: expect.stringContaining('its drive failed to write') })
   await expect(pool.list()).rejects.toThrow() // rather than a list with something missing
+  expect((await pool.active()).map(({ id }) => id).sort()).toEqual(['big', 'kept']) // and not of other pools
   for (const { id } of await pool.active()) await pool.deactivate(id)
   run('mount', '-o', 'remount,size=2G', narrow)
   await pool.close()
@@ -107,6 +113,9 @@ it('keeps what was flushed on a drive that fails writes, says so, and works agai
   await pool.close()
   unloop()
   run('umount', narrow)
+  await otherPool.deactivate('of-another')
+  await otherPool.close()
+  unloop()
 }) // prettier-ignore
 
 it('does not open a copy of a drive beside the drive', async () => {

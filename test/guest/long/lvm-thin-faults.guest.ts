@@ -52,8 +52,9 @@ describe('a pool of thin volumes', () => {
     const path = await writable('kept')
     run('dmsetup', 'suspend', '--nolockfs', path)
     const writer = spawn('dd', ['if=/dev/zero', `of=${path}`, 'bs=4k', 'count=1', 'oflag=direct', 'seek=10'])
+    const ended = once(writer, 'close')
     pool = await format.open(drive.path)
-    expect(await once(writer, 'close')).toEqual([0, null])
+    expect(await ended).toEqual([0, null])
   })
 
   it('on a drive that fails says so, and has all that was flushed when the drive works again', async () => {

@@ -17,7 +17,15 @@ import { entryName, parseEntryName, type NamedEntry } from './entry-name.ts'
 import { extentUsage } from './extents.ts'
 import { hasFailed, unmountPool } from './filesystem.ts'
 import { copyTogether } from './group-copy.ts'
-import { attachLoop, detachLoop, loopNames, loopOver, updateLoopCapacity } from './loop-device.ts'
+import {
+  attachLoop,
+  backingFileOf,
+  detachLoop,
+  loopNames,
+  loopOver,
+  updateLoopCapacity,
+  type LoopNames,
+} from './loop-device.ts'
 import { asSpaceError, copySubvolume, createSubvolume, deleteSubvolumes, exchange, syncFolder } from './subvolumes.ts'
 
 /** The one file in an entry's folder. */
@@ -225,12 +233,18 @@ export class FilePool implements Pool {
     const found = entries.filter(isWanted).map(async (entry) => {
       const device = await loopOver(this.#data(entry), names).catch((error: unknown) => {
         if ((error as NodeJS.ErrnoException).code !== 'EIO') return ignoreMissing(error) // of another pool
-        const [name] = names.get(`${entryName(entry)}/${dataFile}`)!
-        return { devicePath: `/dev/${name}` }
+        return this.#namedDevice(entry, names)
       })
       return device ? [{ id: entry.id, devicePath: device.devicePath }] : []
     })
     return (await Promise.all(found)).flat()
+  }
+
+  /** By the path of its file alone, which has the id of this pool in it: of another pool's devices nothing may be done. */
+  #namedDevice(entry: NamedEntry, names: LoopNames): { devicePath: string } | undefined {
+    const end = `${entryName(entry)}/${dataFile}`
+    const name = names.get(end)?.find((each) => backingFileOf(each)?.endsWith(`/${this.id}/${end}`))
+    return name === undefined ? undefined : { devicePath: `/dev/${name}` }
   }
 
   close(): Promise<void> {

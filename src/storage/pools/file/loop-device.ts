@@ -147,16 +147,24 @@ export async function loopOver(path: string, names: LoopNames = loopNames()): Pr
 /** Names of loop devices by the ends of the paths of their files. */
 export type LoopNames = Map<string, string[]>
 
+/** The file behind a loop device as the kernel names it; undefined when there is none. */
+export function backingFileOf(name: string): string | undefined {
+  try {
+    return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim()
+  } catch (error) {
+    if (isMissing(error)) return undefined // it has no file, or it has gone meanwhile
+    throw error
+  }
+}
+
 /** All loop devices that have a file. */
 export function loopNames(): LoopNames {
   const found: LoopNames = new Map()
   for (const name of readdirSync('/sys/block').filter((each) => each.startsWith('loop'))) {
-    try {
-      const end = pathEnd(readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim())
-      found.set(end, [...(found.get(end) ?? []), name])
-    } catch (error) {
-      if (!isMissing(error)) throw error // it has no file, or it has gone meanwhile
-    }
+    const file = backingFileOf(name)
+    if (file === undefined) continue
+    const end = pathEnd(file)
+    found.set(end, [...(found.get(end) ?? []), name])
   }
   return found
 }
