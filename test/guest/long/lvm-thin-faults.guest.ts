@@ -125,7 +125,7 @@ describe('a pool of thin volumes whose metadata is small', () => {
       }
       expect(shares.filter((each, index) => each < shares[index - 1]!)).toHaveLength(1)
       await expect(make('x')).rejects.toMatchObject({ code: 'Exhausted', message: expect.stringContaining('metadata') })
-      message('delete', 1000, 1199)
+      message('delete', 1000, 1099)
       await make('x')
       expect((await tight.list()).map((each) => each.id).sort()).toEqual(['first', 'x'])
       await tight.close()
