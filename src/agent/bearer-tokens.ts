@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import { Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { InvalidInput } from '../base/index.ts'
-import { readJson } from './config.ts'
+import { InvalidInput, readJsonFile } from '../base/index.ts'
 
 const Tokens = Type.Array(
   Type.Object({ token: Type.String({ minLength: 8 }), user: Type.String(), role: Type.String() }),
@@ -19,7 +18,7 @@ export type Authenticate = (authorization: string | undefined) => LiveApiUser | 
 
 /** Reads the tokens that may use the live API. Throws InvalidInput when the file is not a list of tokens. */
 export function loadBearerTokens(file: string): Authenticate {
-  const tokens = readJson(file)
+  const tokens = readJsonFile(file, 'tokens')
   if (!Value.Check(Tokens, tokens)) {
     throw new InvalidInput(`${file} is not a list of tokens`, {
       remedy: 'Write a JSON list of {"token", "user", "role"}; a token has at least 8 characters.',

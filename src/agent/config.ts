@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { Type, type Static } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern, Node } from '../api/index.ts'
-import { InvalidInput } from '../base/index.ts'
+import { invalidConfiguration, readJsonFile } from '../base/index.ts'
 
 const path = Type.String({ pattern: '^/' })
 const ipv4Cidr = Type.String({ pattern: '^[0-9]+(\\.[0-9]+){3}/[0-9]+$' })
@@ -97,7 +96,7 @@ const check = TypeCompiler.Compile(AgentConfig)
 
 /** Reads, completes, checks and freezes the configuration. Throws InvalidInput naming what is wrong. */
 export function loadAgentConfig(file: string): Readonly<AgentConfig> {
-  return parseAgentConfig(withNodeOfPod(readJson(file), process.env), file)
+  return parseAgentConfig(withNodeOfPod(readJsonFile(file, 'configuration'), process.env), file)
 }
 
 /**
@@ -118,22 +117,5 @@ export function withNodeOfPod(
 export function parseAgentConfig(value: unknown, origin: string): Readonly<AgentConfig> {
   const config = Value.Default(AgentConfig, Value.Clone(value))
   if (check.Check(config)) return Object.freeze(config as AgentConfig)
-  const problems = [...check.Errors(config)]
-    .slice(0, 5)
-    .map((error) => `${error.path.slice(1).replaceAll('/', '.') || '(all)'}: ${error.message}`)
-  throw new InvalidInput(`the configuration ${origin} is not valid: ${problems.join('; ')}`, {
-    remedy: 'Correct the named fields; docs/agent.md lists them all.',
-  })
-}
-
-/** Reads a JSON file. Throws InvalidInput when it is missing or not JSON. */
-export function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'))
-  } catch (error) {
-    throw new InvalidInput(`cannot read ${file}: ${(error as Error).message}`, {
-      remedy: 'Give the path of a readable JSON file.',
-      cause: error,
-    })
-  }
+  throw invalidConfiguration(origin, check.Errors(config), 'docs/agent.md')
 }

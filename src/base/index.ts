@@ -1,3 +1,4 @@
+export * from './configuration.ts'
 export * from './errors.ts'
 export * from './exec.ts'
 export * from './log.ts'

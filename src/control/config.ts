@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { InvalidInput, readTextFile } from '../base/index.ts'
+import { invalidConfiguration, InvalidInput, readJsonFile } from '../base/index.ts'
 
 const exact = { additionalProperties: false }
 
@@ -44,11 +44,7 @@ export type ControlConfig = Readonly<Static<typeof ControlConfig>>
 export function checkConfig(input: unknown, source: string): ControlConfig {
   const config = Value.Default(ControlConfig, Value.Clone(input))
   if (!Value.Check(ControlConfig, config)) {
-    const problems = [...Value.Errors(ControlConfig, config)].slice(0, 5)
-    const text = problems.map(({ path, message }) => `${path.slice(1).replaceAll('/', '.') || 'it'}: ${message}`)
-    throw new InvalidInput(`The configuration ${source} is not valid: ${text.join('; ')}`, {
-      remedy: 'Correct the named keys; docs/control.md lists them all.',
-    })
+    throw invalidConfiguration(source, Value.Errors(ControlConfig, config), 'docs/control.md')
   }
   if (config.listen.some((address) => 'port' in address) && !config.tls) {
     throw new InvalidInput(`The configuration ${source} has a TCP address in "listen" but no "tls"`, {
@@ -61,15 +57,4 @@ export function checkConfig(input: unknown, source: string): ControlConfig {
 /** Reads the configuration file. Throws InvalidInput. */
 export function readConfig(file: string): ControlConfig {
   return checkConfig(readJsonFile(file, 'configuration'), file)
-}
-
-/** Reads a file of JSON. Throws InvalidInput that says what the file is for. */
-export function readJsonFile(file: string, what: string): unknown {
-  const text = readTextFile(file, what)
-  try {
-    return JSON.parse(text)
-  } catch {
-    // the parser's message would quote the text, which may hold secrets
-    throw new InvalidInput(`The ${what} file ${file} is not JSON`, { remedy: 'Correct the file.' })
-  }
 }

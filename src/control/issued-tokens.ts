@@ -4,8 +4,7 @@ import { dirname } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
-import { Conflict, Exhausted, Internal, NotFound } from '../base/index.ts'
-import { readJsonFile } from './config.ts'
+import { Conflict, Exhausted, Internal, NotFound, readJsonFile } from '../base/index.ts'
 import { callerFields, hashOf, type Caller, type KnownToken } from './tokens.ts'
 
 const IssuedEntry = Type.Object(

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
-import { Forbidden, InvalidInput } from '../base/index.ts'
-import { readJsonFile } from './config.ts'
+import { Forbidden, InvalidInput, readJsonFile } from '../base/index.ts'
 
 /** The roles, the mightiest first. */
 export const roles = ['admin', 'operator', 'provisioner', 'viewer', 'agent'] as const

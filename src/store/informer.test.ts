@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { PerfTier } from '../api/index.ts'
-import { Unavailable } from '../base/index.ts'
+import { silentLogger, Unavailable, type Logger } from '../base/index.ts'
 import { EmbeddedStore } from './embedded/index.ts'
 import { createInformer } from './informer.ts'
 import type { ResourceStore, WatchOptions } from './resource-store.ts'
@@ -54,6 +54,27 @@ class FlakyStore {
 }
 
 const quick = { retryDelay: 5, maximumRetryDelay: 20 }
+
+test('tells an outage once, without a trace of calls, and its end', async () => {
+  const flaky = new FlakyStore()
+  flaky.away = true
+  const lines: { message: string; about: object }[] = []
+  const note = (about: object, message: string): void => void lines.push({ message, about })
+  const logger = { ...silentLogger(), warn: note, notice: note } as Logger
+  const informer = createInformer(flaky.asStore(), PerfTier, { ...quick, logger })
+  const started = informer.start()
+  await expect.poll(() => flaky.lists).toBeGreaterThan(5)
+  expect(lines).toEqual([
+    {
+      message: expect.stringContaining('cannot be followed') as string,
+      about: { code: 'Unavailable', problem: 'away', kind: 'PerfTier', seconds: 0 },
+    },
+  ])
+  flaky.away = false
+  await started
+  expect(lines.slice(1)).toMatchObject([{ message: 'the store can be followed again' }])
+  await informer.stop()
+})
 
 test('waits for a store that is away', async () => {
   const flaky = new FlakyStore()

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KindDefinition, KubeObject } from '../api/index.ts'
-import { asCarbonadoError, type Logger } from '../base/index.ts'
+import { asCarbonadoError, type CarbonadoError, type Logger } from '../base/index.ts'
 import { deepFreeze } from './frozen.ts'
 import type { ObjectReference, ResourceStore, Selection, WatchEvent } from './resource-store.ts'
 
@@ -44,6 +44,8 @@ export function createInformer<T extends KubeObject>(
 }
 
 const pageSize = 500
+/** Milliseconds until an outage is told again. */
+const firstRepeat = 60_000
 
 class ListAndWatch<T extends KubeObject> implements Informer<T> {
   readonly #store: ResourceStore
@@ -55,6 +57,8 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   /** Where the watch goes on; undefined when everything must be listed. */
   #version: string | undefined
   #running: Promise<void> | undefined
+  /** Since when the store is away, and when that is said next; by a clock that does not jump. */
+  #outage: { since: number; nextNote: number; interval: number } | undefined
   readonly #synced = Promise.withResolvers<void>()
 
   constructor(store: ResourceStore, kind: KindDefinition<T>, options: InformerOptions<T>) {
@@ -100,10 +104,10 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
         const error = asCarbonadoError(thrown)
         if (error.code === 'InvalidInput') {
           this.#synced.reject(error)
-          return this.#log('stopped', error)
+          return this.#options.logger?.warn({ err: error, kind: this.#kind.kind }, 'following the store has stopped')
         }
         if (error.code === 'Expired') this.#version = undefined
-        else if (!this.#stop.signal.aborted) this.#log('will retry', error)
+        else if (!this.#stop.signal.aborted) this.#noteFailure(error)
         await this.#pause(failures++)
       }
     }
@@ -125,6 +129,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     if (token) return
     for (const [key, object] of this.#objects) if (!seen.has(key)) this.#drop(key, object)
     this.#version = version
+    this.#noteRecovery()
   }
 
   /** Follows the store until the watch ends; returns how many events came. */
@@ -144,6 +149,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   }
 
   #apply(event: WatchEvent<T>): void {
+    this.#noteRecovery()
     if (event.type === 'BOOKMARK') {
       this.#version = event.resourceVersion
       return
@@ -183,8 +189,26 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     }
   }
 
-  #log(what: string, error: Error): void {
-    this.#options.logger?.warn({ err: error, kind: this.#kind.kind }, `following the store failed, ${what}`)
+  /** Says once that the store is away, and again at intervals that double: hours of it must not fill a disk. */
+  #noteFailure(error: CarbonadoError): void {
+    const now = performance.now()
+    const outage = (this.#outage ??= { since: now, nextNote: now, interval: firstRepeat })
+    if (now < outage.nextNote) return
+    outage.nextNote = now + outage.interval
+    outage.interval *= 2
+    const what = error.code === 'Internal' ? { err: error } : { code: error.code, problem: error.message }
+    const seconds = Math.round((now - outage.since) / 1000)
+    this.#options.logger?.warn(
+      { ...what, kind: this.#kind.kind, seconds },
+      'the store cannot be followed; trying again until it can',
+    )
+  }
+
+  #noteRecovery(): void {
+    if (!this.#outage) return
+    const seconds = Math.round((performance.now() - this.#outage.since) / 1000)
+    this.#outage = undefined
+    this.#options.logger?.notice({ kind: this.#kind.kind, seconds }, 'the store can be followed again')
   }
 
   async #pause(failures: number): Promise<void> {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { driveDirectory, labDirectory, labPrefix } from '../../lab/places.ts'
 import { exec } from '../../src/base/index.ts'
 
 /** Everything on the machine that a lab could change, whether the lab knows of it or not. */
@@ -13,19 +14,37 @@ export interface MachineInventory {
 
 /** These change by themselves. */
 const restless =
-  /^(fs\.(dentry-state|file-nr|inode-nr|inode-state|quota)|kernel\.(random|ns_last_pid|pty\.nr|sched_domain)|net\.netfilter\.nf_conntrack_count|vm\.stat)/
+  /^(fs\.(aio-nr|dentry-state|file-nr|inode-nr|inode-state|quota)|kernel\.(random|ns_last_pid|pty\.nr|sched_domain)|net\.netfilter\.nf_conntrack_count|vm\.stat)/
+
+/** Loop devices that other runs have beside this lab come and go: what counts are those on files of its own. */
+function isOfLab(device: string): boolean {
+  return [driveDirectory, labDirectory].some((folder) => device.includes(`${folder}/`))
+}
+
+/** Whether something carries the name of another lab, which may go up or down at any time. */
+function isOfAnotherLab(text: string): boolean {
+  const named = /\b(?:cbl|carbonado-lab)(\.[a-z0-9]+)?(?=[-/]|$)/.exec(text)
+  return named !== null && `cbl${named[1] ?? ''}` !== labPrefix
+}
 
 /** Looks at the machine itself, not at what the lab says about it. */
 export async function takeMachineInventory(): Promise<MachineInventory> {
   const lines = (text: string): string[] => text.split('\n').filter(Boolean).sort()
   const output = async (...command: [string, ...string[]]): Promise<string[]> => lines((await exec(command)).stdout)
   const sysctls = await exec(['sysctl', '--all', '--ignore', '--quiet']).catch((error: { stdout: string }) => error)
-  return {
+  const inventory: MachineInventory = {
     mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')).map((line) => line.split(' ')[4]!),
     devices: readdirSync('/sys/class/net'),
     namespaces: readdirSync('/run').includes('netns') ? readdirSync('/run/netns') : [],
-    loopDevices: await output('losetup', '--noheadings', '--output', 'NAME,BACK-FILE'),
+    loopDevices: (await output('losetup', '--noheadings', '--output', 'NAME,BACK-FILE')).filter((line) =>
+      isOfLab(line),
+    ),
     cgroups: await output('find', '/sys/fs/cgroup', '-type', 'd'),
     sysctls: lines(sysctls.stdout).filter((line) => !restless.test(line)),
   }
+  const withoutOthers = Object.entries(inventory).map(([what, found]: [string, string[]]) => [
+    what,
+    found.filter((each) => !isOfAnotherLab(each)),
+  ])
+  return Object.fromEntries(withoutOthers) as MachineInventory
 }

@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
-import { InvalidInput } from '../../base/index.ts'
+import { invalidConfiguration } from '../../base/index.ts'
 import { inPodServer, type RestOptions } from '../../store/index.ts'
 
 const exact = { additionalProperties: false }
@@ -50,11 +50,7 @@ export function isForKubernetes(input: unknown): boolean {
 export function checkKubernetesConfig(input: unknown, source: string): KubernetesControlConfig {
   const config = Value.Default(KubernetesControlConfig, Value.Clone(input))
   if (Value.Check(KubernetesControlConfig, config)) return Object.freeze(config)
-  const problems = [...Value.Errors(KubernetesControlConfig, config)].slice(0, 5)
-  const text = problems.map(({ path, message }) => `${path.slice(1).replaceAll('/', '.') || 'it'}: ${message}`)
-  throw new InvalidInput(`The configuration ${source} is not valid: ${text.join('; ')}`, {
-    remedy: 'Correct the named keys; docs/control.md lists them all.',
-  })
+  throw invalidConfiguration(source, Value.Errors(KubernetesControlConfig, config), 'docs/control.md')
 }
 
 /** How to reach the API server. Throws InvalidInput when nobody says where it is. */

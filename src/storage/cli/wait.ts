@@ -33,7 +33,7 @@ export async function waitFor<T extends KubeObject>(
   name: string,
   { what, look, whenGone }: Wait<T>,
 ): Promise<T | undefined> {
-  const begun = Date.now()
+  const begun = performance.now()
   let last = { text: '', since: begun, told: '' }
   for (;;) {
     const object = await read(store, kind, name)
@@ -42,12 +42,12 @@ export async function waitFor<T extends KubeObject>(
     const sight = look(object)
     if ('done' in sight) return object
     if ('problem' in sight) throw sight.problem
-    if (sight.at !== last.text) last = { ...last, text: sight.at, since: Date.now() }
-    if (Date.now() - begun > silence && last.told !== sight.at) {
+    if (sight.at !== last.text) last = { ...last, text: sight.at, since: performance.now() }
+    if (performance.now() - begun > silence && last.told !== sight.at) {
       context.note(`${what}: ${sight.at}`)
       last.told = sight.at
     }
-    if (Date.now() - last.since > patience) {
+    if (performance.now() - last.since > patience) {
       throw new Unavailable(`${what} has been at this for ${patience / 1000} s: ${sight.at}`, {
         remedy: 'It goes on by itself when that is possible; see `dctl event list`.',
       })
