@@ -5,9 +5,18 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Endpoint, Network, Node } from '../../src/api/index.ts'
+import {
+  Drive,
+  Endpoint,
+  Network,
+  Node,
+  Plex,
+  VolumeAttachment,
+  type KindDefinition,
+  type KubeObject,
+} from '../../src/api/index.ts'
 import { exec } from '../../src/base/index.ts'
-import { RestStore } from '../../src/store/index.ts'
+import { RestStore, type Selection } from '../../src/store/index.ts'
 import { quantile } from '../statistics.ts'
 import type { Group, Measurement, RunContext } from '../suite.ts'
 import { fillStore, nodeName, type StoreSize } from './large-store.ts'
@@ -121,7 +130,7 @@ async function measureControl(
   }
 }
 
-/** What an agent asks of control: its endpoints and all networks, watched; and heartbeats. */
+/** What an agent asks of control: all networks and what is its own, watched; and heartbeats. */
 class SimulatedAgent {
   readonly #name: string
   readonly #store: RestStore
@@ -138,21 +147,33 @@ class SimulatedAgent {
 
   async start(): Promise<void> {
     const own = { fieldSelector: `spec.nodeName=${this.#name}` }
-    const [endpoints, networks] = await Promise.all([this.#store.list(Endpoint, own), this.#store.list(Network)])
-    const { signal } = this.#stop
-    const follow = async (): Promise<void> => {
-      const watch = this.#store.watch(Network, { resourceVersion: networks.resourceVersion, signal })
-      for await (const event of watch) {
-        if (event.type !== 'BOOKMARK') this.onNetwork(event.object.metadata.annotations ?? {})
-      }
-    }
-    const followOwn = async (): Promise<void> => {
-      const watch = this.#store.watch(Endpoint, { ...own, resourceVersion: endpoints.resourceVersion, signal })
-      for await (const _event of watch);
-    }
-    this.#running = Promise.allSettled([follow(), followOwn()])
+    const ignore = (): void => {}
+    const watches = [
+      await this.#follow(Network, {}, ({ metadata }) => this.onNetwork(metadata.annotations ?? {})),
+      await this.#follow(Node, { fieldSelector: `metadata.name=${this.#name}` }, ignore),
+      await this.#follow(Endpoint, own, ignore),
+      await this.#follow(Drive, own, ignore),
+      await this.#follow(Plex, own, ignore),
+      await this.#follow(VolumeAttachment, own, ignore),
+    ]
+    this.#running = Promise.allSettled(watches.map(({ ended }) => ended))
     setTimeout(() => this.#beat(), Math.random() * heartbeatInterval)
     this.#timer = setInterval(() => this.#beat(), heartbeatInterval)
+  }
+
+  /** Lists, then watches; what is returned is the watch as it goes on. */
+  async #follow<T extends KubeObject>(
+    kind: KindDefinition<T>,
+    selection: Selection,
+    onChange: (object: T) => void,
+  ): Promise<{ ended: Promise<void> }> {
+    const { resourceVersion } = await this.#store.list(kind, selection)
+    const { signal } = this.#stop
+    const options = { ...selection, resourceVersion, allowBookmarks: true, signal }
+    const follow = async (): Promise<void> => {
+      for await (const event of this.#store.watch(kind, options)) if (event.type !== 'BOOKMARK') onChange(event.object)
+    }
+    return { ended: follow() }
   }
 
   #beat(): void {

@@ -1,13 +1,19 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
-import { connect, type AddressInfo } from 'node:net'
+import { createSecureServer, type Http2SecureServer } from 'node:http2'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { Conflict, InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
 import type { ControlConfig } from './config.ts'
+import { guardSessions, http2Limits } from './http2-sessions.ts'
 import { answerProtocolErrors } from './protocol-errors.ts'
 
 type Address = ControlConfig['listen'][number]
+/** The types of Node lack the method of servers that take HTTP/1.1 too. */
+type DualServer = Http2SecureServer & Pick<Server, 'closeIdleConnections'>
+type AnyServer = Server | DualServer
+/** Requests and answers of HTTP/2 come in the form of those of HTTP/1.1. */
+type Http2Handler = Parameters<typeof createSecureServer>[1]
 
 /** What is listened on, and with which certificates. */
 export type ListenersConfig = Pick<ControlConfig, 'listen' | 'tls'> & {
@@ -32,7 +38,8 @@ const handshakeTimeout = 10_000
 export class Listeners {
   readonly #config: ListenersConfig
   readonly #handle: RequestListener
-  readonly #servers: { server: Server | TlsServer; address: Address }[] = []
+  readonly #servers: { server: AnyServer; address: Address }[] = []
+  readonly #sockets = new Set<Socket>()
 
   constructor(config: ListenersConfig, handle: RequestListener) {
     this.#config = config
@@ -54,6 +61,7 @@ export class Listeners {
       for (const address of this.#config.listen) {
         const server = 'socketPath' in address ? createServer(limits, this.#handle) : this.#tlsServer()
         answerProtocolErrors(server)
+        this.#remember(server)
         if ('socketPath' in address) await prepareSocket(address.socketPath)
         await listen(server, address)
         this.#servers.push({ server, address })
@@ -80,7 +88,7 @@ export class Listeners {
 
   /** Waits until all connections have ended; those that have not within `patience` milliseconds are cut. */
   async drain(patience: number): Promise<void> {
-    const cut = setTimeout(() => this.#servers.forEach(({ server }) => server.closeAllConnections()), patience)
+    const cut = setTimeout(() => this.#sockets.forEach((socket) => socket.destroy()), patience)
     await Promise.all(
       this.#servers.map(({ server }) => {
         server.closeIdleConnections()
@@ -90,11 +98,20 @@ export class Listeners {
     clearTimeout(cut)
   }
 
-  #tlsServer(): TlsServer {
-    const server = createTlsServer(
-      { ...limits, ...this.#tlsFiles(), minVersion: 'TLSv1.2', handshakeTimeout },
-      this.#handle,
-    )
+  #remember(server: AnyServer): void {
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+  }
+
+  /** For HTTP/2, over which a client can have all its watches and requests on one connection, and HTTP/1.1. */
+  #tlsServer(): DualServer {
+    const server = createSecureServer(
+      { ...limits, ...http2Limits, ...this.#tlsFiles(), allowHTTP1: true, minVersion: 'TLSv1.2', handshakeTimeout },
+      this.#handle as unknown as Http2Handler,
+    ) as DualServer
+    guardSessions(server)
     server.on('tlsClientError', (_error, socket) => socket.destroy())
     return server
   }
@@ -108,7 +125,7 @@ export class Listeners {
   }
 }
 
-function closed(server: Server | TlsServer): Promise<void> {
+function closed(server: AnyServer): Promise<void> {
   return new Promise((resolve) => {
     const check = setInterval(() => {
       server.closeIdleConnections()
@@ -121,7 +138,7 @@ function closed(server: Server | TlsServer): Promise<void> {
   })
 }
 
-async function listen(server: Server | TlsServer, address: Address): Promise<void> {
+async function listen(server: AnyServer, address: Address): Promise<void> {
   const where = 'socketPath' in address ? { path: address.socketPath } : { host: address.host, port: address.port }
   const mask = process.umask(0o177) // a unix socket has its final mode from the first moment
   try {

@@ -4,6 +4,7 @@ import { backupStore, restoreStore } from '../store/index.ts'
 import { checkConfig, readConfig, type ControlConfig } from './config.ts'
 import { startControl, storeFileOf } from './control.ts'
 import { features } from './features.ts'
+import { keepHeapSmall } from './heap.ts'
 import { checkKubernetesConfig, isForKubernetes, type KubernetesControlConfig } from './kubernetes/config.ts'
 import { startKubernetesControl } from './kubernetes/control.ts'
 
@@ -96,5 +97,6 @@ program
     }),
   )
 
+keepHeapSmall()
 process.on('unhandledRejection', fail)
 await program.parseAsync().catch(process.stderr.isTTY ? explain : fail)

@@ -23,7 +23,7 @@ export function addMetrics(app: FastifyInstance, store: EmbeddedStore, kinds: Ki
   addStoreGauges(registry, store, kinds)
   app.addHook('onResponse', async (request, reply) => {
     requests.inc({ method: request.method, route: routeOf(request), code: reply.statusCode })
-    if (!reply.raw.chunkedEncoding) seconds.observe({ method: request.method }, reply.elapsedTime / 1000)
+    if (reply.hasHeader('content-length')) seconds.observe({ method: request.method }, reply.elapsedTime / 1000)
   })
   app.get('/metrics', async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }

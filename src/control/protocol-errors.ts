@@ -1,5 +1,5 @@
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { Server as TlsServer } from 'node:https'
+import type { Http2SecureServer } from 'node:http2'
 import type { Socket } from 'node:net'
 import { InvalidInput } from '../base/index.ts'
 import { statusOf } from '../store/index.ts'
@@ -11,7 +11,7 @@ const meanings: Record<string, { code: number; reason: string; message: string }
 }
 
 /** Answers what never becomes a request with the same error objects as everything else. */
-export function answerProtocolErrors(server: Server | TlsServer): void {
+export function answerProtocolErrors(server: Server | Http2SecureServer): void {
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
     const meaning = meanings[error.code ?? '']
     const message = meaning?.message ?? `The request is not HTTP/1.1: ${error.message}`

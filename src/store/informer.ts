@@ -220,5 +220,5 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
 }
 
 function keyOf({ name, namespace }: ObjectReference): string {
-  return `${namespace ?? ''}/${name}`
+  return [namespace ?? '', name].join('/') // unlike a template's, the text of a join is kept in one piece
 }

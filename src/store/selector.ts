@@ -18,6 +18,12 @@ export interface Requirement {
 /** Says whether an object, seen through its view, is selected. */
 export type Matcher = (view: SelectorView) => boolean
 
+/** A value that a field must have. */
+export interface WantedField {
+  path: string
+  value: string
+}
+
 const keyPattern = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/
 const valuePattern = /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/
 const maximumSelectorLength = 10_000
@@ -57,6 +63,14 @@ export function compileSelection(kind: KindDefinition, selection: Selection): Ma
   return (view) =>
     fields.every((requirement) => holds(requirement, view.fields[requirement.key] ?? '')) &&
     labels.every((requirement) => holds(requirement, ownValue(view.labels, requirement.key)))
+}
+
+/** A field of the kind that must have one value for an object to be selected, if there is such. Throws InvalidInput. */
+export function wantedField(kind: KindDefinition, { fieldSelector = '' }: Selection): WantedField | undefined {
+  const wanted = parseFieldSelector(fieldSelector, kind).find(
+    ({ key, operator }) => operator === 'in' && kind.selectableFields.includes(key),
+  )
+  return wanted && { path: wanted.key, value: wanted.values[0]! }
 }
 
 /** Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2`. Throws InvalidInput. */
@@ -150,7 +164,8 @@ function invalid(what: string, text: string, why: string): InvalidInput {
   })
 }
 
-function fieldOf(object: KubeObject, path: string): string {
+/** The value of a field as selectors see it. */
+export function fieldOf(object: KubeObject, path: string): string {
   let value: unknown = object
   for (const step of path.split('.')) value = (value as Record<string, unknown> | null | undefined)?.[step]
   return value === undefined || value === null ? '' : String(value)

@@ -7,7 +7,7 @@ const rememberedGone = 5_000
 
 /** `namespace/name` of an endpoint. */
 export function endpointKey({ namespace, name }: { namespace?: string; name: string }): string {
-  return `${namespace ?? ''}/${name}`
+  return [namespace ?? '', name].join('/') // in one piece, unlike the text of a template, and many are kept
 }
 
 /**

@@ -16,13 +16,21 @@ import type {
   WatchEvent,
   WatchOptions,
 } from '../resource-store.ts'
-import { compileSelection, sameSelectorView, selectorViewOf, type Matcher, type SelectorView } from '../selector.ts'
+import {
+  compileSelection,
+  sameSelectorView,
+  selectorViewOf,
+  wantedField,
+  type Matcher,
+  type SelectorView,
+} from '../selector.ts'
 import { Database, type ChangeRow } from './database.ts'
 import { ListPages } from './list-pages.ts'
 import { FlushNote } from './log-check.ts'
 import { LogFlush } from './log-flush.ts'
 import { deleted, keyOf, newObject, replaced, withNewStatus, type Outcome } from './object-rules.ts'
 import { ObjectTable } from './object-table.ts'
+import { SharedText } from './shared-text.ts'
 import { eventFor, Watcher, WatchHub, type Change } from './watch-hub.ts'
 
 /** Settings of an embedded store. */
@@ -62,6 +70,7 @@ export class EmbeddedStore implements ResourceStore {
   readonly #tables = new Map<string, ObjectTable>()
   readonly #hub = new WatchHub()
   readonly #pages = new ListPages()
+  readonly #texts = new SharedText()
   /** What commits that the disk may not have yet have replaced, in their order. */
   readonly #undo: { version: number; kind: string; key: string; before: KubeObject | undefined }[] = []
   readonly #note: FlushNote | undefined
@@ -93,13 +102,13 @@ export class EmbeddedStore implements ResourceStore {
     }
     this.#openedAt = this.#database.version
     for (const { kind, key, body } of this.#database.objects()) {
-      this.#table(kind).set(key, deepFreeze(JSON.parse(body) as KubeObject))
+      this.#table(kind).set(key, this.#texts.frozen(JSON.parse(body) as KubeObject))
     }
     this.reader = {
       get: <T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference) =>
         this.#table(tableName(kind)).get(keyOf(kind, reference)) as T | undefined,
       list: <T extends KubeObject>(kind: KindDefinition<T>, selection: Selection = {}) =>
-        this.#table(tableName(kind)).select(kind, compileSelection(kind, selection)) as T[],
+        this.#select(kind, selection) as T[],
     }
   }
 
@@ -167,18 +176,18 @@ export class EmbeddedStore implements ResourceStore {
       selection.labelSelector,
       selection.fieldSelector,
     ])
-    const matcher = compileSelection(kind, selection)
     const rest = token
       ? this.#pages.resume(token, query)
-      : { query, resourceVersion: this.resourceVersion, items: this.#table(tableName(kind)).select(kind, matcher) }
-    const { resourceVersion } = rest
-    if (limit === 0 || rest.items.length <= limit) return { items: rest.items as T[], resourceVersion }
-    const left = rest.items.slice(limit)
+      : { query, resourceVersion: this.resourceVersion, items: this.#select(kind, selection), from: 0 }
+    const { resourceVersion, items, from } = rest
+    const next = limit === 0 ? items.length : from + limit
+    const page = items.slice(from, next) as T[]
+    if (next >= items.length) return { items: page, resourceVersion }
     return {
-      items: rest.items.slice(0, limit) as T[],
+      items: page,
       resourceVersion,
-      continue: this.#pages.keep({ query, resourceVersion, items: left }),
-      remainingItemCount: left.length,
+      continue: this.#pages.keep({ ...rest, from: next }),
+      remainingItemCount: items.length - next,
     }
   }
 
@@ -196,7 +205,7 @@ export class EmbeddedStore implements ResourceStore {
     try {
       const past =
         !options.resourceVersion || options.resourceVersion === '0'
-          ? this.#everything(kind, matcher, watcher)
+          ? this.#everything(kind, options, watcher)
           : this.#replay(kind, matcher, watcher, parseVersion(options.resourceVersion))
       for (const event of past) {
         if (options.signal?.aborted || !this.#open) return
@@ -332,7 +341,7 @@ export class EmbeddedStore implements ResourceStore {
     if (this.#flush) this.#rememberBefore(this.#flush.flushed, { version, kind: change.kind, key })
     if (change.type === 'DELETED') table.delete(key)
     else table.set(key, object)
-    deepFreeze(object)
+    this.#texts.frozen(object)
     this.#database.committed(version)
     this.#hub.publish(change)
     return JSON.parse(body) as T
@@ -355,8 +364,8 @@ export class EmbeddedStore implements ResourceStore {
     this.#hub.endAll()
   }
 
-  *#everything(kind: KindDefinition, matcher: Matcher | undefined, watcher: Watcher): Iterable<WatchEvent<KubeObject>> {
-    const objects = this.#table(tableName(kind)).select(kind, matcher)
+  *#everything(kind: KindDefinition, selection: Selection, watcher: Watcher): Iterable<WatchEvent<KubeObject>> {
+    const objects = this.#select(kind, selection)
     this.#hub.add(tableName(kind), watcher)
     for (const object of objects) yield { type: 'ADDED', object }
   }
@@ -402,6 +411,11 @@ export class EmbeddedStore implements ResourceStore {
     throw new NotFound(`${kind.kind} "${reference.name}"${where} does not exist`, {
       remedy: `List what there is, for example with \`dctl ${kind.kind.toLowerCase()} list\`.`,
     })
+  }
+
+  #select(kind: KindDefinition, selection: Selection): KubeObject[] {
+    const matcher = compileSelection(kind, selection)
+    return this.#table(tableName(kind)).select(kind, matcher, wantedField(kind, selection))
   }
 
   #table(name: string): ObjectTable {

@@ -7,7 +7,10 @@ export interface RemainingPages {
   /** Kind and selectors; a token works only with those it was made for. */
   query: string
   resourceVersion: string
+  /** The whole list, shared by all of its tokens. */
   items: KubeObject[]
+  /** How many of them were handed out. */
+  from: number
 }
 
 const keptLists = 100
@@ -15,7 +18,7 @@ const keptMilliseconds = 5 * 60_000
 
 /**
  * Remembers unfinished lists, so that all pages of one list show the same moment. Objects are shared, so a kept list
- * costs one pointer each. The oldest are dropped; their tokens then are Expired, which callers must expect anyway.
+ * costs one pointer per object. The oldest are dropped; their tokens then are Expired, which callers must expect anyway.
  */
 export class ListPages {
   readonly #kept = new Map<string, RemainingPages & { until: number }>()

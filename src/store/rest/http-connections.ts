@@ -1,15 +1,15 @@
-import {
-  Agent as HttpAgent,
-  request as httpRequest,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  type RequestOptions,
-} from 'node:http'
-import { Agent as HttpsAgent, request as httpsRequest, type AgentOptions } from 'node:https'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { ConnectionOptions } from 'node:tls'
+import type { Readable } from 'node:stream'
+import { Http1Connections } from './http1-connections.ts'
+import { Http2Connections, type KeepAlive } from './http2-connections.ts'
 
 /** Where a server is: a host and port, with or without TLS, or a unix socket. */
 export type ServerAddress =
   { protocol: 'http:' | 'https:'; hostname: string; port: string } | { protocol: 'http:'; socketPath: string }
+
+/** Whom to believe that it is the server. */
+export type Trust = Pick<ConnectionOptions, 'ca' | 'rejectUnauthorized'>
 
 /** One request, as it goes over the wire. */
 export interface HttpRequest {
@@ -26,54 +26,49 @@ export interface HttpRequest {
   idleTimeout: number
 }
 
-/** Milliseconds that a connection is kept unused; less when the server says that it closes earlier. */
-const unusedTimeout = 60_000
-/** Unused connections that are kept after a burst; each costs both sides its TLS buffers. */
-const mostUnused = 16
+/** The head of an answer, and its body, which is to be read. */
+export interface HttpAnswer {
+  statusCode: number
+  body: Readable
+}
 
-/** Connections to one server that are kept and used again. */
+/**
+ * Connections to one server that are kept and used again: with TLS one of HTTP/2 for everything at once, when the server
+ * speaks it, since each connection costs both sides its TLS buffers; otherwise as many of HTTP/1.1 as there are requests
+ * at a time.
+ */
 export class HttpConnections {
-  readonly #target: RequestOptions
-  readonly #agent: HttpAgent | HttpsAgent
-  readonly #request: typeof httpRequest
+  readonly #plain: Http1Connections
+  readonly #multiplexed: Http2Connections | undefined
+  /** What the server speaks, as far as it is known. */
+  #protocol: 'h2' | 'http/1.1' | undefined
 
   /** Opens no connection yet. */
-  constructor(address: ServerAddress, tls: Pick<AgentOptions, 'ca' | 'rejectUnauthorized'>) {
-    const options = { keepAlive: true, noDelay: true, timeout: unusedTimeout, maxFreeSockets: mostUnused }
-    const secure = address.protocol === 'https:'
-    this.#agent = secure ? new HttpsAgent({ ...options, ...tls }) : new HttpAgent(options)
-    this.#request = secure ? httpsRequest : httpRequest
-    this.#target = { ...address, agent: this.#agent }
+  constructor(address: ServerAddress, trust: Trust, keepAlive?: KeepAlive) {
+    this.#plain = new Http1Connections(address, trust)
+    if (address.protocol === 'https:') this.#multiplexed = new Http2Connections(address, trust, keepAlive)
   }
 
-  /** Resolves with the head of the answer, whose body is to be read. Rejects with whatever went wrong on the way. */
-  send({ method, path, headers, body, signal, onInformation, idleTimeout }: HttpRequest): Promise<IncomingMessage> {
-    return new Promise((resolve, reject) => {
-      // said even for DELETE, whose connection Node would otherwise not keep
-      const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
-      const request = this.#request({
-        ...this.#target,
-        method,
-        path,
-        headers: { ...headers, ...length },
-        timeout: idleTimeout,
-      })
-      let answer: IncomingMessage | undefined
-      const breakOff = (why: Error): void => void (answer ?? request).destroy(why)
-      const onAbort = (): void => breakOff(signal.reason as Error)
-      request.on('error', reject)
-      if (onInformation) request.on('information', ({ headers }) => onInformation(headers))
-      request.once('response', (response) => resolve((answer = response)))
-      request.once('timeout', () => breakOff(new Error(`nothing was heard for ${idleTimeout / 1000} s`)))
-      request.once('close', () => signal.removeEventListener('abort', onAbort))
-      signal.addEventListener('abort', onAbort)
-      if (signal.aborted) onAbort()
-      request.end(body)
-    })
+  /** Resolves with the head of the answer. Rejects with whatever went wrong on the way. */
+  async send(request: HttpRequest): Promise<HttpAnswer> {
+    const multiplexed = this.#multiplexed
+    if (!multiplexed) return this.#plain.send(request)
+    if (this.#protocol !== 'http/1.1') {
+      const answer = await multiplexed.send(request)
+      this.#protocol = answer === 'not spoken' ? 'http/1.1' : 'h2'
+      if (answer !== 'not spoken') return answer
+    }
+    try {
+      return await this.#plain.send(request)
+    } catch (error) {
+      this.#protocol = undefined // a server that comes back may be another one
+      throw error
+    }
   }
 
   /** Breaks off everything. */
   destroy(): void {
-    this.#agent.destroy()
+    this.#plain.destroy()
+    this.#multiplexed?.destroy()
   }
 }

@@ -1,9 +1,9 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { text as readBody } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
 import { CarbonadoError, InvalidInput, readTextFile, Unavailable } from '../../base/index.ts'
 import { decodeEarlyAnswer, earlyPreference } from './early-answer.ts'
-import { HttpConnections, type ServerAddress } from './http-connections.ts'
+import { HttpConnections, type HttpAnswer, type ServerAddress } from './http-connections.ts'
 import { errorOf } from './status.ts'
 
 /** How to reach a Kubernetes-style server. */
@@ -38,6 +38,17 @@ export interface RestRequest {
 
 const tokenLifetime = 60_000
 
+/** Codes of errors that say that a connection ended, not what became of the request. */
+const closedConnection = new Set([
+  'ECONNRESET',
+  'EPIPE',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_HTTP2_GOAWAY_SESSION',
+  'ERR_HTTP2_INVALID_SESSION',
+  'ERR_HTTP2_SESSION_ERROR',
+  'ERR_HTTP2_STREAM_CANCEL',
+])
+
 /** JSON requests over kept-alive connections; every failure is a CarbonadoError. */
 export class RestClient {
   readonly #options: RestOptions
@@ -66,7 +77,7 @@ export class RestClient {
   async #json<T>(request: RestRequest): Promise<T> {
     const signal = AbortSignal.timeout(this.#timeout)
     const answer = await this.#send(request, signal, this.#timeout)
-    return parse<T>(answer.statusCode!, await this.#text(answer, signal))
+    return parse<T>(answer.statusCode, await this.#text(answer, signal))
   }
 
   /** Opens a stream (a watch). `signal` ends it; then errors from reading the stream are to be ignored. */
@@ -76,8 +87,8 @@ export class RestClient {
     const ended = AbortSignal.any([opening.signal, signal])
     try {
       const answer = await this.#send({ method: 'GET', path }, ended, this.#options.watchIdleTimeout ?? 95_000)
-      if (answer.statusCode === 200) return answer
-      return parse(answer.statusCode!, await this.#text(answer, ended))
+      if (answer.statusCode === 200) return answer.body
+      return parse(answer.statusCode, await this.#text(answer, ended))
     } finally {
       clearTimeout(late)
     }
@@ -92,7 +103,7 @@ export class RestClient {
     this.#connections.destroy()
   }
 
-  async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number): Promise<IncomingMessage> {
+  async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number): Promise<HttpAnswer> {
     const { method, path, contentType = 'application/json' } = request
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
     const headers = this.#headers(body === undefined ? undefined : contentType)
@@ -106,9 +117,9 @@ export class RestClient {
     }
   }
 
-  async #text(answer: IncomingMessage, signal: AbortSignal): Promise<string> {
+  async #text({ body }: HttpAnswer, signal: AbortSignal): Promise<string> {
     try {
-      return await readBody(answer)
+      return await readBody(body)
     } catch (error) {
       throw this.#unavailable(error, signal)
     }
@@ -179,5 +190,5 @@ function parse<T>(statusCode: number, text: string): T {
 
 function isClosedConnection(error: unknown): boolean {
   const code = ((error as Error).cause as { code?: string } | undefined)?.code
-  return code === 'ECONNRESET' || code === 'EPIPE'
+  return code !== undefined && closedConnection.has(code)
 }

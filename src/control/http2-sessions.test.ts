@@ -1,0 +1,90 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { connect, constants, createSecureServer, type ClientHttp2Session, type Http2SecureServer } from 'node:http2'
+import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { guardSessions, http2Limits } from './http2-sessions.ts'
+
+const cleanups: (() => void)[] = []
+afterEach(() =>
+  cleanups
+    .splice(0)
+    .reverse()
+    .forEach((cleanup) => cleanup()),
+)
+
+const patient = { pingInterval: 60_000, unused: 60_000, request: 60_000 }
+
+async function serve(times: Partial<typeof patient>): Promise<{ server: Http2SecureServer; port: number }> {
+  const folder = mkdtempSync(join(tmpdir(), 'carbonado-sessions-'))
+  const [cert, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')]
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key]
+  execFileSync('openssl', ['req', '-x509', ...newKey, '-subj', '/CN=test', '-out', cert], { stdio: 'ignore' })
+  const server = createSecureServer({ ...http2Limits, cert: readFileSync(cert), key: readFileSync(key) })
+  rmSync(folder, { recursive: true })
+  guardSessions(server, { ...patient, ...times })
+  server.on('stream', (stream) => {
+    stream.on('error', () => {})
+    stream.respond({ ':status': 200 })
+    stream.write('{}\n')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  cleanups.push(() => server.close())
+  return { server, port: (server.address() as AddressInfo).port }
+}
+
+function open(port: number): ClientHttp2Session {
+  const session = connect(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
+  session.on('error', () => {})
+  cleanups.push(() => session.destroy())
+  return session
+}
+
+test('a session without a request is closed, one with a watch is not', async () => {
+  const { port } = await serve({ unused: 100 })
+  const [idle, watching] = [open(port), open(port)]
+  watching.request({ ':path': '/' }).resume()
+  await once(idle, 'close')
+  expect(watching.closed).toBe(false)
+})
+
+test('a request whose body does not come is cut, and the others of its session go on', async () => {
+  const { port } = await serve({ request: 100 })
+  const session = open(port)
+  const watch = session.request({ ':path': '/' }).resume()
+  const slow = session.request({ ':path': '/', ':method': 'POST' }).resume()
+  slow.write('{')
+  await once(slow, 'close')
+  expect(slow.rstCode).toBe(constants.NGHTTP2_CANCEL)
+  expect(watch.closed).toBe(false)
+})
+
+test('a client that has gone without a word is noticed by a ping, and its watches end; a live one stays', async () => {
+  const { server, port } = await serve({ pingInterval: 100 })
+  const ends: Socket[] = []
+  const wire = createTcpServer((near) => {
+    const far = connectTcp(port, '127.0.0.1')
+    for (const end of [near, far]) ends.push(end.on('error', () => {}))
+    near.pipe(far)
+    far.pipe(near)
+  }).listen(0, '127.0.0.1')
+  await once(wire, 'listening')
+  cleanups.push(() => {
+    ends.forEach((end) => end.destroy())
+    wire.close()
+  })
+  const live = open(port)
+  await once(live.request({ ':path': '/' }).resume(), 'response')
+  const opened = once(server, 'stream')
+  const lost = open((wire.address() as AddressInfo).port)
+  await once(lost.request({ ':path': '/' }).resume(), 'response')
+  const [stream] = (await opened) as [{ once(event: 'close', listener: () => void): void }]
+  const ended = new Promise<void>((resolve) => stream.once('close', resolve))
+  ends.forEach((end) => void end.unpipe().pause())
+  await ended
+  expect(live.closed).toBe(false)
+})

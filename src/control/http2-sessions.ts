@@ -1,0 +1,64 @@
+import type { Http2SecureServer, SecureServerOptions, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+
+/** What one connection of HTTP/2 may cost. Node's own bounds hold for everything that is not named. */
+export const http2Limits: SecureServerOptions = {
+  settings: { maxConcurrentStreams: 250, enablePush: false },
+}
+
+/** Milliseconds. */
+interface SessionTimes {
+  /** Between pings of a session; one that has not answered the last by then is cut, and its watches end. */
+  pingInterval: number
+  /** Until a session without a request is closed. */
+  unused: number
+  /** For the body of a request. */
+  request: number
+}
+
+const usualTimes: SessionTimes = { pingInterval: 45_000, unused: 75_000, request: 30_000 }
+
+/** Ends sessions of HTTP/2 whose client has gone without a word, does nothing, or is too slow. */
+export function guardSessions(server: Http2SecureServer, times: SessionTimes = usualTimes): void {
+  server.on('session', (session) => {
+    session.on('error', () => session.destroy()) // what a client does wrong is not for the log
+    const stopPings = keepPinging(session, times.pingInterval)
+    const stopWaiting = closeWhenUnused(session, times.unused)
+    session.once('close', () => {
+      stopPings()
+      stopWaiting()
+    })
+    session.on('stream', (stream) => limitRequest(stream, times.request))
+  })
+}
+
+function keepPinging(session: ServerHttp2Session, interval: number): () => void {
+  let isWaiting = false
+  const timer = setInterval(() => {
+    if (isWaiting) return session.destroy()
+    isWaiting = session.ping(() => (isWaiting = false))
+  }, interval).unref()
+  return () => clearInterval(timer)
+}
+
+function closeWhenUnused(session: ServerHttp2Session, patience: number): () => void {
+  let streams = 0
+  const wait = (): NodeJS.Timeout => setTimeout(() => session.close(), patience).unref()
+  let timer = wait()
+  session.on('stream', (stream) => {
+    streams += 1
+    clearTimeout(timer)
+    stream.once('close', () => {
+      streams -= 1
+      if (streams === 0 && !session.destroyed) timer = wait()
+    })
+  })
+  return () => clearTimeout(timer)
+}
+
+function limitRequest(stream: ServerHttp2Stream, patience: number): void {
+  if (stream.endAfterHeaders) return
+  const late = setTimeout(() => stream.close(0x8), patience).unref() // CANCEL
+  const settled = (): void => clearTimeout(late)
+  stream.once('end', settled)
+  stream.once('close', settled)
+}
