@@ -36,9 +36,19 @@ export function makeLabCgroup(name: string): string {
   return join(path, 'cgroup.procs')
 }
 
+/** Path of a pod's cgroup below the root of each hierarchy; that of its container is in it, as kubelet has it. */
+export function podCgroup(node: string, podUid: string): string {
+  return `/${labPrefix}/${node}/containers/pod${podUid}`
+}
+
 /** Path of a container's cgroup below the root of each hierarchy. */
-export function containerCgroup(node: string, containerId: string): string {
-  return `/${labPrefix}/${node}/containers/${containerId}`
+export function containerCgroup(node: string, podUid: string, containerId: string): string {
+  return `${podCgroup(node, podUid)}/${containerId}`
+}
+
+/** Removes the cgroup of a pod without containers. */
+export function removePodCgroup(node: string, podUid: string): void {
+  for (const { path } of cgroupHierarchies()) removeTree(join(path, podCgroup(node, podUid)))
 }
 
 /** The host's process ids of a cgroup and everything below it, in any hierarchy where it exists. */

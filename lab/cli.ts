@@ -104,6 +104,7 @@ interface RunOptions {
   perfTier?: string
   endpoint?: string
   cap?: string[]
+  volume?: string[]
 }
 
 function addRun(lab: Command): void {
@@ -114,12 +115,13 @@ function addRun(lab: Command): void {
     .option('--network <name>', 'network of its interface')
     .option('--perf-tier <name>', 'performance tier of its interface')
     .option('--endpoint <name>', 'static endpoint that it is to hold')
+    .option('--volume <name:path>', 'volume of this node and where the container sees it; may be repeated', collect)
     .option('--cap <capability>', 'another capability, such as NET_RAW; may be repeated', collect)
     .action(async (node: string, name: string, words: string[], options: RunOptions) => {
       requireUp()
-      const { namespace, network, perfTier, endpoint: endpointId, cap: capabilities } = options
+      const { namespace, network, perfTier, endpoint: endpointId, cap: capabilities, volume: volumes } = options
       const command = words.length > 0 ? words : undefined
-      const asked = { namespace, network, perfTier, endpointId, capabilities, command }
+      const asked = { namespace, network, perfTier, endpointId, capabilities, volumes, command }
       const container = await startContainer({ node, name, ...asked })
       print(`${name} runs on ${node}: ${container.addresses.join(', ')} ${container.mac}`)
       if (command) print(`What it prints goes to ${containerLog(name)}`)

@@ -6,6 +6,9 @@ export interface ContainerProcess {
   name: string
   node: string
   id: string
+  podUid: string
+  /** Mounts and devices of its volumes. */
+  volumes: { mounts: object[]; devices: object[] }
   command: string[]
   capabilities: string[]
   environment: Record<string, string>
@@ -49,10 +52,10 @@ export function ociConfiguration(container: ContainerProcess): object {
     // It is mounted read-only; asked to make it so again, runc would take nosuid off.
     root: { path: nodePlaces.containerRoot, readonly: false },
     hostname: container.name,
-    mounts: containerMounts,
+    mounts: [...containerMounts, ...container.volumes.mounts],
     linux: {
-      cgroupsPath: containerCgroup(container.node, container.id),
-      resources: { devices: [{ allow: false, access: 'rwm' }] },
+      cgroupsPath: containerCgroup(container.node, container.podUid, container.id),
+      resources: { devices: [{ allow: false, access: 'rwm' }, ...container.volumes.devices] },
       namespaces: [
         { type: 'pid' },
         { type: 'ipc' },

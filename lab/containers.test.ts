@@ -24,7 +24,8 @@ describe('podAnnotations', () => {
 
 describe('ociConfiguration', () => {
   it('grants the capabilities named, with or without prefix, and none over the network by default', () => {
-    const container = { name: 'web', node: 'n1', id: 'c1', command: ['true'], environment: {} }
+    const volumes = { mounts: [], devices: [] }
+    const container = { name: 'web', node: 'n1', podUid: 'p1', id: 'c1', volumes, command: ['true'], environment: {} }
     const granted = (capabilities: string[]): string[] =>
       (ociConfiguration({ ...container, capabilities }) as { process: { capabilities: { bounding: string[] } } })
         .process.capabilities.bounding

@@ -11,9 +11,10 @@ import {
   type ExecOptions,
   type ExecResult,
 } from '../src/base/index.ts'
-import { cgroupHierarchies, containerCgroup, makeLabCgroup, processesIn } from './cgroups.ts'
+import { cgroupHierarchies, containerCgroup, makeLabCgroup, processesIn, removePodCgroup } from './cgroups.ts'
 import { callCni, type CniRequest, type CniResult } from './cni.ts'
 import { CniFailure } from './cni-failure.ts'
+import { publishVolumes, unpublishVolumes, volumeConfiguration } from './container-volumes.ts'
 import { defaultCapabilities, ociConfiguration } from './container-config.ts'
 import { nodePlaces, places } from './places.ts'
 import {
@@ -39,6 +40,8 @@ export interface ContainerOptions {
   endpointId?: string
   /** Annotations of the pod, beside those above. */
   annotations?: Record<string, string>
+  /** Volumes, each as NAME:PATH with the path in the container. */
+  volumes?: string[]
   /** `sleep infinity` unless told. */
   command?: string[]
   /** Names such as NET_RAW, in addition to a set without any power over the network. */
@@ -130,6 +133,7 @@ export async function startContainer(options: ContainerOptions): Promise<Contain
   const state = register(options)
   try {
     await createPodNetns(state.node, state.id)
+    await publishVolumes(state, options.volumes ?? [], () => containerStates.set(state.name, state))
     state.result = await attach(state)
     containerStates.set(state.name, state)
     await runProcess(state, options)
@@ -155,6 +159,8 @@ export async function removeContainer(name: string): Promise<void> {
   if (existsSync(`${root}${nodePlaces.runcState}/${state.id}`)) {
     await exec(onNode(state.node, runc('delete', '--force', state.id)))
   }
+  removePodCgroup(state.node, state.podUid)
+  await unpublishVolumes(state)
   const hasNetns = existsSync(`${root}${netnsOf(state.id)}`)
   const request = { ...cniRequest(state), netns: hasNetns ? netnsOf(state.id) : '', prevResult: state.result }
   const outcome = await callCni(state.node, 'DEL', request)
@@ -234,12 +240,22 @@ async function attach(state: ContainerState): Promise<unknown> {
 }
 
 async function runProcess(state: ContainerState, options: ContainerOptions): Promise<void> {
-  const { node, id, name } = state
+  const { node, id, name, podUid } = state
   const command = options.command ?? ['sleep', 'infinity']
   const capabilities = [...defaultCapabilities, ...(options.capabilities ?? [])]
   const bundle = `/proc/${machinePid(node)}/root${bundleOf(id)}`
   mkdirSync(bundle, { recursive: true, mode: 0o700 })
-  const configuration = { name, node, id, command, capabilities, environment: options.environment ?? {} }
+  const volumes = volumeConfiguration(state)
+  const configuration = {
+    name,
+    node,
+    id,
+    podUid,
+    volumes,
+    command,
+    capabilities,
+    environment: options.environment ?? {},
+  }
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(ociConfiguration(configuration)))
   const log = containerLog(name)
   const run = runc('--log', `${bundleOf(id)}/runc.log`, 'run', '--detach', '--bundle', bundleOf(id), id)
@@ -262,8 +278,8 @@ export function containerLog(name: string): string {
 }
 
 /** The container's process 1 under the host's numbering; undefined when it has ended already. */
-function firstProcess({ node, id }: ContainerState): ContainerState['process'] {
-  const cgroups = cgroupHierarchies().map(({ path }) => join(path, containerCgroup(node, id)))
+function firstProcess({ node, podUid, id }: ContainerState): ContainerState['process'] {
+  const cgroups = cgroupHierarchies().map(({ path }) => join(path, containerCgroup(node, podUid, id)))
   const pids = new Set(cgroups.flatMap((cgroup) => processesIn(cgroup)))
   for (const pid of pids) if (isFirstProcess(pid)) return identify(pid)
   return undefined

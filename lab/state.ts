@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { NotFound } from '../src/base/index.ts'
+import type { ContainerVolume } from './container-volumes.ts'
 import { places } from './places.ts'
 import { isRunning, type ProcessIdentity } from './processes.ts'
 
@@ -41,6 +42,8 @@ export interface ContainerState {
   interfaceName: string
   namespace: string
   annotations: Record<string, string>
+  /** Volumes that were published for it, or begun to be. */
+  volumes?: ContainerVolume[]
   /** What ADD answered; absent while it runs. */
   result?: unknown
   /** It did not start, and could not be removed at once because DEL failed too. */

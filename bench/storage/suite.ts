@@ -1,4 +1,7 @@
 import { stage, type Suite } from '../suite.ts'
+import { removeLab } from '../network/fresh-lab.ts'
+import { floorGroup } from './floor-group.ts'
+import { closePacedLab, openPacedLab } from './paced-lab.ts'
 import { closeRawPath, openRawPath, rawPathGroup } from './raw-path-group.ts'
 import { removeScratch } from './scratch-pool.ts'
 import { closeAgeingPool, openAgeingPool, snapshotGroup } from './snapshot-group.ts'
@@ -16,8 +19,10 @@ export const storageSuite: Suite = {
       groups: [snapshotGroup],
     }),
     stage({ name: 'no pool', open: async () => {}, close: async () => {}, groups: [thinSnapshotGroup] }),
+    stage({ name: 'a drive of a known speed', open: openPacedLab, close: closePacedLab, groups: [floorGroup] }),
   ],
   async cleanUp() {
     await removeScratch()
+    await removeLab()
   },
 }
