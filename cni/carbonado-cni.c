@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -155,6 +156,7 @@ static _Noreturn void without_agent(const char *message)
 	fail(TRY_AGAIN_LATER, message, "Start the Carbonado agent on this node; the runtime will try again.");
 }
 
+// Returns -1 when nobody listens there, or the error number as a negative one when asking is not possible at all.
 static int connect_to_agent(void)
 {
 	const char *path = getenv("CARBONADO_CNI_SOCKET");
@@ -162,42 +164,73 @@ static int connect_to_agent(void)
 		path = DEFAULT_SOCKET;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(address.sun_path))
-		fail(INVALID_ENVIRONMENT, "CARBONADO_CNI_SOCKET is too long for a socket path",
-		     "Use a path of at most 107 bytes.");
+		return -ENAMETOOLONG;
 	strcpy(address.sun_path, path);
 	int agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (agent < 0)
-		fail(INPUT_OUTPUT_FAILURE, "cannot make a socket", "");
+		return -ENFILE;
 	while (connect(agent, (struct sockaddr *)&address, sizeof(address)) != 0) {
 		if (errno == EISCONN)
 			break;
 		if (errno != EINTR && errno != EALREADY && errno != EAGAIN)
-			without_agent("the Carbonado agent is not running on this node");
+			return -1;
 	}
 	return agent;
 }
 
-// A peer that closed early may still have answered, so a failed send is not the end.
-static int send_all(int agent, const void *data, size_t length)
+static _Noreturn void not_connected(int why)
 {
-	const char *at = data;
-	while (length > 0) {
-		ssize_t sent = send(agent, at, length, MSG_NOSIGNAL);
+	if (why == -ENAMETOOLONG)
+		fail(INVALID_ENVIRONMENT, "CARBONADO_CNI_SOCKET is too long for a socket path",
+		     "Use a path of at most 107 bytes.");
+	if (why == -ENFILE)
+		fail(INPUT_OUTPUT_FAILURE, "cannot make a socket", "");
+	without_agent("the Carbonado agent is not running on this node");
+}
+
+static void write_length(unsigned char *at, size_t length)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (unsigned char)(length >> 8 * i);
+}
+
+static void skip_sent(struct msghdr *message, size_t sent)
+{
+	while (message->msg_iovlen > 0 && sent >= message->msg_iov->iov_len) {
+		sent -= message->msg_iov->iov_len;
+		message->msg_iov++;
+		message->msg_iovlen--;
+	}
+	if (message->msg_iovlen == 0)
+		return;
+	message->msg_iov->iov_base = (char *)message->msg_iov->iov_base + sent;
+	message->msg_iov->iov_len -= sent;
+}
+
+// All of a request in one piece, so that the agent is woken once. A peer that closed early may still have answered, so
+// a failed send is not the end.
+static void send_request(int agent)
+{
+	unsigned char lengths[2][4];
+	struct iovec parts[] = {
+		{(void *)GREETING, sizeof(GREETING) - 1},
+		{lengths[0], sizeof(lengths[0])},
+		{environment, environment_length},
+		{lengths[1], sizeof(lengths[1])},
+		{input, input_length},
+	};
+	size_t count = sizeof(parts) / sizeof(parts[0]);
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+	write_length(lengths[0], environment_length);
+	write_length(lengths[1], input_length);
+	while (message.msg_iovlen > 0) {
+		ssize_t sent = sendmsg(agent, &message, MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR)
 			continue;
 		if (sent <= 0)
-			return -1;
-		at += sent;
-		length -= (size_t)sent;
+			return;
+		skip_sent(&message, (size_t)sent);
 	}
-	return 0;
-}
-
-static int send_block(int agent, const char *data, size_t length)
-{
-	unsigned char header[4] = {(unsigned char)length, (unsigned char)(length >> 8), (unsigned char)(length >> 16),
-				   (unsigned char)(length >> 24)};
-	return send_all(agent, header, sizeof(header)) || send_all(agent, data, length);
 }
 
 static size_t read_reply(int agent)
@@ -219,13 +252,12 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGALRM, on_deadline);
 	alarm(DEADLINE_SECONDS);
+	int agent = connect_to_agent(); // the agent gets ready while the runtime writes
 	read_input();
 	collect_environment();
-
-	int agent = connect_to_agent();
-	if (send_all(agent, GREETING, sizeof(GREETING) - 1) == 0 &&
-	    send_block(agent, environment, environment_length) == 0)
-		send_block(agent, input, input_length);
+	if (agent < 0)
+		not_connected(agent);
+	send_request(agent);
 
 	size_t length = read_reply(agent);
 	if (length == 0)

@@ -15,6 +15,7 @@ command_of() { need "$2" command -v "$1"; }
 any_file() { for file in "$@"; do [ -e "$file" ] && return 0; done; return 1; }
 
 command_of gcc gcc
+command_of musl-gcc musl-tools
 command_of make make
 command_of clang clang
 command_of llvm-strip llvm

@@ -1,3 +1,4 @@
+import '../base/early-compilation.ts' // first of all
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { asCarbonadoError, createLogger, errorLines, InvalidInput, type Logger } from '../base/index.ts'

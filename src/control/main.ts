@@ -1,3 +1,4 @@
+import '../base/early-compilation.ts' // first of all
 import { Command } from 'commander'
 import { asCarbonadoError, createLogger, errorLines, readJsonFile, type Logger } from '../base/index.ts'
 import { backupStore, restoreStore } from '../store/index.ts'
