@@ -1,6 +1,6 @@
 import { attachmentFinalizer, isOwnedByPod, type Allocation, type Endpoint } from '../../api/index.ts'
 import type { AttachedEndpoint, AttachRequest } from '../engine.ts'
-import { cniNetworkAnnotation, netnsAnnotation, routingAnnotation } from './endpoint-objects.ts'
+import { cniNetworkAnnotation, netnsAnnotation, routingAnnotation } from './endpoint-facts.ts'
 import type { JournalRecord } from './journal.ts'
 import type { NetnsState } from './netns.ts'
 

@@ -11,7 +11,8 @@ import { Attachments } from './attachments.ts'
 import { startFakeControl, type Decision, type FakeControl } from './fake-control.ts'
 import { openJournal, type Journal } from './journal.ts'
 import { podEndpointNameFor } from './endpoint-name.ts'
-import { podReference, type Patience } from './endpoint-objects.ts'
+import { podReference } from './endpoint-facts.ts'
+import type { Patience } from './endpoint-objects.ts'
 import type { AddRequest, Pod } from './wish.ts'
 
 /** What a test may put between the attachments and what they work on. */
