@@ -267,11 +267,12 @@ it('opens neither of two pools with the same id, and the one that is left when t
   await eventually(async () => ((await states()) === 'Ready Missing' ? true : undefined), 'the other to be opened')
 })
 
-it('places nothing on a drive whose pool cannot be read, and says so', async () => {
+it('places nothing on a drive whose pool cannot be read, says so, and lets go of the pool to open it anew', async () => {
   fixture = await StorageFixture.start('n1')
   const broken = vi.spyOn(FakePool.prototype, 'space').mockRejectedValue(new Error('EIO: i/o error, statfs'))
   try {
     await fixture.restartAgent('n1')
+    const closed = vi.spyOn(FakePool.prototype, 'close')
     const failed = await eventually(async () => {
       const { status } = await fixture.store.get(Drive, { name: 'n1.drive0' })
       return status?.agent?.state === 'Failed' ? status.agent : undefined
@@ -280,6 +281,7 @@ it('places nothing on a drive whose pool cannot be read, and says so', async () 
     await fixture.createVolume('v1')
     const waiting = await fixture.volumeWhen('v1', ({ status }) => status?.code === 'Exhausted')
     expect(waiting.status?.message).toContain('drive n1.drive0 is Failed: its pool cannot be read')
+    expect(closed).toHaveBeenCalled()
   } finally {
     broken.mockRestore()
   }

@@ -146,6 +146,29 @@ it('has volumes with the sectors of its drive', async () => {
   unloop()
 })
 
+it('has more volumes in use than there are loop devices at first, and gives back what is zeroed in one', async () => {
+  const device = loop(`${shelf}/drive`)
+  await format.format(device, { id: crypto.randomUUID() })
+  const pool = await format.open(device)
+  const ids = Array.from({ length: 24 }, (_, index) => `v${index}`)
+  const paths: string[] = []
+  for (const id of ids) {
+    await pool.create({ id, size: 16 * 2 ** 20, sectorSize: 4096 })
+    paths.push((await pool.activate(id, { readOnly: false })).devicePath)
+    await writeText(paths.at(-1)!, id)
+  }
+  expect(new Set(paths).size).toBe(24)
+  expect(await Promise.all(paths.map((path) => readText(path)))).toEqual(ids)
+  run('dd', 'if=/dev/urandom', `of=${paths[0]}`, 'bs=1M', 'count=16', 'oflag=direct', 'status=none')
+  run('fallocate', '--punch-hole', '--offset', String(4 * 2 ** 20), '--length', String(8 * 2 ** 20), paths[0]!)
+  run('sync', '--file-system', `/run/carbonado/pools/${pool.id}`)
+  expect(await pool.usage('v0')).toEqual({ own: 8 * 2 ** 20, shared: 0 })
+  for (const id of ids) await pool.deactivate(id)
+  expect(await pool.active()).toEqual([])
+  await pool.close()
+  unloop()
+})
+
 it('is not taken for a pool before its format is complete, and can be formatted again', async () => {
   const device = loop(`${shelf}/drive`)
   expect(await format.probe(device)).toBeUndefined()

@@ -1,0 +1,55 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { expect, it } from 'vitest'
+import { LvmThinFormat } from '../../../src/storage/pools/index.ts'
+
+const mebibyte = 2 ** 20
+const size = 64 * mebibyte
+const format = new LvmThinFormat()
+const run = (...[file, ...args]: [string, ...string[]]): string => execFileSync(file, args, { encoding: 'utf8', stdio: 'pipe' }) // prettier-ignore
+
+/** A part of a drive as a device. */
+function part(name: string, drive: string, offset: number, bytes: number): string {
+  run('dmsetup', 'create', name, '--table', `0 ${bytes / 512} linear ${drive} ${offset / 512}`)
+  return `/dev/mapper/${name}`
+}
+
+/** Exchanges what is below a device in use. */
+function exchange(device: string, table: string): void {
+  run('dmsetup', 'reload', device, '--table', table)
+  run('dmsetup', 'suspend', '--nolockfs', device)
+  run('dmsetup', 'resume', device)
+}
+
+it('a thin volume gets a second copy while its filesystem is mounted and written, and gives it up again', { timeout: 240_000 }, async () => {
+  expect(await format.unsupportedReason()).toBeUndefined()
+  run('modprobe', '-a', 'dm-raid', 'raid1')
+  const drive = part('mirror-drive', '/dev/nvme0n1', 0, 512 * mebibyte)
+  await format.format(drive, { id: 'mirror' })
+  const pool = await format.open(drive)
+  await pool.create({ id: 'v', size, sectorSize: 4096 })
+  const { devicePath } = await pool.activate('v', { readOnly: false })
+  const single = run('dmsetup', 'table', devicePath).trim()
+  run('mkfs.ext4', '-q', devicePath)
+  mkdirSync('/run/mirrored')
+  run('mount', devicePath, '/run/mirrored')
+  const job = ['--name=check', '--directory=/run/mirrored', '--size=24M', '--bs=4k', '--iodepth=32', '--ioengine=libaio', '--direct=1', '--rw=randwrite', '--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0', '--verify_backlog=256']
+  const writing = promisify(execFile)('fio', [...job, '--time_based', '--runtime=20'])
+  const far = part('mirror-far', '/dev/nvme1n1', 0, size)
+  const notes = [0, 1].map((leg) => part(`mirror-notes${leg}`, '/dev/nvme1n1', (100 + 8 * leg) * mebibyte, 4 * mebibyte))
+  exchange(devicePath, `0 ${size / 512} raid raid1 3 0 rebuild 1 2 ${notes[0]} /dev/mapper/cbn--mirror-g0.v ${notes[1]} ${far}`)
+  while (!/ AA (\d+)\/\1 idle /.test(run('dmsetup', 'status', devicePath))) await sleep(500)
+  await writing
+  run('sync', '--file-system', '/run/mirrored')
+  exchange(devicePath, single)
+  await promisify(execFile)('fio', [...job.filter((option) => !option.includes('backlog')), '--loops=1'])
+  run('umount', '/run/mirrored')
+  run('e2fsck', '-fn', devicePath)
+  run('sh', '-c', `e2fsck -fy ${far} || [ $? = 1 ]`) // 1: recovered, as it was mounted when it was left behind
+  await pool.deactivate('v')
+  await pool.close()
+  for (const name of ['mirror-far', 'mirror-notes0', 'mirror-notes1', 'mirror-drive']) run('dmsetup', 'remove', '--retry', name)
+  for (const device of ['/dev/nvme0n1', '/dev/nvme1n1']) run('blkdiscard', '--force', device)
+}) // prettier-ignore
