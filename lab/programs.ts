@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -34,12 +34,12 @@ interface TokenEntry {
   nodeName?: string
 }
 
-/** Bearer tokens of the lab: one for people, one that control shows to agents, one that agents show to each other, one per agent. */
+/** Bearer tokens of the lab: one for people, one that control shows to agents, two per agent. */
 export interface LabTokens {
   admin: string
   control: string
   /** By which agents know each other. */
-  peers: string
+  peers: Record<string, string>
   agents: Record<string, string>
   /** Of the CSI controller service. */
   provisioner: string
@@ -71,7 +71,7 @@ export function createTokens(nodes: string[]): LabTokens {
   const tokens = {
     admin: token(),
     control: token(),
-    peers: token(),
+    peers: Object.fromEntries(nodes.map((node) => [node, token()])),
     provisioner: token(),
     agents: Object.fromEntries(nodes.map((node) => [node, token()])),
   }
@@ -121,11 +121,14 @@ export async function configureNode(
   copyFileSync(tls.certificateFile, join(folder, 'agent.crt'))
   copyFileSync(tls.keyFile, join(folder, 'agent.key'))
   writeSecret(join(folder, 'control-token'), tokens.agents[node]!)
-  writeSecret(join(folder, 'peer-token'), tokens.peers)
+  writeSecret(join(folder, 'peer-token'), tokens.peers[node]!)
   writeSecret(join(folder, 'csi-token'), tokens.provisioner)
-  const entries: TokenEntry[] = [
+  const entries: (TokenEntry | (Omit<TokenEntry, 'token'> & { sha256: string }))[] = [
     { token: tokens.control, user: 'control', role: 'viewer' },
-    { token: tokens.peers, user: 'agents', role: 'agent' },
+    ...Object.entries(tokens.peers).map(([name, token]) => {
+      const sha256 = createHash('sha256').update(token).digest('hex')
+      return { sha256, user: `agent-${name}`, role: 'agent' as const, nodeName: name }
+    }),
   ]
   writeJson(join(folder, 'tokens.json'), entries)
   writeJson(join(folder, 'agent.json'), agentConfiguration(node, state))

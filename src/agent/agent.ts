@@ -155,7 +155,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     probe: (question) => probeFrom(question, paths),
     check: async () => [...problemsOf(registration.spec), ...(await trunks.findProblems())],
     snapshotBlocks: (uid, offset, length) => storage.snapshotBlocks(uid, offset, length),
-    acceptLimits: (message) => receiving.accept(message),
+    acceptLimits: (message, speaker) => receiving.accept(message, speaker),
   })
   const parts: Part[] = [
     { name: 'store', start: () => {}, stop: () => store.close() },

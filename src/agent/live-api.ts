@@ -9,7 +9,7 @@ import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
 import type { PathFacts, PathProbe, PathQuestion } from '../network/path/index.ts'
 import type { LiveStorage } from '../storage/live-volume.ts'
-import type { Authenticate } from './bearer-tokens.ts'
+import type { Authenticate, LiveApiUser } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
@@ -26,8 +26,11 @@ export interface LiveView {
   path(question: PathQuestion): Promise<PathFacts>
   /** Sends real frames from an endpoint to an address. */
   probe(question: Required<Pick<PathQuestion, 'endpointId' | 'to'>>): Promise<PathProbe>
-  /** Takes what another agent puts to /v1/receive-limits. Throws InvalidInput and Conflict. */
-  acceptLimits(message: unknown): Promise<object>
+  /**
+   * Takes what another agent puts to /v1/receive-limits; `speaker` is the node that its token is for, where it is for one.
+   * Throws InvalidInput, Forbidden and Conflict.
+   */
+  acceptLimits(message: unknown, speaker: string | undefined): Promise<object>
 }
 
 /** Answers one path with one method; GET unless told. */
@@ -37,7 +40,11 @@ interface Route {
   role?: string
   /** Most bytes of a body; `largestBody` unless told. */
   largestBody?: number
-  answer(request: { query: URLSearchParams; body: string }): Promise<{ contentType: string; body: string | Readable }>
+  answer(request: {
+    query: URLSearchParams
+    body: string
+    user?: LiveApiUser
+  }): Promise<{ contentType: string; body: string | Readable }>
 }
 
 const largestBody = 4096
@@ -96,7 +103,7 @@ function makeRoutes(view: LiveView): Map<string, Route> {
         method: 'PUT',
         role: 'agent',
         largestBody: largestLimits,
-        answer: async ({ body }) => json(await view.acceptLimits(parseJson(body))),
+        answer: async ({ body, user }) => json(await view.acceptLimits(parseJson(body), user?.nodeName)),
       },
     ],
     [
@@ -137,7 +144,7 @@ async function answer(
   if (role !== undefined && user?.role !== role) return refuse(403, `${path} needs a token with the role ${role}`)
   try {
     const sent = method === 'GET' ? '' : await readBody(request, route.largestBody ?? largestBody)
-    const { contentType, body } = await route.answer({ query: new URLSearchParams(query), body: sent })
+    const { contentType, body } = await route.answer({ query: new URLSearchParams(query), body: sent, user })
     response.writeHead(200, { 'content-type': contentType })
     if (typeof body === 'string') response.end(body)
     else await pipeline(body, response)
@@ -151,7 +158,12 @@ async function answer(
   }
 }
 
-const statusCodes: Partial<Record<ErrorCode, number>> = { InvalidInput: 400, NotFound: 404, Conflict: 409 }
+const statusCodes: Partial<Record<ErrorCode, number>> = {
+  Forbidden: 403,
+  InvalidInput: 400,
+  NotFound: 404,
+  Conflict: 409,
+}
 
 async function readBody(request: IncomingMessage, most: number): Promise<string> {
   const parts: Buffer[] = []

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
@@ -5,7 +6,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { parseReceiveLimits } from '../network/receive-guarantee/index.ts'
+import { parseReceiveLimits, spokenBy } from '../network/receive-guarantee/index.ts'
 import { makeCertificate } from '../../test/support/control-files.ts'
 import { loadBearerTokens } from './bearer-tokens.ts'
 import { createLiveApi } from './live-api.ts'
@@ -13,6 +14,7 @@ import { PeerClient } from './peer-client.ts'
 
 const tokens = [
   { token: 'token-of-agents', user: 'agents', role: 'agent' },
+  { sha256: createHash('sha256').update('token-of-n2').digest('hex'), user: 'n2', role: 'agent', nodeName: 'n2' },
   { token: 'token-of-control', user: 'control', role: 'viewer' },
 ]
 const limits = { receivingNode: 'n1', sequence: 1, lease: 1000, limits: [{ macAddress: '02:00:00:00:00:01', vlan: 1, rate: 1e6 }] } // prettier-ignore
@@ -39,8 +41,8 @@ beforeAll(async () => {
     snapshotBlocks: nobody,
     volumes: nobody,
     metrics: { contentType: 'text/plain', metrics: nobody },
-    async acceptLimits(message) {
-      accepted.push(parseReceiveLimits(message))
+    async acceptLimits(message, speaker) {
+      accepted.push(spokenBy(parseReceiveLimits(message), speaker))
       return { uses: [] }
     },
   })
@@ -77,6 +79,14 @@ test('takes them from nobody else', async () => {
   expect(await put(JSON.stringify(limits), 'a-token-of-nobody')).toBe(401)
   expect(await put(JSON.stringify(limits), 'token-of-agents', 'POST')).toBe(405)
   expect(accepted).toEqual([])
+})
+
+test('takes them from an agent with a token of its own for its own node only', async () => {
+  expect(await put(JSON.stringify(limits), 'token-of-n2')).toBe(403)
+  expect(accepted).toEqual([])
+  const own = { ...limits, receivingNode: 'n2' }
+  expect(await put(JSON.stringify(own), 'token-of-n2')).toBe(200)
+  expect(accepted.pop()).toEqual(own)
 })
 
 test('refuses what is malformed, and goes on', async () => {

@@ -24,8 +24,11 @@ export interface ReceivePartOptions {
 
 /** The receive guarantee as a part of the agent. */
 export interface ReceivePart extends Part {
-  /** Takes limits from another node's agent. Throws InvalidInput, Conflict, and Unavailable where the engine has none. */
-  accept(message: unknown): Promise<object>
+  /**
+   * Takes limits from another node's agent, `speaker` where its token says so. Throws InvalidInput, Forbidden, Conflict, and
+   * Unavailable where the engine has none.
+   */
+  accept(message: unknown, speaker: string | undefined): Promise<object>
   /** What this node may send to receivers that are held to a limit now. */
   held(): HeldReceiver[]
   /** What keeps this node from keeping its floors for receiving. */
@@ -63,8 +66,8 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
       guarantee?.stop()
       peers?.close()
     },
-    async accept(message) {
-      if (guarantee) return guarantee.accept(message)
+    async accept(message, speaker) {
+      if (guarantee) return guarantee.accept(message, speaker)
       throw new Unavailable('this node cannot limit what it sends to a receiver')
     },
   }

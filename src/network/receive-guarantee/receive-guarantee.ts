@@ -1,4 +1,4 @@
-import { Unavailable, type Logger } from '../../base/index.ts'
+import { Forbidden, Unavailable, type Logger } from '../../base/index.ts'
 import type { PlaneReserve, Windows } from '../../guarantee/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import type { ReceiveControl } from '../receive-control.ts'
@@ -78,8 +78,16 @@ export class ReceiveGuarantee {
     return this.#receiver.windowsOf(endpointId)
   }
 
-  /** Takes limits from another node's agent. Throws InvalidInput and Conflict. */
-  accept(message: unknown): Promise<LimitUses> {
-    return this.#keeper.apply(parseReceiveLimits(message))
+  /** Takes limits from another node's agent, `speaker` where it is known to be one. Throws InvalidInput, Forbidden, Conflict. */
+  accept(message: unknown, speaker?: string): Promise<LimitUses> {
+    return this.#keeper.apply(spokenBy(parseReceiveLimits(message), speaker))
   }
+}
+
+/** A message, if whoever sent it may speak for the node that it names. Throws Forbidden. */
+export function spokenBy(message: ReceiveLimits, speaker: string | undefined): ReceiveLimits {
+  if (speaker === undefined || speaker === message.receivingNode) return message
+  throw new Forbidden(`the agent of node ${speaker} may not set limits for node ${message.receivingNode}`, {
+    remedy: 'Give each agent the token of its own node as peers.tokenFile.',
+  })
 }
