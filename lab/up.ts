@@ -241,7 +241,7 @@ async function buildKubernetes(state: LabState, step: (name: string) => void): P
   step('Carbonado, by its chart')
   await installCarbonado(state.rate === null ? {} : { 'agent.uplink.rate': String(state.rate) })
   step('nodes to be Ready')
-  await Promise.all([configureSchedulerExtender(), waitForReadyKubernetesNodes()])
+  await Promise.all([configureSchedulerExtender(state.nodes), waitForReadyKubernetesNodes()])
 }
 
 function controlSettings(): MachineSettings {

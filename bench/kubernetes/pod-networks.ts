@@ -26,7 +26,7 @@ export class PodNetworks {
   readonly carbonado: PodNetwork = {
     name: 'carbonado',
     annotations: { 'carbonado.io/endpoint0': '{"network":"bench"}' },
-    hasAddress: (address) => address.startsWith('10.77.'),
+    hasAddress: (address) => address.startsWith('10.140.'),
   }
   readonly bridge: PodNetwork = { name: 'bridge', annotations: {}, hasAddress: (address) => address.startsWith('10.244.') } // prettier-ignore
   readonly #lab: Lab
@@ -41,7 +41,7 @@ export class PodNetworks {
 
   /** Installs the standard plugins beside Carbonado, and makes a network. */
   static async prepare(lab: Lab): Promise<PodNetworks> {
-    const spec = { subnets: [{ cidr: '10.77.0.0/16', gateway: '10.77.0.1' }], vlan: 77 }
+    const spec = { subnets: [{ cidr: '10.140.0.0/16', gateway: '10.140.0.1' }], vlan: 77 }
     await applyObjects([{ apiVersion: 'carbonado.io/v1alpha1', kind: 'Network', metadata: { name: 'bench' }, spec }])
     await installBridgeNetwork(lab.nodes)
     const object = JSON.parse(await kubectl(['get', webhook, '-o', 'json'])) as { kind: string; apiVersion: string; metadata: { name: string; labels: object }; webhooks: object[] } // prettier-ignore

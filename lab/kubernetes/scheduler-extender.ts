@@ -17,8 +17,8 @@ import { clusterNetwork, kubernetesPlaces, programs, schedulerFiles } from './pl
  * Has kube-scheduler ask control about pods that take of Carbonado, as an administrator does after installing the chart:
  * with the certificate that the chart made, at the address of control's Service.
  */
-export async function configureSchedulerExtender(): Promise<void> {
-  await startServiceProxy()
+export async function configureSchedulerExtender(nodes: string[]): Promise<void> {
+  await startServiceProxy(nodes[0]!)
   const get = (what: string[]): Promise<string> => kubectl(['-n', carbonadoNamespace, 'get', ...what])
   const [secret, address] = await Promise.all([
     get(['secret', 'carbonado-scheduler', '-o', 'json']),
@@ -62,13 +62,16 @@ function schedulerConfiguration(address: string): object {
   }
 }
 
-/** The machine of the control plane reaches Services as any node does. */
-async function startServiceProxy(): Promise<void> {
+/**
+ * The machine of the control plane reaches Services as any node does. It is none: kube-proxy would wait for its Node, so it
+ * is told the name of another.
+ */
+async function startServiceProxy(node: string): Promise<void> {
   const key = `${controlMachine}-kube-proxy`
   const running = programStates.get(key)
   if (running && isRunning(running)) return
   const configuration = join(kubernetesPlaces.folder, 'proxy.yaml')
-  writeFileSync(configuration, stringify(proxyConfiguration(controlMachine, controlAddress, kubernetesPlaces.kubeconfig('proxy')))) // prettier-ignore
+  writeFileSync(configuration, stringify(proxyConfiguration(node, controlAddress, kubernetesPlaces.kubeconfig('proxy')))) // prettier-ignore
   // addresses of Services are translated before they are sent, and need a way out all the same
   const route = ['ip', 'route', 'replace', clusterNetwork.serviceCidr, 'dev', cableInterface]
   await exec(insideMachine(machinePid(controlMachine), route))

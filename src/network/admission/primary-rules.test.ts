@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Network, type KindDefinition } from '../../api/index.ts'
+import { Network, Node, type KindDefinition } from '../../api/index.ts'
 import { networkAdmission } from './network-admission.ts'
 import { admitPrimarySubnets } from './primary-rules.ts'
 import { createEndpoint, createNetwork, createNode, StoreFixture } from '../controllers/control-fixture.ts'
@@ -30,6 +30,17 @@ describe('networks of a Kubernetes cluster', () => {
     await createNetwork(fixture.store, 'blue')
     const ranges = [{ start: '10.30.0.210', end: '10.30.0.220' }]
     await createNetwork(fixture.store, 'blue2', { subnets: [{ cidr: '10.30.0.0/24', ranges, gateway: '10.30.0.1' }] })
+  })
+
+  it('hand out no address that a node has', async () => {
+    await using fixture = onKubernetes()
+    const { store } = fixture
+    await createNode(store)
+    const agent = { heartbeat: '', version: '', linkRate: 0, mtu: 1500, carrier: true, problems: [], address: '10.30.0.11:7444' } // prettier-ignore
+    await store.patch(Node, { name: 'n1' }, { status: { agent } }, { subresource: 'status' })
+    await expect(createNetwork(store)).rejects.toThrow('network blue would hand out 10.30.0.11, the address of node n1')
+    const ranges = [{ start: '10.30.0.100', end: '10.30.0.200' }]
+    await createNetwork(store, 'blue', { subnets: [{ cidr: '10.30.0.0/24', ranges }] })
   })
 
   it('that are primary somewhere stay so, and the default is', async () => {

@@ -1,7 +1,9 @@
-import { Endpoint, Network } from '../../api/index.ts'
+import { isIP } from 'node:net'
+import { Endpoint, Network, Node } from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
 import type { AdmissionRequest, SyncReader } from '../../store/index.ts'
-import { formatCidr } from '../addresses/ip-address.ts'
+import { contains } from '../addresses/address-range.ts'
+import { formatCidr, parseAddress } from '../addresses/ip-address.ts'
 import { subnetSpaces } from '../addresses/subnet-space.ts'
 import { endpointTitle } from './network-users.ts'
 
@@ -12,10 +14,28 @@ import { endpointTitle } from './network-users.ts'
 export function admitPrimarySubnets({ verb, kind, object }: AdmissionRequest, reader: SyncReader): void {
   if (kind.kind !== Network.kind || verb === 'delete' || object.metadata.deletionTimestamp) return
   const network = object as Network
+  if (network.spec.plane === 'pods') checkNodeAddresses(network, reader)
   if (network.spec.isSecondary) return checkSecondary(network, reader)
   for (const other of reader.list(Network)) {
     if (other.metadata.name === network.metadata.name || other.spec.isSecondary) continue
     if (other.spec.plane === network.spec.plane) checkDisjoint(network, other)
+  }
+}
+
+/** A node routes to the pods of every network; its fellow nodes must not be among the addresses that pods get. */
+function checkNodeAddresses(network: Network, reader: SyncReader): void {
+  const spaces = subnetSpaces(network)
+  for (const { metadata, status } of reader.list(Node)) {
+    const text = /^\[?([^\]]+?)\]?:[0-9]+$/.exec(status?.agent?.address ?? '')?.[1]
+    if (text === undefined || isIP(text) === 0) continue
+    const { family, value } = parseAddress(text)
+    if (!spaces.some((space) => space.family === family && contains(space.handOut, value))) continue
+    throw new Conflict(
+      `network ${network.metadata.name} would hand out ${text}, the address of node ${metadata.name}`,
+      {
+        remedy: 'Use another subnet, or ranges without the addresses of nodes.',
+      },
+    )
   }
 }
 
