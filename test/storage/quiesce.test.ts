@@ -1,12 +1,25 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../src/base/index.ts'
 import { freeze } from '../../src/storage/agent/quiesce/freeze-watchdog.ts'
 import { mountsOfDevice } from '../../src/storage/agent/quiesce/mounts-of-device.ts'
-import { Quiescer } from '../../src/storage/agent/quiesce/quiescer.ts'
+import { Quiescer, type QuiescerOptions } from '../../src/storage/agent/quiesce/quiescer.ts'
+import type { IoLimit } from '../../src/storage/io-limits/cgroup-io.ts'
+import { findDisk } from '../../src/storage/io-limits/disk-stat.ts'
+import { findCgroupIo } from '../../src/storage/io-limits/index.ts'
 import { FilePoolFormat } from '../../src/storage/pools/index.ts'
 import type { Pool } from '../../src/storage/pool-format.ts'
 import { enterOwnNamespaces, run, succeeds } from '../support/own-namespaces.ts'
@@ -76,7 +89,7 @@ async function needsRecovery(snapshot: string): Promise<boolean> {
   return isNeeded
 }
 
-function quiescer(options: Partial<ConstructorParameters<typeof Quiescer>[0]> = {}): Quiescer {
+function quiescer(options: Partial<QuiescerOptions> = {}): Quiescer {
   return new Quiescer({ logger: silentLogger(), folder: journal, ...options })
 }
 
@@ -156,6 +169,35 @@ describe('a snapshot of a filesystem that stands still', () => {
   it('fails before anything is frozen when writing out takes too long', async () => {
     const busy = quiescer({ syncDeadline: 0 }).run(pool, [{ id: 'x', volumeId: 'a' }], () => Promise.reject(new Error('was taken')))
     await expect(busy).rejects.toMatchObject({ code: 'Unavailable', message: expect.stringContaining('nothing was frozen') })
+  }) // prettier-ignore
+
+  it('waits neither frozen nor long for what is dirty behind a cap', async () => {
+    const io = findCgroupIo()!
+    const folder = `${io.root}/carbonado-quiesce-${process.pid}`
+    mkdirSync(folder)
+    const number = findDisk(devices.a!)!.number
+    // Pages that are written back count as the root's in version 1, as the writer's in version 2.
+    const held = [folder, ...(io.version === 1 ? [io.root] : [])]
+    const cap = (limit?: IoLimit): void => held.forEach((each) => io.limit(each, number, 'write', limit))
+    const snapshot = (id: string, options: Partial<QuiescerOptions>): Promise<void> =>
+      quiescer(options).run(pool, [{ id, volumeId: 'a' }], take(id, 'a'))
+    cap({ operations: 200, bytes: 2 ** 40 })
+    try {
+      const pages = ['--rw=randwrite', '--bs=4k', '--size=40M', '--io_size=10M', '--fallocate=none', '--end_fsync=0', '--norandommap']
+      run('sh', '-ec', `echo $$ > ${folder}/cgroup.procs; exec fio --name=dirty --directory=${folderOf('a')} ${pages.join(' ')}`)
+      await expect(snapshot('x', { syncDeadline: 1000 })).rejects.toMatchObject({ message: expect.stringContaining('nothing was frozen') })
+      const lifted = async <T>(_: string[], work: () => Promise<T>): Promise<T> => {
+        cap()
+        return work().finally(() => cap({ operations: 200, bytes: 2 ** 40 }))
+      }
+      await snapshot('capped', { withoutCaps: lifted })
+      expect(await needsRecovery('capped')).toBe(false)
+    } finally {
+      cap()
+      run('sync', '--file-system', folderOf('a'))
+      rmSync(`${folderOf('a')}/dirty.0.0`)
+      rmdirSync(folder)
+    }
   }) // prettier-ignore
 
   it('fails, and is gone, when it took longer than the freeze may last', async () => {

@@ -36,7 +36,7 @@ it('a thin volume gets a second copy while its filesystem is mounted and written
   mkdirSync('/run/mirrored')
   run('mount', devicePath, '/run/mirrored')
   const job = ['--name=check', '--directory=/run/mirrored', '--size=24M', '--bs=4k', '--iodepth=32', '--ioengine=libaio', '--direct=1', '--rw=randwrite', '--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0', '--verify_backlog=256']
-  const writing = promisify(execFile)('fio', [...job, '--time_based', '--runtime=20'])
+  const writing = promisify(execFile)('fio', [...job, '--time_based', '--runtime=10'])
   const far = part('mirror-far', '/dev/nvme1n1', 0, size)
   const notes = [0, 1].map((leg) => part(`mirror-notes${leg}`, '/dev/nvme1n1', (100 + 8 * leg) * mebibyte, 4 * mebibyte))
   exchange(devicePath, `0 ${size / 512} raid raid1 3 0 rebuild 1 2 ${notes[0]} /dev/mapper/cbn--mirror-g0.v ${notes[1]} ${far}`)
