@@ -11,7 +11,7 @@ import {
 import { dirname, join } from 'node:path'
 import { exec, execJson } from '../src/base/index.ts'
 import { makeLabCgroup } from './cgroups.ts'
-import { artefacts, nodePlaces, nodePools, places } from './places.ts'
+import { artefacts, nodePlaces, nodePools, places, poolsFolder } from './places.ts'
 import { joiningCgroup, startDaemon, waitFor } from './processes.ts'
 
 interface LoopDevice {
@@ -48,7 +48,7 @@ export async function dropVolumeDevices(node: string): Promise<void> {
 /** Loop devices of the lab: those of volumes, then those of its drives. */
 export async function labDriveDevices(): Promise<string[]> {
   const devices = await loopDevices()
-  const volumes = devices.filter(({ 'back-file': file }) => file?.startsWith(`${nodePools('')}`))
+  const volumes = devices.filter(({ 'back-file': file }) => file?.startsWith(`${poolsFolder}/`))
   return [...volumes, ...devices.filter((device) => isBelow(device, places.drives))].map(({ name }) => name)
 }
 

@@ -63,9 +63,12 @@ export const nodePlaces = {
   runcState: '/run/runc',
 } as const
 
-/** Where a node mounts its pools: a path that no other node of any lab has, because loop devices are the machine's. */
+/** Where nodes mount their pools, each in a folder of its name: loop devices are the machine's, so no path is used twice. */
+export const poolsFolder = `/run/carbonado/pools/${labPrefix}`
+
+/** Where a node mounts its pools. */
 export function nodePools(node: string): string {
-  return `/run/carbonado/pools/${labPrefix}-${node}`
+  return `${poolsFolder}/${node}`
 }
 
 /** Folder of the checkout or installation that this file belongs to: the one with package.json. */

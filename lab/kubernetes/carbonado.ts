@@ -1,13 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { exec } from '../../src/base/index.ts'
 import { buildImage } from '../../deploy/image/build.ts'
-import { projectRoot } from '../places.ts'
+import { nodePlaces, poolsFolder, projectRoot } from '../places.ts'
 import { insideMachine } from '../processes.ts'
 import { controlMachine } from '../programs.ts'
 import { machinePid } from '../state.ts'
 import { cableInterface } from '../switch.ts'
-import { imageReference } from './images.ts'
+import { imageReference, makeImage } from './images.ts'
 import { clusterNetwork, kubernetesPlaces, programs } from './places.ts'
 
 /** Namespace that the chart is installed into. */
@@ -24,6 +24,26 @@ export async function makeCarbonadoImage(): Promise<void> {
   await buildImage(imageReference('carbonado'), imageFile)
 }
 
+const sidecarNames = ['provisioner', 'attacher', 'resizer', 'snapshotter', 'snapshotController']
+
+/** Makes one image of all the sidecars of CSI; each is run by its path, as in their own images. */
+export async function makeSidecarsImage(): Promise<void> {
+  await makeImage('csi-sidecars', async (root) => {
+    const files = programs.csiSidecars
+    for (const file of files) copyFileSync(file, join(root, basename(file)))
+    for (const library of new Set((await Promise.all(files.map(librariesOf))).flat())) {
+      mkdirSync(dirname(join(root, library)), { recursive: true })
+      copyFileSync(library, join(root, library))
+    }
+  })
+}
+
+/** Shared libraries that a program needs, as the loader of this machine finds them. */
+async function librariesOf(file: string): Promise<string[]> {
+  const { stdout } = await exec(['ldd', file])
+  return stdout.split('\n').flatMap((line) => /(?:=>|^)\s*(\/\S+) \(/.exec(line)?.[1] ?? [])
+}
+
 /** Installs the chart as a user would, or upgrades what is there, and waits until it works. */
 export async function installCarbonado(values: Record<string, string | boolean> = {}): Promise<void> {
   const settings = {
@@ -32,6 +52,9 @@ export async function installCarbonado(values: Record<string, string | boolean> 
     'agent.uplink.interface': cableInterface,
     'services.cidrs': `{${clusterNetwork.serviceCidr}}`,
     'services.reachable': `{${clusterNetwork.nodeCidr}}`,
+    'agent.drives[0]': nodePlaces.drive,
+    'agent.poolDirectory': poolsFolder,
+    ...Object.fromEntries(sidecarNames.map((name) => [`csi.sidecars.${name}`, imageReference('csi-sidecars')])),
     ...values,
   }
   const flags = Object.entries(settings).flatMap(([name, value]) =>

@@ -1,5 +1,5 @@
 import { waitFor } from '../processes.ts'
-import { makeCarbonadoImage } from './carbonado.ts'
+import { makeCarbonadoImage, makeSidecarsImage } from './carbonado.ts'
 import { startControlPlane } from './control-plane.ts'
 import { createCredentials } from './credentials.ts'
 import { makeBaseImages } from './images.ts'
@@ -11,7 +11,7 @@ import { rememberSysctls } from './sysctls.ts'
 /** What must be there before the machines of a cluster start: programs, images, and what is on the nodes' disks. */
 export async function prepareKubernetes(nodes: string[]): Promise<void> {
   await installPrograms()
-  await Promise.all([makeBaseImages(), makeCarbonadoImage()])
+  await Promise.all([makeBaseImages(), makeCarbonadoImage(), makeSidecarsImage()])
   await createCredentials(nodes)
   for (const node of nodes) {
     configureKubernetesNode(node)

@@ -23,6 +23,10 @@ export const programs = {
   coredns: join(goTools, 'dns', 'coredns'),
   e2e: (name: string) => join(goTools, 'e2e', name),
   helm: join(goTools, 'sidecars', 'helm'),
+  csiSidecars: [
+    join(goTools, 'provisioner', 'csi-provisioner'),
+    ...['csi-attacher', 'csi-resizer', 'csi-snapshotter', 'snapshot-controller'].map((name) => join(goTools, 'sidecars', name)),
+  ],
   etcd: join(debian, 'etcd-server', 'usr', 'bin', 'etcd'),
   containerd: join(debian, 'containerd', 'usr', 'bin'),
   conntrack: join(debian, 'conntrack', 'usr', 'sbin'),
@@ -53,5 +57,5 @@ export async function installPrograms(): Promise<void> {
   const deadline = 30 * 60_000
   const packages = ['etcd-server', 'containerd', 'conntrack', 'busybox-static']
   await exec([join(projectRoot, 'scripts', 'debian-tools.sh'), ...packages], { deadline })
-  await exec([join(projectRoot, 'scripts', 'go-tools.sh'), 'kubernetes', 'sidecars'], { deadline }) // prettier-ignore
+  await exec([join(projectRoot, 'scripts', 'go-tools.sh'), 'kubernetes', 'sidecars', 'provisioner'], { deadline }) // prettier-ignore
 }

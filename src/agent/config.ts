@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { Value } from '@sinclair/typebox/value'
@@ -101,16 +102,20 @@ export function loadAgentConfig(file: string): Readonly<AgentConfig> {
 
 /**
  * All agents of a DaemonSet read one file; Kubernetes tells each of them in its environment which node it is on
- * (`NODE_NAME`, `HOST_IP`). What the file says goes before.
+ * (`NODE_NAME`, `HOST_IP`). What the file says goes before; pools are in a folder of the node's name below `poolDirectory`.
  */
 export function withNodeOfPod(
   value: unknown,
   { NODE_NAME: nodeName, HOST_IP: hostAddress }: NodeJS.ProcessEnv,
 ): unknown {
   if (typeof value !== 'object' || value === null || nodeName === undefined) return value
-  const port = (value as { listen?: { port?: unknown } }).listen?.port
+  const { listen, poolDirectory } = value as { listen?: { port?: unknown }; poolDirectory?: string }
+  const port = listen?.port
   const host = hostAddress?.includes(':') ? `[${hostAddress}]` : hostAddress
-  return { nodeName, ...(host && port ? { advertise: `${host}:${String(port)}` } : {}), ...value }
+  const advertise = host && port ? { advertise: `${host}:${String(port)}` } : {}
+  // devices of pools are those of the machine, which may be several nodes
+  const pools = poolDirectory === undefined ? {} : { poolDirectory: join(poolDirectory, nodeName) }
+  return { nodeName, ...advertise, ...value, ...pools }
 }
 
 /** As loadAgentConfig, for a value that is there already; `origin` names it in errors. */

@@ -2,6 +2,7 @@ import { RestStore } from '../store/index.ts'
 import { controllerServices, CsiServer, identityService } from '../storage/csi/index.ts'
 import { nodeService, type StorageAgent } from '../storage/agent/index.ts'
 import type { AgentOptions } from './agent.ts'
+import { registerWithKubelet } from './kubelet-registration.ts'
 import type { Part } from './parts.ts'
 import { version } from './version.ts'
 
@@ -12,7 +13,7 @@ const requestTimeout = 5_000
 export function createCsi({ config, logger }: AgentOptions, server: string, storage: StorageAgent): Part[] {
   const { csi, control, nodeName } = config
   if (!csi) return []
-  const { socket, controllerTokenFile: tokenFile } = csi
+  const { socket, controllerTokenFile: tokenFile, kubeletRegistry } = csi
   const store = tokenFile ? new RestStore({ server, ...control, tokenFile, timeout: requestTimeout }) : undefined
   const services = [
     identityService({ version, hasController: store !== undefined, isReady: () => storage.isReady }),
@@ -24,5 +25,6 @@ export function createCsi({ config, logger }: AgentOptions, server: string, stor
     }),
   ]
   const own: Part[] = store ? [{ name: 'store of CSI', start: () => {}, stop: () => store.close() }] : []
-  return [...own, new CsiServer(socket, services, logger)]
+  const registration = kubeletRegistry ? [registerWithKubelet(kubeletRegistry, socket, logger)] : []
+  return [...own, new CsiServer(socket, services, logger), ...registration]
 }

@@ -1,9 +1,11 @@
 import '../base/early-compilation.ts' // first of all
 import { Command } from 'commander'
+import packageDescription from '../../package.json' with { type: 'json' }
 import { asCarbonadoError, createLogger, errorLines, readJsonFile, type Logger } from '../base/index.ts'
 import { backupStore, restoreStore } from '../store/index.ts'
 import { checkConfig, readConfig, type ControlConfig } from './config.ts'
 import { startControl, storeFileOf } from './control.ts'
+import { checkCsiConfig, isForCsi, startCsiController, type CsiControllerConfig } from './csi-controller.ts'
 import { features } from './features.ts'
 import { keepHeapSmall } from './heap.ts'
 import { checkKubernetesConfig, isForKubernetes, type KubernetesControlConfig } from './kubernetes/config.ts'
@@ -38,8 +40,17 @@ async function serveKubernetes(config: KubernetesControlConfig): Promise<void> {
   process.exit(1)
 }
 
+async function serveCsi(config: CsiControllerConfig): Promise<void> {
+  const csi = await startCsiController(config, { logger, version: packageDescription.version })
+  logger.notice({ socket: config.csi.socket }, 'the CSI controller serves')
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => void csi.stop().then(() => process.exit(0), fail))
+  }
+}
+
 function serveBy(file: string): Promise<void> {
   const config = readJsonFile(file, 'configuration')
+  if (isForCsi(config)) return serveCsi(checkCsiConfig(config, file))
   return isForKubernetes(config)
     ? serveKubernetes(checkKubernetesConfig(config, file))
     : serve(checkConfig(config, file))

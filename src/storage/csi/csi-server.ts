@@ -10,13 +10,16 @@ import { csiCodeOf } from './csi-errors.ts'
 /** One call of a service; what it throws becomes a gRPC status. */
 export type CsiMethod = (request: never) => Promise<object> | object
 
-/** A service of CSI by its name (`Controller`), with its methods by theirs (`CreateVolume`). */
+/** A service by its name (`Controller`), with its methods by theirs (`CreateVolume`). */
 export interface CsiService {
-  name: 'Identity' | 'Controller' | 'GroupController' | 'Node'
+  name: string
+  /** Absent: that of CSI of this name. */
+  definition?: ServiceDefinition
   methods: Record<string, CsiMethod>
 }
 
-const conversion = { longs: Number, enums: String, defaults: true, oneofs: true } as const
+/** How messages are handed over. */
+export const conversion = { longs: Number, enums: String, defaults: true, oneofs: true } as const
 
 /** All services of CSI, for servers and for clients. */
 export function csiDefinition(): PackageDefinition {
@@ -31,7 +34,7 @@ const mostCalls = 256
 
 /** A gRPC server on a unix socket that only root may use; methods that no service has are UNIMPLEMENTED. */
 export class CsiServer {
-  readonly name = 'CSI socket'
+  readonly name: string
   readonly #server = new Server({
     'grpc.max_receive_message_length': largestRequest,
     'grpc.max_concurrent_streams': mostCalls,
@@ -39,10 +42,11 @@ export class CsiServer {
   readonly #socket: string
 
   constructor(socket: string, services: CsiService[], logger: Logger) {
+    this.name = `socket ${socket}`
     this.#socket = socket
     const definition = csiDefinition()
-    for (const { name, methods } of services) {
-      const service = definition[`csi.v1.${name}`] as ServiceDefinition
+    for (const { name, definition: other, methods } of services) {
+      const service = other ?? (definition[`csi.v1.${name}`] as ServiceDefinition)
       const handlers = Object.entries(methods).map(([method, run]) => [method, handler(name, method, run, logger)])
       this.#server.addService(service, Object.fromEntries(handlers))
     }
