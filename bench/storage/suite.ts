@@ -1,7 +1,9 @@
+import { removeLab } from '../network/fresh-lab.ts'
 import { stage, type Suite } from '../suite.ts'
 import { removeLab } from '../network/fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'
 import { closePacedLab, openPacedLab } from './paced-lab.ts'
+import { csiGroup, openCsiLab } from './csi-group.ts'
 import { closeRawPath, openRawPath, rawPathGroup } from './raw-path-group.ts'
 import { removeScratch } from './scratch-pool.ts'
 import { closeAgeingPool, openAgeingPool, snapshotGroup } from './snapshot-group.ts'
@@ -20,6 +22,7 @@ export const storageSuite: Suite = {
     }),
     stage({ name: 'no pool', open: async () => {}, close: async () => {}, groups: [thinSnapshotGroup] }),
     stage({ name: 'a drive of a known speed', open: openPacedLab, close: closePacedLab, groups: [floorGroup] }),
+    stage({ name: 'volumes of orchestrators', open: openCsiLab, close: (lab) => lab.down(), groups: [csiGroup] }),
   ],
   async cleanUp() {
     await removeScratch()

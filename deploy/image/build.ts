@@ -11,7 +11,7 @@ const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'car
 /** What the agent runs beside its own code, and the libraries of Node. */
 const packages = [
   'libstdc++6', 'libatomic1', 'ca-certificates', 'iproute2', 'bpftool', 'kmod', 'nftables',
-  'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'lvm2', 'thin-provisioning-tools', 'fio',
+  'mount', 'e2fsprogs', 'xfsprogs', 'btrfs-progs', 'lvm2', 'thin-provisioning-tools', 'fio',
 ] // prettier-ignore
 
 const unwanted = ['/usr/share/doc/*', '/usr/share/man/*', '/usr/share/locale/*', '/usr/share/info/*']

@@ -25,7 +25,9 @@ export const programs = {
   helm: join(goTools, 'sidecars', 'helm'),
   csiSidecars: [
     join(goTools, 'provisioner', 'csi-provisioner'),
-    ...['csi-attacher', 'csi-resizer', 'csi-snapshotter', 'snapshot-controller'].map((name) => join(goTools, 'sidecars', name)),
+    ...['csi-attacher', 'csi-resizer', 'csi-snapshotter', 'snapshot-controller'].map((name) =>
+      join(goTools, 'sidecars', name),
+    ),
   ],
   etcd: join(debian, 'etcd-server', 'usr', 'bin', 'etcd'),
   containerd: join(debian, 'containerd', 'usr', 'bin'),

@@ -53,5 +53,9 @@ export function registerWithKubelet(registry: string, endpoint: string, logger: 
       return {}
     },
   }
-  return new CsiServer(join(registry, `${driverName}-reg.sock`), [{ name: 'Registration', definition, methods }], logger)
+  return new CsiServer(
+    join(registry, `${driverName}-reg.sock`),
+    [{ name: 'Registration', definition, methods }],
+    logger,
+  )
 }

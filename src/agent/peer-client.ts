@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
-import { Agent, request as httpsRequest } from 'node:https'
+import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
-import { Conflict, readTextFile, Unavailable } from '../base/index.ts'
+import { Conflict, NotFound, readTextFile, Unavailable } from '../base/index.ts'
+import type { AgentConfig } from './config.ts'
 
 /** Milliseconds that another agent may take to answer; it only writes a few map entries, but its answer may have to come through a flood. */
 const patience = 3_000
@@ -48,22 +49,38 @@ export class PeerClient {
     throw new Unavailable(`the agent at ${address} answered ${answer.statusCode} to PUT ${path}: ${body.slice(0, 200)}`)
   }
 
+  /** GETs what may be long; the body as it comes. Throws NotFound when there is no such thing there, else Unavailable. */
+  async getStream(address: string, path: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    const answer = await this.#request(address, path, { method: 'GET', signal }).catch((error: Error) => {
+      throw new Unavailable(`the agent at ${address} does not answer: ${error.message}`, { cause: error })
+    })
+    if (answer.statusCode === 200) return answer
+    const said = `the agent at ${address} answered ${answer.statusCode} to GET ${path}: ${(await text(answer)).slice(0, 200)}`
+    throw answer.statusCode === 404 ? new NotFound(said) : new Unavailable(said)
+  }
+
   close(): void {
     this.#connections.destroy()
   }
 
   #send(address: string, path: string, body: string): Promise<IncomingMessage> {
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+    return this.#request(address, path, { method: 'PUT', headers, signal: AbortSignal.timeout(patience) }, body)
+  }
+
+  #request(address: string, path: string, options: RequestOptions, body?: string): Promise<IncomingMessage> {
     const { hostname, port } = urlToHttpOptions(new URL(`https://${address}`))
-    const headers = {
-      authorization: this.#authorization,
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(body),
-    }
+    const headers = { ...options.headers, authorization: this.#authorization }
     return new Promise((resolve, reject) => {
-      const options = { agent: this.#connections, hostname, port, path, method: 'PUT', headers }
-      const request = httpsRequest({ ...options, signal: AbortSignal.timeout(patience) }, resolve)
+      const request = httpsRequest({ ...options, agent: this.#connections, hostname, port, path, headers }, resolve)
       request.on('error', reject)
       request.end(body)
     })
   }
+}
+
+/** How this agent speaks to others; undefined when its configuration does not say. */
+export function createPeerClient({ peers, control }: Pick<AgentConfig, 'peers' | 'control'>): PeerClient | undefined {
+  const caFile = peers?.caFile ?? control.caFile
+  return peers && caFile ? new PeerClient({ ...peers, caFile }) : undefined
 }

@@ -7,7 +7,7 @@ import { ReceiveGuarantee, type HeldReceiver, type ReceiveProblem } from '../net
 import { EventRecorder, type ResourceStore } from '../store/index.ts'
 import type { AgentConfig } from './config.ts'
 import type { Part } from './parts.ts'
-import { PeerClient } from './peer-client.ts'
+import { createPeerClient } from './peer-client.ts'
 
 /** What the part is made of. */
 export interface ReceivePartOptions {
@@ -76,9 +76,4 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
 function record(events: EventRecorder, nodeName: string, { reason, message, remedy }: ReceiveProblem): void {
   const regarding = { apiVersion: apiVersionOf(Node), kind: Node.kind, name: nodeName }
   events.record({ regarding, type: 'Warning', reason, action: 'KeepReceiveFloors', note: `${message}. ${remedy}` })
-}
-
-function createPeerClient({ peers, control }: AgentConfig): PeerClient | undefined {
-  const caFile = peers?.caFile ?? control.caFile
-  return peers && caFile ? new PeerClient({ ...peers, caFile }) : undefined
 }

@@ -1,5 +1,6 @@
 export * from './block-device.ts'
 export * from './csi-node-service.ts'
 export * from './publish/index.ts'
+export type { FetchBlocks } from './snapshot-copy.ts'
 export * from './storage-agent.ts'
 export * from './volume-attacher.ts'

@@ -1,0 +1,17 @@
+{{/* What all containers beside the CSI controller have; ends in a list of mounts. */}}
+{{- define "carbonado.csiContainer" -}}
+resources: {{- toYaml .Values.csi.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: { drop: [ALL] }
+volumeMounts:
+  - { name: socket, mountPath: /csi }
+{{- end -}}
+
+{{- define "carbonado.csiArguments" -}}
+- --csi-address=/csi/csi.sock
+- --leader-election
+- --leader-election-namespace={{ .Release.Namespace }}
+- --timeout=30s
+{{- end -}}

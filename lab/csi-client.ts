@@ -1,0 +1,59 @@
+import { credentials, makeGenericClientConstructor, type Client, type ServiceError } from '@grpc/grpc-js'
+import type { ServiceDefinition } from '@grpc/proto-loader'
+import { nodePlaces } from './places.ts'
+import { machinePid } from './state.ts'
+import { csiDefinition } from '../src/storage/csi/index.ts'
+import type { VolumeCapability } from '../src/storage/csi/csi-messages.ts'
+
+type Call = (
+  request: object,
+  options: { deadline: number },
+  done: (error: ServiceError | null, answer: unknown) => void,
+) => void
+
+const services = ['Identity', 'Controller', 'GroupController', 'Node'] as const
+
+/** An orchestrator that speaks to the CSI socket of a node of the lab. */
+export class CsiClient implements Disposable {
+  readonly #clients: Client[]
+  readonly #methods = new Map<string, Call>()
+
+  constructor(node: string) {
+    const definition = csiDefinition()
+    const address = `unix:///proc/${machinePid(node)}/root${nodePlaces.csiSocket}`
+    this.#clients = services.map((service) => {
+      const methods = definition[`csi.v1.${service}`] as ServiceDefinition
+      const client = new (makeGenericClientConstructor(methods, service))(address, credentials.createInsecure(), {
+        'grpc.default_authority': 'localhost',
+        'grpc.initial_reconnect_backoff_ms': 20,
+        'grpc.max_reconnect_backoff_ms': 200,
+        'grpc.min_reconnect_backoff_ms': 20,
+      })
+      for (const method of Object.keys(methods)) {
+        const call = (client as unknown as Record<string, Call>)[method]!
+        this.#methods.set(method, call.bind(client) as Call)
+      }
+      return client
+    })
+  }
+
+  /** Calls a method; throws a ServiceError with code and details. */
+  call<T = object>(method: string, request: object, patience = 30_000): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#methods.get(method)!(request, { deadline: Date.now() + patience }, (error, answer) =>
+        error ? reject(error) : resolve(answer as T),
+      )
+    })
+  }
+
+  [Symbol.dispose](): void {
+    for (const client of this.#clients) client.close()
+  }
+}
+
+/** How a container uses a volume. */
+export function capability(fsType: 'ext4' | 'xfs' | 'block', mode = 'SINGLE_NODE_WRITER'): VolumeCapability {
+  const accessMode = { mode: mode as 'SINGLE_NODE_WRITER' }
+  if (fsType === 'block') return { block: {}, accessMode } as VolumeCapability
+  return { mount: { fsType, mountFlags: [], volumeMountGroup: '' }, accessMode }
+}
