@@ -46,6 +46,15 @@ export class CsiClient implements Disposable {
     })
   }
 
+  /** Sends bytes as the request of a method; resolves with the code that is answered, 0 for success. */
+  callRaw(path: string, request: Buffer, patience = 30_000): Promise<number> {
+    const same = (bytes: Buffer): Buffer => bytes
+    const options = { deadline: Date.now() + patience }
+    return new Promise((resolve) => {
+      this.#clients[0]!.makeUnaryRequest(path, same, same, request, options, (error) => resolve(error?.code ?? 0))
+    })
+  }
+
   [Symbol.dispose](): void {
     for (const client of this.#clients) client.close()
   }
