@@ -1,4 +1,3 @@
-import { removeLab } from '../network/fresh-lab.ts'
 import { stage, type Suite } from '../suite.ts'
 import { removeLab } from '../network/fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'

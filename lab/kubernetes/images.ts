@@ -16,7 +16,7 @@ export async function makeBaseImages(): Promise<void> {
 }
 
 /** Makes an image that every node gets, unless it is there. */
-async function makeImage(name: string, fill: FillRoot, entrypoint?: string[]): Promise<void> {
+export async function makeImage(name: string, fill: FillRoot, entrypoint?: string[]): Promise<void> {
   const file = join(kubernetesPlaces.images, `${name}.tar`)
   await makeImageFile(file, { reference: imageReference(name), fill, ...(entrypoint ? { entrypoint } : {}) })
 }
