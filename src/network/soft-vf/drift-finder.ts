@@ -111,7 +111,8 @@ export class DriftFinder {
   }
 
   #entryDrift({ endpoint, slot }: Watched): Drift[] {
-    const { endpoints, forwarding } = this.#sources.programs
+    const { programs } = this.#sources
+    const { endpoints, forwarding } = programs
     const { entry, key } = this.#expectedOf(endpoint)
     const drifts: Drift[] = []
     const add = (reason: string, message: string, repair: () => void): void => {
@@ -130,6 +131,11 @@ export class DriftFinder {
     if (forwarding.get(key) !== slot) {
       const message = `frames to ${endpoint.macAddress} are not forwarded to slot ${slot}`
       add('ForwardingChanged', message, () => forwarding.set(key, slot))
+    }
+    if (!programs.isCounting(slot)) {
+      add('CountersLost', `the counters of slot ${slot} are not there; they begin anew`, () =>
+        programs.startCounting(slot),
+      )
     }
     return drifts
   }

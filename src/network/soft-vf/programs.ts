@@ -91,6 +91,11 @@ export class Programs {
     this.#counters.set(slotKey(slot), freshCounters())
   }
 
+  /** Whether what the endpoint in a slot does is told to whoever reads the counters. */
+  isCounting(slot: number): boolean {
+    return this.#counters.get(slotKey(slot))!.readBigUInt64LE() === 1n
+  }
+
   /** Nobody is in the slot. */
   stopCounting(slot: number): void {
     this.#counters.set(slotKey(slot), Buffer.alloc(countersSize))
