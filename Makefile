@@ -7,7 +7,7 @@ export PATH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build image test test-unit test-kernel test-long test-all lint format demo demo-down bench clean
+.PHONY: help setup build image test test-unit test-kernel test-long test-all lint format demo demo-kubernetes demo-down bench clean
 
 installed   := node_modules/.package-lock.json
 sources     := $(shell find src -name '*.ts' ! -name '*.test.ts' 2>/dev/null)
@@ -91,6 +91,10 @@ format: $(installed)
 ## demo: the lab of three nodes and a tour of the promises (as root)
 demo: setup build
 	@node lab/demo/main.ts
+
+## demo-kubernetes: three real Kubernetes nodes with WordPress on the VLANs of a company (as root; builds Kubernetes the first time)
+demo-kubernetes: setup build
+	@node lab/demo/kubernetes.ts
 
 ## demo-down: stop the lab and remove everything of it
 demo-down: $(installed)

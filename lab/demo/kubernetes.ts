@@ -1,0 +1,166 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { asCarbonadoError } from '../../src/base/index.ts'
+import { Lab, places, takeLabDown, type Host } from '../index.ts'
+import { applyObjects, installDns, kubectl } from '../kubernetes/index.ts'
+import {
+  databaseObjects,
+  networkObjects,
+  nodePort,
+  provideWordpressImages,
+  webEndpoints,
+  webObjects,
+} from '../wordpress/index.ts'
+import { Narrator } from './narration.ts'
+
+/** A pod of the site as `kubectl get pods -o wide` has it. */
+interface SitePod {
+  name: string
+  node: string
+  address: string
+}
+
+/** Runs the demo on a fresh lab; exit code 1 when something did not come about, 2 when it could not run. */
+async function demo(narrator: Narrator): Promise<void> {
+  const started = Date.now()
+  const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(0)} s`
+  narrator.say(
+    'Carbonado on Kubernetes: WordPress in three replicas, each with its own address on the corporate network.',
+  )
+  await takeLabDown()
+  const lab = await Lab.up({ nodes: 3, rate: null, kubernetes: true })
+  narrator.say(`Kubernetes on three nodes, and Carbonado by its chart, after ${seconds()}.`)
+  const client = await lab.addHost({ name: 'client', vlan: 100, address: '10.30.0.7/24' })
+  await createNetworks(narrator)
+  await provideWordpressImages(lab.nodes)
+  await installDns(lab.nodes)
+  await startSite(narrator)
+  await reachReplicas(narrator, client)
+  await reachService(narrator, lab)
+  await losePower(narrator, lab, client)
+  await lab.close()
+  conclude(narrator, seconds())
+}
+
+/** Runs kubectl and shows it as if typed. */
+async function show(narrator: Narrator, line: string): Promise<string> {
+  narrator.command(`kubectl ${line}`)
+  const printed = await kubectl(line.split(' '))
+  narrator.output(printed)
+  return printed
+}
+
+async function createNetworks(narrator: Narrator): Promise<void> {
+  narrator.step(1, 'Networks of the company, and addresses that stay')
+  narrator.explain(
+    'VLAN 100 is where the company has its hosts. Its switch and firewalls see pods there like any server.',
+  )
+  await applyObjects(networkObjects())
+  narrator.command('kubectl apply -f networks.yaml -f endpoints.yaml')
+  await show(narrator, 'get networks')
+}
+
+async function startSite(narrator: Narrator): Promise<void> {
+  narrator.step(2, 'WordPress and its database')
+  narrator.explain(
+    'MariaDB has tier high; its data goes with the pod (emptyDir). Web replicas take the endpoints web-0 to web-2:',
+  )
+  narrator.explain(`carbonado.io/endpoint0: '{"endpointPrefix":"web"}'`)
+  narrator.command('kubectl apply -f wordpress.yaml')
+  await applyObjects([...databaseObjects({ emptyDir: {} }), ...webObjects()])
+  await kubectl(['rollout', 'status', 'deployment/web', '--timeout=120s'], { deadline: 125_000 })
+  await show(narrator, 'get pods -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName,IP:.status.podIP')
+}
+
+async function sitePods(): Promise<SitePod[]> {
+  const columns = '{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{"\\n"}{end}'
+  const flags = ['-l', 'app=web', '--field-selector=status.phase=Running', '-o', `jsonpath=${columns}`]
+  const lines = (await kubectl(['get', 'pods', ...flags])).trim().split('\n')
+  return lines.map((line) => line.split(' ')).map(([name, node, address]) => ({ name: name!, node: node!, address: address! })) // prettier-ignore
+}
+
+/** Who answered a request of the client, and whether it was WordPress. */
+async function ask(client: Host, url: string): Promise<{ replica: string | undefined; isSite: boolean }> {
+  const { stdout } = await client.exec(['curl', '-sS', '-i', '-m', '10', url]).catch(() => ({ stdout: '' }))
+  return { replica: /^x-replica: (\S+)/im.exec(stdout)?.[1], isSite: /<title>Carbonado/.test(stdout) }
+}
+
+async function reachReplicas(narrator: Narrator, client: Host): Promise<void> {
+  narrator.step(3, 'A host on the corporate network reaches each replica by its own address')
+  narrator.explain(
+    'The client is 10.30.0.7 on an access port of the switch. No Service, no NAT, no ingress is on the way.',
+  )
+  for (const { name, node, address } of await sitePods()) {
+    const { replica, isSite } = await ask(client, `http://${address}/`)
+    narrator.check(isSite && replica === name, `http://${address}/ is WordPress, answered by ${replica} on ${node}`)
+  }
+}
+
+async function reachService(narrator: Narrator, lab: Lab): Promise<void> {
+  narrator.step(4, 'The same by a Service, where one is wanted')
+  await show(narrator, 'get service web mariadb')
+  const outside = await lab.addHost({ name: 'outside', vlan: 0, address: '10.77.0.200/24' })
+  const replicas = new Set<string>()
+  for (let request = 0; request < 12; request += 1) {
+    const { replica, isSite } = await ask(outside, `http://10.77.0.${11 + (request % 3)}:${nodePort}/`)
+    if (isSite && replica) replicas.add(replica)
+  }
+  narrator.check(
+    replicas.size > 1,
+    `12 requests to the node port of all nodes were answered by ${replicas.size} replicas`,
+  )
+}
+
+async function losePower(narrator: Narrator, lab: Lab, client: Host): Promise<void> {
+  narrator.step(5, 'A node loses its power')
+  const database = await kubectl(['get', 'pods', '-l', 'app=mariadb', '-o', 'jsonpath={.items[0].spec.nodeName}'])
+  const before = await sitePods()
+  const lost = before.find(({ node }) => node !== database)!
+  const started = Date.now()
+  narrator.explain(`${lost.node} is switched off; it had ${lost.name} with ${lost.address}. The database is on ${database}.`)
+  await lab.killNode(lost.node)
+  narrator.explain('Nobody but you can know that it will not send again: say so, and what it held is free.')
+  await waitFor(async () => (await kubectl(['get', 'node', lost.node])).includes('NotReady'), 90_000)
+  await show(narrator, `taint node ${lost.node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`)
+  const isBack = await waitFor(async () => (await ask(client, `http://${lost.address}/`)).isSite, 120_000)
+  const took = ((Date.now() - started) / 1000).toFixed(0)
+  const after = (await sitePods()).filter(({ node }) => node !== lost.node)
+  const now = after.find(({ address }) => address === lost.address)
+  narrator.check(isBack && now !== undefined, `${lost.address} answers again after ${took} s, from ${now?.node}`)
+  const wanted = webEndpoints.map(({ address }) => address)
+  narrator.check(wanted.every((address) => after.some((pod) => pod.address === address)), `all three have the addresses they had: ${wanted.join(', ')}`) // prettier-ignore
+  await show(narrator, 'get endpoints.carbonado.io')
+} // prettier-ignore
+
+async function waitFor(isSo: () => Promise<boolean>, patience: number): Promise<boolean> {
+  for (const until = Date.now() + patience; Date.now() < until; await sleep(500)) {
+    if (await isSo().catch(() => false)) return true
+  }
+  return false
+}
+
+function conclude(narrator: Narrator, took: string): void {
+  const { broken } = narrator
+  narrator.say(broken.length === 0 ? `\nAll of it came about. (${took})` : `\nThis did not (${took}):`)
+  for (const text of broken) narrator.say(`  - ${text}`)
+  narrator.explain(
+    'The database stays where its data is: an emptyDir goes with its node. A volume of Carbonado is next.',
+  )
+  narrator.say('The cluster is still up: bin/dctl lab kubectl -- get pods -A. Remove everything with: make demo-down')
+  process.exitCode = broken.length === 0 ? 0 : 1
+}
+
+async function interrupted(): Promise<never> {
+  process.stdout.write('\nInterrupted; removing the lab.\n')
+  await takeLabDown()
+  process.exit(130)
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void interrupted())
+await demo(new Narrator())
+  .then(() => process.exit())
+  .catch((thrown: unknown) => {
+    const error = asCarbonadoError(thrown)
+    process.stderr.write(`The demo could not go on: ${error.message}\n${error.remedy ?? ''}\n`)
+    process.stderr.write(`Logs: ${places.logs}. Remove what is left with: make demo-down\n`)
+    process.exit(2)
+  })
