@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { CarbonadoError, Conflict, Exhausted, Internal, KeyedLock, type Logger } from '../../base/index.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { CarbonadoError, Conflict, Exhausted, Internal, KeyedLock, Unavailable, type Logger } from '../../base/index.ts'
 import type {
   AttachedEndpoint,
   AttachRequest,
@@ -86,6 +87,9 @@ class SoftVfEngine implements NetworkEngine {
   readonly #endpointIds = new Map<number, string>()
   /** Slots with the interfaces that `prepare` makes and nobody has used yet, by their place. */
   readonly #prepared = new Map<string, Promise<number>>()
+  /** Interfaces that are being made; nothing begins any more when the engine is being stopped. */
+  readonly #making = new Set<Promise<number>>()
+  #isStopping = false
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
   /** Interfaces that an earlier run had made and not yet named: nobody knows whose name in which container they take. */
@@ -247,12 +251,19 @@ class SoftVfEngine implements NetworkEngine {
     }
   }
 
+  async #makeInterface(container: ContainerPlace): Promise<number> {
+    await Promise.all([this.#leaving.get(placeOf(container)), this.#leavingSomewhere])
+    if (this.#isStopping) throw new Unavailable('the agent is being stopped', { remedy: 'Try again.' })
+    const making = this.#makeInterfaceNow(container)
+    this.#making.add(making)
+    return making.finally(() => this.#making.delete(making))
+  }
+
   /**
    * Makes an interface that belongs to no endpoint yet: its program drops every frame, and without an alias it is removed
    * by the next start. Returns its slot.
    */
-  async #makeInterface(container: ContainerPlace): Promise<number> {
-    await Promise.all([this.#leaving.get(placeOf(container)), this.#leavingSomewhere])
+  async #makeInterfaceNow(container: ContainerPlace): Promise<number> {
     assertNetworkNamespace(container.netns)
     const slot = this.#takeSlot()
     const [name, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
@@ -432,6 +443,9 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async stop(): Promise<void> {
+    this.#isStopping = true
+    await Promise.allSettled(this.#making)
+    await nextTurn() // by then what nobody wants of it is on its way out
     await this.#remover.stop()
     await this.#promoter?.stop()
     this.#driftFinder?.close()
