@@ -1,5 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AddressClaim, Endpoint, MacClaim } from '../../src/api/index.ts'
 import type { Lab } from '../../lab/index.ts'
+import type { Measurement } from '../suite.ts'
+
+/** Milliseconds after the last removal by which everything must have gone. */
+const patience = 60_000
 
 /** How much there is of everything that an endpoint has, in the store and in the kernels of the nodes. */
 export type Inventory = Record<'endpoints' | 'addressClaims' | 'macClaims' | 'interfaces' | 'classes', number>
@@ -28,6 +33,18 @@ export function excess(before: Inventory, now: Inventory): { count: number; text
   return {
     count: left.reduce((sum, [, count]) => sum + count, 0),
     text: left.map(([what, count]) => `${count} ${what}`).join(', '),
+  }
+}
+
+/** What is there more than before; given time, because DEL answers when the datapath is gone, not the last object. */
+export async function waitForNothing(before: Inventory, look: () => Promise<Inventory>): Promise<Measurement> {
+  const begin = performance.now()
+  for (;;) {
+    const { count, text } = excess(before, await look())
+    const waited = performance.now() - begin
+    if (count === 0) return { value: 0, detail: `none ${(waited / 1000).toFixed(1)} s after the last removal` }
+    if (waited > patience) return { value: count, detail: `${text}, ${patience / 1000} s after the last removal` }
+    await sleep(500)
   }
 }
 

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Group, Measurement, RunContext } from '../suite.ts'
-import { excess, takeInventory, type Inventory } from './endpoint-inventory.ts'
+import { eachOf } from './each-of.ts'
+import { excess, takeInventory, waitForNothing } from './endpoint-inventory.ts'
 import { createNetwork } from './fresh-lab.ts'
 import { asAnnotations, type Attachment, type Runtime } from './runtime.ts'
 import type { UnlimitedLab } from './unlimited-lab.ts'
@@ -12,8 +12,6 @@ const rows = {
 }
 const network = 'thousand'
 const concurrency = 50
-/** Milliseconds after the last DEL by which everything must have gone. */
-const patience = 60_000
 
 /** 1000 endpoints on three nodes, 50 at a time, and away again. */
 export const manyEndpointsGroup: Group<UnlimitedLab> = {
@@ -79,27 +77,4 @@ function duplicates(attachments: Attachment[]): Measurement {
   const missing = attachments.filter(({ address, mac }) => address === '' || mac === '').length
   const detail = `${attachments.length} endpoints: IP ${addresses}, MAC ${macs} twice; ${missing} without`
   return { value: addresses + macs + missing, detail }
-}
-
-/** What is there more than before; given time, because DEL answers when the datapath is gone, not the last object. */
-async function waitForNothing(before: Inventory, look: () => Promise<Inventory>): Promise<Measurement> {
-  const begin = performance.now()
-  for (;;) {
-    const { count, text } = excess(before, await look())
-    const waited = performance.now() - begin
-    if (count === 0) return { value: 0, detail: `none ${(waited / 1000).toFixed(1)} s after the last DEL` }
-    if (waited > patience) return { value: count, detail: `${text}, ${patience / 1000} s after the last DEL` }
-    await sleep(500)
-  }
-}
-
-/** Does something with each item, `width` at a time; fails with the first failure, after those under way. */
-async function eachOf<T>(items: readonly T[], width: number, work: (item: T) => Promise<unknown>): Promise<void> {
-  const rest = items.values()
-  const worker = async (): Promise<void> => {
-    for (const item of rest) await work(item)
-  }
-  const outcomes = await Promise.allSettled(Array.from({ length: width }, worker))
-  const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-  if (failed) throw failed.reason
 }

@@ -11,6 +11,7 @@ import { closeGigabitLab, openGigabitLab } from './gigabit-lab.ts'
 import { largeClusterGroup } from './large-cluster-group.ts'
 import { manyEndpointsGroup } from './many-endpoints.ts'
 import { receiveFloorGroup } from './receive-floor-group.ts'
+import { runningContainersGroup } from './running-containers.ts'
 import { rawPathGroup } from './raw-path.ts'
 import { closeUnlimitedLab, openUnlimitedLab } from './unlimited-lab.ts'
 
@@ -22,7 +23,7 @@ export const networkSuite: Suite = {
       name: 'lab with unlimited links',
       open: openUnlimitedLab,
       close: closeUnlimitedLab,
-      groups: [rawPathGroup, cniLatencyGroup, cniInterfacesGroup, manyEndpointsGroup],
+      groups: [rawPathGroup, cniLatencyGroup, cniInterfacesGroup, manyEndpointsGroup, runningContainersGroup],
     }),
     stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [claimsGroup, largeClusterGroup] }),
     stage({
