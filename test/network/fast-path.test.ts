@@ -107,7 +107,6 @@ describe('queues', () => {
     server.kill()
     expect(queued()).toBeGreaterThan(before + 100)
     expect(rate).toBeLessThan(115e6)
-    expect(rate).toBeGreaterThan(80e6)
     for (const { endpointId } of [sender, receiver]) await engine.detach(endpointId)
   }, 20_000)
 })
