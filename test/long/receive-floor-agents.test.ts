@@ -39,9 +39,10 @@ test.each([
     if (how === 'SIGSTOP') place.lab.signalAgent(node, 'SIGCONT')
     else await place.lab.startAgent(node)
   }
-  await expect.poll(() => sentBy('n3', 300), { timeout: 5_000 }).toBeLessThan(limited)
+  // whom it must ask and tell is behind the port that is flooded now, which loses half of everything
+  await expect.poll(() => sentBy('n3', 300), { timeout: 25_000 }).toBeLessThan(limited)
   expect(await measure(place.source, place.gold, 5201, 3)).toBeGreaterThan(enough)
-}, 60_000) // prettier-ignore
+}, 90_000) // prettier-ignore
 
 /** Bits per second that leave a node by its uplink, over so many milliseconds. */
 async function sentBy(node: string, milliseconds: number): Promise<number> {
