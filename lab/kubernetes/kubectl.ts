@@ -16,9 +16,12 @@ export function kubectlCommand(args: string[]): [string, ...string[]] {
   return insideMachine(machinePid(controlMachine), [programs.kubernetes('kubectl'), kubeconfig, ...args])
 }
 
-/** Sends objects to the API server; those that are there are changed. */
-export async function applyObjects(objects: object[], { fieldManager = 'lab' } = {}): Promise<void> {
+/** Sends objects to the API server; those that are there are changed. `deadline`: milliseconds, more for many objects. */
+export async function applyObjects(
+  objects: object[],
+  { fieldManager = 'lab', deadline = 10_000 + objects.length * 500 } = {},
+): Promise<void> {
   const list = { apiVersion: 'v1', kind: 'List', items: objects }
   const flags = ['--server-side', '--force-conflicts', `--field-manager=${fieldManager}`]
-  await kubectl(['apply', ...flags, '-f', '-'], { input: JSON.stringify(list) })
+  await kubectl(['apply', ...flags, '-f', '-'], { input: JSON.stringify(list), deadline })
 }
