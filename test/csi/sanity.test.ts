@@ -16,7 +16,7 @@ afterAll(() => lab.down())
 
 /** The health calls of a later version of CSI, which replace the volume condition that is served here. */
 const laterVersion = /Health/
-/** Snapshots are where their volume is. The limit of a node takes 257 volumes. */
+/** Snapshots are where their volume is. The limit of a node takes 257 volumes: controller-services.test.ts. */
 const notAsked = [/SNAPSHOT_ACCESSIBILITY_CONSTRAINTS not supported/, /testnodevolumeattachlimit not enabled/]
 
 /** With block devices: test/long/csi.test.ts. */

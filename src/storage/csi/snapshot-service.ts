@@ -11,6 +11,7 @@ import type {
   GroupSnapshotIdRequest,
   ListSnapshotsRequest,
   SnapshotIdRequest,
+  Texts,
 } from './csi-messages.ts'
 import { listAll } from './listing-service.ts'
 import { checkMadeFor, csiNameAnnotation, isId, objectNameOf } from './object-names.ts'
@@ -41,14 +42,14 @@ export async function createSnapshot(context: ControllerContext, request: Create
   const { store } = context
   const { sourceVolumeId, name } = request
   if (sourceVolumeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no source volume id')
-  checkParameters(request.parameters, [])
+  const quiesce = wantsQuiesce(request.parameters)
   const objectName = objectNameOf(name, 'snapshot')
   let snapshot = await findObject(store, Snapshot, objectName)
   if (!snapshot) {
     await checkVolumeExists(context, sourceVolumeId)
     const metadata = { name: objectName, annotations: { [csiNameAnnotation]: name } }
     snapshot = await store
-      .create(Snapshot, { metadata, spec: { volumeName: sourceVolumeId } })
+      .create(Snapshot, { metadata, spec: { volumeName: sourceVolumeId, ...quiesce } })
       .catch((error: unknown) => whenTaken(error, context, objectName))
   }
   checkMadeFor(name, snapshot.metadata, 'snapshot')
@@ -56,6 +57,16 @@ export async function createSnapshot(context: ControllerContext, request: Create
     throw new CsiError('ALREADY_EXISTS', `snapshot ${objectName} exists of volume ${snapshot.spec.volumeName}`)
   }
   return { snapshot: csiSnapshot(await untilReady(context, snapshot)) }
+}
+
+/** Parameter `quiesce` of a snapshot class: the filesystem is written out and stands still for the instant. */
+function wantsQuiesce(parameters: Texts): { quiesce?: true } {
+  checkParameters(parameters, ['quiesce'])
+  const { quiesce = 'false' } = parameters
+  if (quiesce !== 'true' && quiesce !== 'false') {
+    throw new CsiError('INVALID_ARGUMENT', `parameter quiesce is "${quiesce.slice(0, 20)}", not true or false`)
+  }
+  return quiesce === 'true' ? { quiesce: true } : {}
 }
 
 async function checkVolumeExists({ store }: ControllerContext, id: string): Promise<void> {
@@ -155,14 +166,14 @@ export async function createGroupSnapshot(
   const { store } = context
   const { name, sourceVolumeIds } = request
   if (sourceVolumeIds.length === 0) throw new CsiError('INVALID_ARGUMENT', 'the request has no source volume ids')
-  checkParameters(request.parameters, [])
+  const quiesce = wantsQuiesce(request.parameters)
   const objectName = objectNameOf(name, 'snapshot group')
   const volumeNames = [...new Set(sourceVolumeIds)]
   let group = await findObject(store, SnapshotGroup, objectName)
   if (!group) {
     for (const id of volumeNames) await checkVolumeExists(context, id)
     const metadata = { name: objectName, annotations: { [csiNameAnnotation]: name } }
-    group = await store.create(SnapshotGroup, { metadata, spec: { volumeNames } })
+    group = await store.create(SnapshotGroup, { metadata, spec: { volumeNames, ...quiesce } })
   }
   checkMadeFor(name, group.metadata, 'snapshot group')
   if ([...group.spec.volumeNames].sort().join() !== [...volumeNames].sort().join()) {
