@@ -31,6 +31,7 @@ export class LoggedDrive {
 
   /** Makes of an empty device what a power cut at the moment of the mark would have left of this one. */
   async replay(mark: string, device: string): Promise<void> {
+    execFileSync('blockdev', ['--flushbufs', this.#log]) // what was read of it before the log was written
     await using log = await open(this.#log)
     await using target = await open(device, 'r+')
     for await (const entry of entries(log)) {

@@ -85,7 +85,7 @@ describe('choosePlace', () => {
         'n2: it has no drive; ' +
         'n3: drive n3.d is Blank (format it with `dctl drive format`); ' +
         'n4: the node is not Ready; ' +
-        'n5: the metadata space of drive n5.d is 85 % used, nothing new begins above 80 %',
+        'n5: the metadata space of drive n5.d is 80 % used, nothing new begins above 75 %',
     )
   })
 

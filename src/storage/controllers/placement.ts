@@ -4,7 +4,7 @@ import { describeShortfall, fit, remedyFor, resources, type Amounts, type Shortf
 import { driveTotals } from './drive-space.ts'
 
 /** Above this share of a format's own metadata space nothing new begins there. */
-export const metadataLimit = 0.8
+export const metadataLimit = 0.75
 
 /** Above this share of a pool's bytes nothing new begins there, whatever was promised. */
 export const usedLimit = 0.95

@@ -117,7 +117,7 @@ describe('a pool of thin volumes whose metadata is small', () => {
       await make('first')
       const shares: number[] = []
       let [id, share] = [1000, 0]
-      while (share <= 0.9) {
+      while (share <= 0.75) {
         message('create_thin', id, id + 39) // each takes a block of the metadata
         id += 40
         share = (await tight.space()).metadataUsed!
@@ -125,7 +125,7 @@ describe('a pool of thin volumes whose metadata is small', () => {
       }
       expect(shares.filter((each, index) => each < shares[index - 1]!)).toHaveLength(1)
       await expect(make('x')).rejects.toMatchObject({ code: 'Exhausted', message: expect.stringContaining('metadata') })
-      message('delete', 1000, 1099)
+      message('delete', 1000, 1199)
       await make('x')
       expect((await tight.list()).map((each) => each.id).sort()).toEqual(['first', 'x'])
       await tight.close()

@@ -80,8 +80,15 @@ async function activatePool(device: string, group: string): Promise<void> {
     await activate().catch((cause: unknown) => {
       throw new Internal(`the metadata of pool ${group} is damaged and could not be repaired`, { cause, remedy: 'Restore its volumes from their other copies or a backup.' }) // prettier-ignore
     })
-    // The damaged metadata, which are where the spare of the next repair will be.
-    await lvm(device, 'lvremove', '--force', '--yes', `${group}/${poolVolume}_meta0`)
+    await removeReplaced(device, group)
+  }
+}
+
+/** Removes damaged metadata that a repair has replaced: where they are, the spare of the next repair will be. */
+async function removeReplaced(device: string, group: string): Promise<void> {
+  const names = (await lvmReport(device, 'lvs', ['lv_name'], group)).map((row) => row.lv_name ?? '')
+  for (const name of names.filter((each) => each.startsWith(`${poolVolume}_meta`))) {
+    await lvm(device, 'lvremove', '--force', '--yes', `${group}/${name}`)
   }
 }
 

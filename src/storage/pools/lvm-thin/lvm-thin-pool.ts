@@ -7,8 +7,11 @@ import { lvm, lvmReport } from './lvm.ts'
 import { poolVolume, ThinPoolDevice } from './thin-pool-device.ts'
 import { TopDevice } from './top-device.ts'
 
-/** Share of the pool's metadata in use from which on nothing new is made: a pool whose metadata is full is read-only. */
-const mostMetadata = 0.9
+/**
+ * Share of the pool's metadata in use from which on nothing new is made: a pool whose metadata is full is read-only. lvm
+ * itself refuses from there on.
+ */
+const mostMetadata = 0.75
 /** Share in use from which on the metadata is given all room that there is for it. */
 const growMetadataAbove = 0.7
 
