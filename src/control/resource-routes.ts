@@ -13,6 +13,7 @@ import type { FeatureControllers } from './feature.ts'
 import { listQueryOf, refuseDryRun } from './query.ts'
 import { bodyObject, demandContentType } from './request-body.ts'
 import { demand, guardOf, type Verb } from './roles.ts'
+import { tableOf, wantsTable } from './table-answers.ts'
 import type { WatchServer } from './watch-server.ts'
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
@@ -62,12 +63,17 @@ class KindHandlers {
     return async (request) => demand(request.caller!, verb, this.#kind)
   }
 
-  readonly get: Handler = (request) => this.#store.get(this.#kind, referenceOf(request))
+  readonly get: Handler = async (request) => {
+    const object = await this.#store.get(this.#kind, referenceOf(request))
+    const { resourceVersion } = object.metadata
+    return wantsTable(request) ? this.#table(request, [object], { resourceVersion }) : object
+  }
 
   readonly list: Handler = async (request, reply) => {
     const query = listQueryOf(request, referenceOf(request).namespace)
     if (query.watch) return this.#watches.serve(this.#kind, query, reply, request.caller?.expiresAt)
     const { items, ...metadata } = this.#store.listShared(this.#kind, query.list)
+    if (wantsTable(request)) return this.#table(request, items, metadata)
     return { kind: `${this.#kind.kind}List`, apiVersion: apiVersionOf(this.#kind), metadata, items }
   }
 
@@ -111,6 +117,11 @@ class KindHandlers {
   readonly delete: Handler = async (request) => {
     refuseDryRun(request)
     return this.#store.delete(this.#kind, referenceOf(request), deleteOptionsOf(request), guardOf(request.caller!))
+  }
+
+  #table(request: FastifyRequest, items: KubeObject[], metadata: object): object {
+    const { includeObject } = request.query as { includeObject?: string }
+    return tableOf(this.#kind, items, metadata, { includeObject, now: new Date() })
   }
 
   /** What was written, with what has been decided about it. */
