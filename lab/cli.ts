@@ -6,7 +6,7 @@ import { Conflict, InvalidInput } from '../src/base/index.ts'
 import { containerLog, findContainer, removeContainer, startContainer, type Container } from './containers.ts'
 import { takeLabDown } from './down.ts'
 import { onHost } from './hosts.ts'
-import { kubectlCommand } from './kubernetes/index.ts'
+import { hostKubeconfig, kubectlCommand } from './kubernetes/index.ts'
 import { Lab } from './lab.ts'
 import { requireRoot } from './requirements.ts'
 import { containerStates, hostStates, requireLab } from './state.ts'
@@ -84,6 +84,7 @@ function addUp(lab: Command): void {
       })
       if (alreadyUp) print('The lab is up already. See: dctl lab status')
       else print(`The lab is up: ${state.nodes.join(', ')} (${seconds()}). Remove it with: dctl lab down`)
+      if (state.kubernetes) print(`Use it from here with: export KUBECONFIG=${hostKubeconfig}`)
     })
 }
 

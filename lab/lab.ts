@@ -14,6 +14,7 @@ import {
 } from './containers.ts'
 import { takeLabDown } from './down.ts'
 import { addHost, onHost, removeHost, type HostOptions } from './hosts.ts'
+import { startKubernetesNode } from './kubernetes/node.ts'
 import { killMachine, portOf, startMachine } from './machines.ts'
 import { places, projectRoot } from './places.ts'
 import { insideMachine } from './processes.ts'
@@ -159,10 +160,11 @@ export class Lab {
     return killMachine(node)
   }
 
-  /** Boots a node that was killed, with its agent; one that runs only gets its agent back. */
+  /** Boots a node that was killed, with its agent or its kubelet; one that runs only gets back what does not run on it. */
   async startNode(node: string): Promise<void> {
     this.#requireNode(node)
     if (!isMachineRunning(node)) await startMachine(nodeMachine(node, this.state))
+    if (this.state.kubernetes) return startKubernetesNode(node)
     if (!this.state.bare) await startAgent(node)
   }
 

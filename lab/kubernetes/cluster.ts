@@ -2,6 +2,7 @@ import { waitFor } from '../processes.ts'
 import { makeCarbonadoImage, makeSidecarsImage } from './carbonado.ts'
 import { startControlPlane } from './control-plane.ts'
 import { createCredentials } from './credentials.ts'
+import { openHostAccess } from './host-access.ts'
 import { makeBaseImages } from './images.ts'
 import { kubectl } from './kubectl.ts'
 import { configureKubernetesNode, copyCredentials, startKubernetesNode } from './node.ts'
@@ -25,6 +26,7 @@ export async function startKubernetes(nodes: string[], onProgress: (step: string
   onProgress('control plane of Kubernetes')
   const started = nodes.map((node) => startKubernetesNode(node))
   await startControlPlane()
+  await openHostAccess()
   onProgress('kubelets')
   await Promise.all(started)
   await waitForRegistration(nodes)

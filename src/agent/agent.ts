@@ -18,7 +18,7 @@ import { createCsi } from './csi.ts'
 import { createStorage } from './storage.ts'
 import { createInformer, EventRecorder, inPodServer, RestStore, type ResourceStore } from '../store/index.ts'
 import { createAttainmentMemory } from './attainment-memory.ts'
-import { loadBearerTokens } from './bearer-tokens.ts'
+import { loadBearerTokens, type Authenticate } from './bearer-tokens.ts'
 import { createCniServer } from './cni-server.ts'
 import type { AgentConfig } from './config.ts'
 import { createLiveApi } from './live-api.ts'
@@ -33,6 +33,7 @@ import { createUplinkMeter } from './uplink-meter.ts'
 import { UplinkMonitor } from './uplink-monitor.ts'
 import { createVolumeGuarantee } from './volume-guarantee.ts'
 import { version } from './version.ts'
+import { createVisitorCheck, withVisitors } from './visitors.ts'
 
 /** Makes the engine of a node whose containers send through the device `uplink`. */
 export type EngineFactory = (uplink: string, limits: UplinkLimits) => NetworkEngine
@@ -140,7 +141,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     drift,
   )
   const volumeMetrics = createVolumeMetrics(() => guarantee.live())
-  const api = createLiveApi(config, loadBearerTokens(config.tokensFile), {
+  const api = createLiveApi(config, authenticateBy(config, store), {
     node() {
       const endpoints = liveEndpoints(attachments.attached(), engine.counters(), rates, memory)
       const promised = endpoints.reduce((sum, { bandwidthFloor }) => sum + bandwidthFloor, 0)
@@ -243,6 +244,11 @@ function createDriftWatch(
     events: new EventRecorder(store, { controller: 'carbonado.io/agent', instance: nodeName }, logger),
     logger,
   })
+}
+
+function authenticateBy({ tokensFile, visitors }: Readonly<AgentConfig>, store: RestStore): Authenticate {
+  const known = loadBearerTokens(tokensFile)
+  return visitors === undefined ? known : withVisitors(known, createVisitorCheck(store, visitors))
 }
 
 function lostEndpointProblem(name: string): NodeProblem {

@@ -26,8 +26,11 @@ export interface LiveApiUser {
   nodeName?: string
 }
 
-/** Says who a bearer token belongs to; undefined for nobody. */
-export type Authenticate = (authorization: string | undefined) => LiveApiUser | undefined
+/** Says who a bearer token belongs to, or a token of a visitor; undefined for nobody. */
+export type Authenticate = (
+  authorization: string | undefined,
+  visitorToken?: string,
+) => LiveApiUser | undefined | Promise<LiveApiUser | undefined>
 
 /** Reads the tokens that may use the live API. Throws InvalidInput when the file is not a list of tokens. */
 export function loadBearerTokens(file: string): Authenticate {

@@ -60,6 +60,10 @@ export const AgentConfig = Type.Object(
     tls: Type.Object({ certificateFile: path, keyFile: path }, options),
     /** JSON list of {token, user, role} that may use the live API; other agents with the role `agent`. */
     tokensFile: path,
+    /**
+     * On Kubernetes: the service account whose tokens may look at the live API too, `system:serviceaccount:...`.
+     */
+    visitors: Type.Optional(Type.String({ pattern: '^system:serviceaccount:[^:]+:[^:]+$' })),
     /** By which pods reach Services through their node, and the node reaches them. Absent: not at all. */
     hostPath: Type.Optional(
       Type.Object(

@@ -19,7 +19,10 @@ beforeAll(async () => {
   const uplink = { interface: 'eth0', carrier: true, rate: 1e9, promised: 0, sent: 0, received: 0 }
   api = createLiveApi(
     { listen: { host: '127.0.0.1', port: 0 }, tls },
-    (authorization) => (authorization === 'Bearer known' ? { user: 'control', role: 'viewer' } : undefined),
+    (authorization, visitorToken) => {
+      if (authorization === 'Bearer known') return { user: 'control', role: 'viewer' }
+      return visitorToken === 'visiting' ? { user: 'visitor', role: 'visitor' } : undefined
+    },
     {
       node: () => ({ endpoints: [], uplink, held: [] }),
       check: () => Promise.resolve([]),
@@ -45,11 +48,17 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 
-function ask(method: string, path: string, body?: string, token = 'known'): Promise<{ code: number; text: string }> {
+function ask(
+  method: string,
+  path: string,
+  body?: string,
+  token = 'known',
+  more: Record<string, string> = {},
+): Promise<{ code: number; text: string }> {
   const url = new URL(`https://${api.address()}`)
   const options = { host: url.hostname, port: url.port, method, path, rejectUnauthorized: false }
   return new Promise((resolve, reject) => {
-    const question = request({ ...options, headers: { authorization: `Bearer ${token}` } }, (response) => {
+    const question = request({ ...options, headers: { authorization: `Bearer ${token}`, ...more } }, (response) => {
       let text = ''
       response.on('data', (part: Buffer) => (text += part.toString()))
       response.on('end', () => resolve({ code: response.statusCode!, text }))
@@ -102,4 +111,16 @@ test('nobody looks or probes without a token', async () => {
   expect(await ask('GET', '/v1/path?endpoint=u1', undefined, 'other')).toMatchObject({ code: 401 })
   expect(await ask('POST', '/v1/probe', '{"endpoint": "u1", "to": "10.0.0.1"}', 'other')).toMatchObject({ code: 401 })
   expect(asked).toHaveLength(before)
+})
+
+test('a visitor sees what is known about endpoints, not what users have stored, and limits nobody', async () => {
+  const visiting = { 'x-carbonado-token': 'visiting' }
+  expect(await ask('GET', '/v1/endpoints', undefined, 'other', visiting)).toMatchObject({ code: 200 })
+  expect(await ask('GET', '/metrics', undefined, 'other', visiting)).toMatchObject({ code: 200 })
+  const blocks = await ask('GET', '/v1/snapshot-blocks?uid=u&offset=0&length=1', undefined, 'other', visiting)
+  expect(blocks).toMatchObject({ code: 403 })
+  expect(await ask('PUT', '/v1/receive-limits', '{}', 'other', visiting)).toMatchObject({ code: 403 })
+  expect(await ask('GET', '/v1/endpoints', undefined, 'other', { 'x-carbonado-token': 'x' })).toMatchObject({
+    code: 401,
+  })
 })

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { InvalidInput } from '../base/index.ts'
 import type { GlobalOptions } from './global-flags.ts'
+import { kubeconfigFile, readKubeconfig } from './kubeconfig.ts'
 
 /** How to reach control and as whom. */
 export interface Connection {
@@ -10,6 +11,9 @@ export interface Connection {
   /** PEM text of the authorities that the server's certificate is checked against; absent: those of the system. */
   ca?: string
   token?: string
+  /** PEM text of a certificate, with its key, that says who asks. */
+  clientCertificate?: string
+  clientKey?: string
   /** Do not check the server's certificate. */
   insecure: boolean
   /** Milliseconds to wait for an answer. */
@@ -35,9 +39,14 @@ export function configCandidates(environment: Record<string, string | undefined>
 /**
  * Puts flags, environment and configuration file together; flags win, then $VIRTUAL_IP, then the file.
  * The token of the file goes only to the server of the file, so that it is not given to another one by mistake.
+ * A kubeconfig that $KUBECONFIG names is used when neither a flag, nor $VIRTUAL_IP, nor $DCTL_CONFIG names anything else.
  * Throws InvalidInput when no server is known.
  */
 export function resolveConnection(options: GlobalOptions, environment: Record<string, string | undefined>): Connection {
+  const kubeconfig = kubeconfigFile(environment)
+  const isNamed =
+    options.server ?? nonEmpty(environment.VIRTUAL_IP) ?? options.dctlconfig ?? nonEmpty(environment.DCTL_CONFIG)
+  if (kubeconfig !== undefined && isNamed === undefined) return ofKubeconfig(kubeconfig, options, environment)
   const config = readConfig(options, environment)
   const named = options.server ?? nonEmpty(environment.VIRTUAL_IP)
   const server = named === undefined ? config?.server : normalizeServer(named)
@@ -49,6 +58,21 @@ export function resolveConnection(options: GlobalOptions, environment: Record<st
     ca: caFile === undefined ? undefined : readText(caFile, 'certificate authority'),
     token: nonEmpty(environment.DCTL_TOKEN) ?? (ownServer ? config?.token : undefined),
     insecure: options.insecure ?? false,
+    timeout: options.timeout,
+  }
+}
+
+function ofKubeconfig(
+  file: string,
+  options: GlobalOptions,
+  environment: Record<string, string | undefined>,
+): Connection {
+  const access = readKubeconfig(file)
+  return {
+    ...access,
+    ca: options.caCert === undefined ? access.ca : readText(options.caCert, 'certificate authority'),
+    token: nonEmpty(environment.DCTL_TOKEN) ?? access.token,
+    insecure: options.insecure ?? access.insecure,
     timeout: options.timeout,
   }
 }

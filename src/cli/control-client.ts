@@ -7,8 +7,9 @@ export function connectToControl(connection: Connection): Promise<ControlClient>
   const store = new RestStore(connection)
   return Promise.resolve({
     store,
-    getJson: <T>(path: string) => store.getJson<T>(path),
-    request: <T>(method: 'POST' | 'DELETE', path: string, body?: object) => store.request<T>(method, path, body),
+    getJson: <T>(path: string, headers?: Record<string, string>) => store.getJson<T>(path, headers),
+    request: <T>(method: 'POST' | 'DELETE', path: string, body?: object, headers?: Record<string, string>) =>
+      store.request<T>(method, path, body, headers),
     close: () => store.close(),
   })
 }

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import type { VerbContext, VerbHandler, VerbHost } from '../verb/index.ts'
+import { askAgent } from './agent-access.ts'
 import { resolveConnection } from './connection.ts'
 import { confirm } from './confirm.ts'
 import { readGlobalOptions, type GlobalOptions } from './global-flags.ts'
@@ -58,9 +59,9 @@ function makeContext(world: World, client: LazyClient, options: GlobalOptions): 
   return {
     output: options.output,
     store: async () => (await client.get()).store,
-    readAgent: async <T>(nodeName: string, path: string) => (await client.get()).getJson<T>(agentPath(nodeName, path)),
+    readAgent: async <T>(nodeName: string, path: string) => askAgent<T>(await client.get(), nodeName, path),
     askAgent: async <T>(nodeName: string, path: string, body: object) =>
-      (await client.get()).request<T>('POST', agentPath(nodeName, path), body),
+      askAgent<T>(await client.get(), nodeName, path, body),
     request: async <T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) =>
       method === 'GET' ? (await client.get()).getJson<T>(path) : (await client.get()).request<T>(method, path, body),
     print: (text) => void world.write(`${text}\n`),
@@ -68,8 +69,4 @@ function makeContext(world: World, client: LazyClient, options: GlobalOptions): 
     confirm: (question, assumeYes) => confirm(world, question, assumeYes),
     now: () => world.now(),
   }
-}
-
-function agentPath(nodeName: string, path: string): string {
-  return `/apis/carbonado.io/v1alpha1/nodes/${encodeURIComponent(nodeName)}/proxy/${path}`
 }

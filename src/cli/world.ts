@@ -20,9 +20,9 @@ export interface World {
 export interface ControlClient {
   store: ResourceStore
   /** GETs a path below the server's root and parses the JSON it answers. Throws CarbonadoErrors. */
-  getJson<T>(path: string): Promise<T>
+  getJson<T>(path: string, headers?: Record<string, string>): Promise<T>
   /** Sends JSON to a path below the server's root and parses the answer. Throws CarbonadoErrors. */
-  request<T>(method: 'POST' | 'DELETE', path: string, body?: object): Promise<T>
+  request<T>(method: 'POST' | 'DELETE', path: string, body?: object, headers?: Record<string, string>): Promise<T>
   close(): Promise<void>
 }
 

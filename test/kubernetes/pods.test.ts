@@ -1,7 +1,11 @@
 import './own-lab.ts'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
-import { applyObjects, imageReference, kubectl } from '../../lab/kubernetes/index.ts'
+import { applyObjects, hostKubeconfig, imageReference, kubectl, kubernetesPlaces } from '../../lab/kubernetes/index.ts'
+import { projectRoot } from '../../lab/places.ts'
+import { exec, type ExecError } from '../../src/base/index.ts'
 
 let lab: Lab
 
@@ -41,6 +45,15 @@ interface PodList {
 async function addresses(): Promise<string[]> {
   const { items } = JSON.parse(await kubectl(['get', 'pods', '-l', 'app=test', '-o', 'json'])) as PodList
   return items.map(({ status }) => status.podIP ?? '')
+}
+
+/** A kubeconfig of the lab's cluster for somebody with a token. */
+async function kubeconfigWithToken(token: string): Promise<string> {
+  const file = kubernetesPlaces.kubeconfig('token-of-the-test')
+  const admin = JSON.parse(readFileSync(hostKubeconfig, 'utf8')) as { users: object[] }
+  const [{ name }] = admin.users as [{ name: string }]
+  writeFileSync(file, JSON.stringify({ ...admin, users: [{ name, user: { token } }] }), { mode: 0o600 })
+  return file
 }
 
 const running = (deadline: number): Promise<string> =>
@@ -100,6 +113,49 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     }
     await applyObjects([pod('later', { network: 'blue' })])
     await running(60)
+    await nothingLeft()
+  })
+
+  test('are shown by dctl with a kubeconfig and rights of the cluster alone, live figures too', async () => {
+    await applyObjects([pod('shown', { network: 'blue', perfTier: 'high' }, 'n2')])
+    await running(60)
+    const [name] = (await kubectl(['get', 'endpoints.carbonado.io', '-o', 'jsonpath={.items[*].metadata.name}'])).split(
+      ' ',
+    )
+    await kubectl(['create', 'serviceaccount', 'ann'])
+    const kubeconfig = await kubeconfigWithToken((await kubectl(['create', 'token', 'ann'])).trim())
+    const dctl = async (...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }> => {
+      const program = [
+        'env',
+        `KUBECONFIG=${kubeconfig}`,
+        process.execPath,
+        join(projectRoot, 'dist', 'dctl.js'),
+        ...args,
+      ]
+      return exec(program as [string, ...string[]], { deadline: 30_000 }).then(
+        ({ stdout, stderr }) => ({ exitCode: 0, stdout, stderr }),
+        (error: ExecError) => ({ exitCode: error.exitCode ?? -1, stdout: error.stdout, stderr: error.stderr }),
+      )
+    }
+    expect(await dctl('endpoint', 'list')).toMatchObject({ stderr: expect.stringMatching(/forbidden/i) as string })
+    await kubectl([
+      'create',
+      'clusterrolebinding',
+      'ann',
+      '--clusterrole=carbonado-viewer',
+      '--serviceaccount=default:ann',
+    ])
+    expect((await dctl('endpoint', 'list')).stdout).toContain(name)
+    expect((await dctl('endpoint', 'list', '-o', 'wide')).stderr).toContain('carbonado-live')
+    const live = ['create', 'rolebinding', 'ann', '--role=carbonado-live', '--serviceaccount=default:ann']
+    await kubectl(['-n', 'carbonado-system', ...live])
+    await expect.poll(async () => (await dctl('endpoint', 'list', '-o', 'wide')).stderr, { timeout: 20_000 }).toBe('')
+    const described = await dctl('endpoint', 'describe', name!, '-o', 'json')
+    expect(described).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(JSON.parse(described.stdout)).toMatchObject({ live: { bandwidthFloor: 500e6 } })
+    // the same way leads to nothing else: what users have stored stays closed, and so does what changes something
+    const deleted = await dctl('endpoint', 'delete', name!, '-f', '-y')
+    expect(deleted.stderr).toMatch(/forbidden/i)
     await nothingLeft()
   })
 })

@@ -8,8 +8,8 @@ import { Http2Connections, type KeepAlive } from './http2-connections.ts'
 export type ServerAddress =
   { protocol: 'http:' | 'https:'; hostname: string; port: string } | { protocol: 'http:'; socketPath: string }
 
-/** Whom to believe that it is the server. */
-export type Trust = Pick<ConnectionOptions, 'ca' | 'rejectUnauthorized'>
+/** Whom to believe that it is the server, and how to prove who one is. */
+export type Trust = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'rejectUnauthorized'>
 
 /** One request, as it goes over the wire. */
 export interface HttpRequest {

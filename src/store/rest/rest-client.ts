@@ -3,7 +3,7 @@ import { text as readBody } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
 import { CarbonadoError, InvalidInput, readTextFile, Unavailable } from '../../base/index.ts'
 import { decodeEarlyAnswer, earlyPreference } from './early-answer.ts'
-import { HttpConnections, type HttpAnswer, type ServerAddress } from './http-connections.ts'
+import { HttpConnections, type HttpAnswer, type ServerAddress, type Trust } from './http-connections.ts'
 import { errorOf } from './status.ts'
 
 /** How to reach a Kubernetes-style server. */
@@ -17,6 +17,9 @@ export interface RestOptions {
   /** Bearer token, or the file that holds it (read again every minute, so that it can be replaced). */
   token?: string
   tokenFile?: string
+  /** PEM text of a certificate, with its key, that says who asks. */
+  clientCertificate?: string
+  clientKey?: string
   /** Do not check the server's certificate. */
   insecure?: boolean
   /** Milliseconds until a request without an answer is Unavailable; 10 000 unless told. */
@@ -32,6 +35,8 @@ export interface RestRequest {
   path: string
   body?: unknown
   contentType?: string
+  /** Beside those that every request has. */
+  headers?: Record<string, string>
   /** Told what will be answered, when the server knows before its disk has it. */
   onEarlyAnswer?: (likely: unknown) => void
 }
@@ -106,7 +111,7 @@ export class RestClient {
   async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number): Promise<HttpAnswer> {
     const { method, path, contentType = 'application/json' } = request
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
-    const headers = this.#headers(body === undefined ? undefined : contentType)
+    const headers = { ...this.#headers(body === undefined ? undefined : contentType), ...request.headers }
     const { onEarlyAnswer } = request
     if (onEarlyAnswer) headers.prefer = earlyPreference
     const onInformation = onEarlyAnswer && ((early: IncomingHttpHeaders): void => tellEarly(early, onEarlyAnswer))
@@ -156,9 +161,9 @@ function tellEarly(headers: IncomingHttpHeaders, tell: (likely: unknown) => void
   if (likely !== undefined) tell(likely)
 }
 
-function trustOf({ ca, caFile, insecure }: RestOptions): { ca?: string; rejectUnauthorized: boolean } {
+function trustOf({ ca, caFile, insecure, clientCertificate, clientKey }: RestOptions): Trust {
   const authorities = ca ?? (caFile === undefined ? undefined : readTextFile(caFile, 'certificate authority'))
-  return { ca: authorities, rejectUnauthorized: !insecure }
+  return { ca: authorities, cert: clientCertificate, key: clientKey, rejectUnauthorized: !insecure }
 }
 
 function parseServer(server: string): ServerAddress {

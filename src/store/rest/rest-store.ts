@@ -33,8 +33,8 @@ export class RestStore implements ResourceStore {
   }
 
   /** GETs any path of the server and returns the JSON it answers. */
-  getJson<T>(path: string): Promise<T> {
-    return this.#client.json<T>({ method: 'GET', path })
+  getJson<T>(path: string, headers?: Record<string, string>): Promise<T> {
+    return this.#client.json<T>({ method: 'GET', path, headers })
   }
 
   /** GETs any path of the server and returns the body as it comes. Throws what the server's Status says. */
@@ -43,8 +43,8 @@ export class RestStore implements ResourceStore {
   }
 
   /** Sends a request that is not about a kind, such as a review, and returns the JSON that is answered. */
-  request<T>(method: 'POST' | 'DELETE', path: string, body?: object): Promise<T> {
-    return this.#client.json<T>({ method, path, body })
+  request<T>(method: 'POST' | 'DELETE', path: string, body?: object, headers?: Record<string, string>): Promise<T> {
+    return this.#client.json<T>({ method, path, body, headers })
   }
 
   async get<T extends KubeObject>(kind: KindDefinition<T>, { name, namespace }: ObjectReference): Promise<T> {
