@@ -10,12 +10,10 @@ import {
 } from '../../api/index.ts'
 import { iopsRates, nothing, type Amounts } from '../../guarantee/index.ts'
 import type { SyncReader } from '../../store/index.ts'
+import { driverName } from '../csi/identity-service.ts'
 import { choosePlace } from '../controllers/placement.ts'
 import { driveTotals } from '../controllers/drive-space.ts'
 import { deviceSize } from '../volume-size.ts'
-
-/** The CSI driver of Carbonado, by which its volumes are known. */
-export const csiDriver = 'csi.carbonado.io'
 
 /** What one claim of a pod needs of the node. */
 export type VolumeDemand =
@@ -42,12 +40,12 @@ function demandOf(claim: PersistentVolumeClaim, reader: SyncReader): VolumeDeman
   const { volumeName, storageClassName } = claim.spec
   if (volumeName) {
     const csi = reader.get(PersistentVolume, { name: volumeName })?.spec.csi
-    if (csi?.driver !== csiDriver) return undefined
+    if (csi?.driver !== driverName) return undefined
     const volume = reader.get(Volume, { name: csi.volumeHandle })
     return volume && { kind: 'existing', claimName, volumeName: csi.volumeHandle, nodeNames: nodesWithCopy(volume) }
   }
   const storageClass = storageClassName ? reader.get(StorageClass, { name: storageClassName }) : undefined
-  if (storageClass?.provisioner !== csiDriver) return undefined
+  if (storageClass?.provisioner !== driverName) return undefined
   const tier = reader.get(PerfTier, { name: storageClass.parameters?.perfTier ?? '' })
   const space = deviceSize(claim.spec.resources?.requests?.storage ?? 0)
   return { kind: 'new', claimName, ask: { ...nothing, iops: iopsRates(tier).iopsFloor, space } }
