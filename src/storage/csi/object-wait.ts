@@ -1,6 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { KindDefinition, KubeObject } from '../../api/index.ts'
 import { CarbonadoError } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
+
+/** Milliseconds before a watch that broke off is begun anew. */
+const retryDelay = 20
 
 /** Reads one object; undefined when there is none. */
 export async function findObject<T extends KubeObject>(
@@ -38,7 +42,10 @@ export async function waitForObject<T extends KubeObject, R extends object>(
         if (result) return result
       }
     } catch (error) {
-      if (!(error instanceof CarbonadoError) || error.code !== 'Expired') throw error
+      // a watch that breaks off is begun anew; a server that is away is told by the list
+      const isBroken = error instanceof CarbonadoError && (error.code === 'Expired' || error.code === 'Unavailable')
+      if (!isBroken) throw error
+      await delay(retryDelay)
     }
   }
   return 'late'
