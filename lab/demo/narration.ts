@@ -41,19 +41,28 @@ export class Narrator {
     this.say(kept ? `   ${paint('32', 'ok')}  ${text}` : `   ${paint('1;31', 'BROKEN')}  ${text}`)
   }
 
-  /** One second of traffic: the promised flow, then the rest, on a scale of the link; `|` marks the floor. */
-  bar(rates: { gold: number; others: number; link: number; floor: number }, note: string): void {
+  /** One second: who is promised something, then the rest, on a scale of link or drive; `|` marks the floor. */
+  bar(
+    rates: { gold: number; others: number; link: number; floor: number },
+    note: string,
+    { name = 'gold', format = bits } = {},
+  ): void {
     const width = (rate: number): number => Math.min(barWidth, Math.round((rate / rates.link) * barWidth))
     const gold = width(rates.gold)
     const others = Math.min(width(rates.others), barWidth - gold)
     const cells = [...'#'.repeat(gold), ...'-'.repeat(others), ...' '.repeat(barWidth - gold - others)]
     if (rates.floor > 0) cells[Math.min(width(rates.floor), barWidth - 1)] = '|'
     const text = cells.join('').replace(/#+/g, (part) => paint('33', part))
-    this.say(`     [${text}] gold ${bits(rates.gold)}  others ${bits(rates.others)}  ${note}`)
+    this.say(`     [${text}] ${name} ${format(rates.gold)}  others ${format(rates.others)}  ${note}`)
   }
 }
 
 /** Bits per second for people, in a column. */
 export function bits(rate: number): string {
   return formatQuantity(Math.round(rate / 1e6) * 1e6).padStart(5)
+}
+
+/** Operations per second for people, in a column. */
+export function iops(rate: number): string {
+  return formatQuantity(Math.round(rate / 10) * 10).padStart(6)
 }

@@ -36,5 +36,17 @@ export function optionsWithoutReplay(type: FilesystemType, options: string[]): s
  */
 export function formatCommand(type: FilesystemType, device: string): [string, ...string[]] {
   if (type === 'xfs') return ['mkfs.xfs', '-q', '-f', '-K', device]
-  return ['mkfs.ext4', '-q', '-F', '-m', '0', '-E', 'nodiscard,lazy_itable_init=1,lazy_journal_init=1', device]
+  // left to itself it takes blocks of 1 KiB for small volumes: what is not aligned to 4 KiB costs the pool two or three times
+  return [
+    'mkfs.ext4',
+    '-q',
+    '-F',
+    '-m',
+    '0',
+    '-b',
+    '4096',
+    '-E',
+    'nodiscard,lazy_itable_init=1,lazy_journal_init=1',
+    device,
+  ]
 }
