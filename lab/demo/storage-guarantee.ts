@@ -6,8 +6,8 @@ import { showDctl } from './networks.ts'
 import { deviceOf, fillVolume, latencyDuring, liveVolumes, loadBegun, startLoad, type Latency } from './volumes.ts'
 
 /** Operations per second that a drive of the demo gives: well below what the machine can do. */
-export const demoDriveIops = 8000
-const floor = 2500
+export const demoDriveIops = 4000
+const floor = 1500
 /** A second counts as delivered from this share of the floor on, as in attainment. */
 const tolerance = 0.95
 const neighbours = ['noisy1', 'noisy2', 'noisy3', 'noisy4']

@@ -17,7 +17,7 @@ const file = ['--name=load', '--filename=/run/data/file', '--size=128M', '--ioen
 
 /** Writes the file of a load once. */
 export async function fillVolume(container: Container): Promise<void> {
-  await container.exec(['fio', ...file, '--rw=write', '--bs=1M', '--direct=1'], { deadline: 30_000 })
+  await container.exec(['fio', ...file, '--rw=write', '--bs=1M', '--direct=1', '--end_fsync=1'], { deadline: 30_000 })
 }
 
 /** Starts random reads and writes of 4 KiB on a container's volume, 32 at a time, as a busy database does them. */
