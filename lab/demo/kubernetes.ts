@@ -33,10 +33,12 @@ async function demo(narrator: Narrator): Promise<void> {
   await createNetworks(narrator)
   await provideWordpressImages(lab.nodes)
   await installDns(lab.nodes)
+  await formatDrives(narrator, lab)
   await startSite(narrator)
   await reachReplicas(narrator, client)
   await reachService(narrator, lab)
   await losePower(narrator, lab, client)
+  await loseTheDatabase(narrator, lab)
   await lab.close()
   conclude(narrator, seconds())
 }
@@ -59,15 +61,32 @@ async function createNetworks(narrator: Narrator): Promise<void> {
   await show(narrator, 'get networks')
 }
 
+/** Gives the drive of every node to volumes; what it can do is measured meanwhile. */
+async function formatDrives(narrator: Narrator, lab: Lab): Promise<void> {
+  narrator.explain(
+    'The drives of the nodes become pools for volumes; each is measured, so that no more is promised than it gives.',
+  )
+  const names = async (): Promise<string[]> =>
+    (await kubectl(['get', 'drives.carbonado.io', '-o', 'name'])).split('\n').filter(Boolean)
+  await waitFor(async () => (await names()).length === lab.nodes.length, 60_000)
+  for (const name of await names()) {
+    const wish = JSON.stringify({ spec: { format: { requestId: `demo-${name.split('/')[1]}` } } })
+    await kubectl(['patch', name, '--type=merge', '-p', wish])
+  }
+  const states = (): Promise<string> =>
+    kubectl(['get', 'drives.carbonado.io', '-o', 'jsonpath={.items[*].status.agent.state}'])
+  await waitFor(async () => (await states()).split(' ').every((state) => state === 'Ready'), 120_000)
+  await show(narrator, 'get drives.carbonado.io')
+}
+
 async function startSite(narrator: Narrator): Promise<void> {
   narrator.step(2, 'WordPress and its database')
-  narrator.explain(
-    'MariaDB has tier high; its data goes with the pod (emptyDir). Web replicas take the endpoints web-0 to web-2:',
-  )
+  narrator.explain('MariaDB claims a volume that is promised 500 IOPS. Web replicas take the endpoints web-0 to web-2:')
   narrator.explain(`carbonado.io/endpoint0: '{"endpointPrefix":"web"}'`)
   narrator.command('kubectl apply -f wordpress.yaml')
-  await applyObjects([...databaseObjects({ emptyDir: {} }), ...webObjects()])
-  await kubectl(['rollout', 'status', 'deployment/web', '--timeout=120s'], { deadline: 125_000 })
+  await applyObjects([...databaseObjects(), ...webObjects()])
+  await kubectl(['rollout', 'status', 'deployment/web', '--timeout=180s'], { deadline: 185_000 })
+  await show(narrator, 'get persistentvolumeclaims')
   await show(narrator, 'get pods -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName,IP:.status.podIP')
 }
 
@@ -131,6 +150,25 @@ async function losePower(narrator: Narrator, lab: Lab, client: Host): Promise<vo
   await show(narrator, 'get endpoints.carbonado.io')
 } // prettier-ignore
 
+/** A volume with one copy cannot move: the pod of the database says so instead of hanging. */
+async function loseTheDatabase(narrator: Narrator, lab: Lab): Promise<void> {
+  narrator.step(6, 'The node of the database loses its power, too')
+  const node = await kubectl(['get', 'pods', '-l', 'app=mariadb', '-o', 'jsonpath={.items[0].spec.nodeName}'])
+  await lab.killNode(node)
+  await waitFor(async () => (await kubectl(['get', 'node', node])).includes('NotReady'), 90_000)
+  await show(narrator, `taint node ${node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`)
+  const words = async (): Promise<string> => {
+    const pending = ['get', 'pods', '-l', 'app=mariadb', '--field-selector=status.phase=Pending']
+    return kubectl([...pending, '-o', 'jsonpath={.items[*].status.conditions[?(@.type=="PodScheduled")].message}'])
+  }
+  const isTold = await waitFor(async () => /volume|affinity/i.test(await words()), 120_000)
+  narrator.check(
+    isTold,
+    `the only copy of its volume is on ${node}; the pod that is to take its place waits, and says why:`,
+  )
+  narrator.output(await words())
+}
+
 async function waitFor(isSo: () => Promise<boolean>, patience: number): Promise<boolean> {
   for (const until = Date.now() + patience; Date.now() < until; await sleep(500)) {
     if (await isSo().catch(() => false)) return true
@@ -142,9 +180,6 @@ function conclude(narrator: Narrator, took: string): void {
   const { broken } = narrator
   narrator.say(broken.length === 0 ? `\nAll of it came about. (${took})` : `\nThis did not (${took}):`)
   for (const text of broken) narrator.say(`  - ${text}`)
-  narrator.explain(
-    'The database stays where its data is: an emptyDir goes with its node. A volume of Carbonado is next.',
-  )
   narrator.say('The cluster is still up: bin/dctl lab kubectl -- get pods -A. Remove everything with: make demo-down')
   process.exitCode = broken.length === 0 ? 0 : 1
 }
