@@ -1,5 +1,6 @@
 import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
 import { isIP } from 'node:net'
+import { PassThrough, pipeline } from 'node:stream'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { HttpAnswer, HttpRequest, ServerAddress, Trust } from './http-connections.ts'
 
@@ -106,7 +107,11 @@ export class Http2Connection {
       const onAbort = (): void => breakOff(signal.reason as Error)
       stream.on('error', (error) => reject(wasRefused(stream) ? refusal() : error))
       if (onInformation) stream.on('headers', (informational) => onInformation(informational))
-      stream.once('response', (answered) => resolve({ statusCode: answered[':status']!, body: stream }))
+      stream.once('response', (answered) => {
+        // from now on: whoever reads gets its turn later, when the whole answer may have come and its stream be closed
+        const body = pipeline(stream, new PassThrough(), () => {}) // the reader is told
+        resolve({ statusCode: answered[':status']!, body })
+      })
       stream.setTimeout(idleTimeout, () => breakOff(new Error(`nothing was heard for ${idleTimeout / 1000} s`)))
       stream.once('close', () => {
         signal.removeEventListener('abort', onAbort)
