@@ -50,18 +50,26 @@ async function startAll(lab: Lab, names: string[], { progress }: RunContext): Pr
   return (performance.now() - begin) / 1000
 }
 
-/** Names of those that do not answer to a container of the next node. */
+/**
+ * Names of those that do not answer to a container of the next node. Those that did not, while many were asked at once, are
+ * asked again one after the other: a lost packet is no container without a network.
+ */
 async function findSilent(names: string[], { progress }: RunContext): Promise<string[]> {
   progress('each is asked by another')
+  const silentAtFirst = await silentOf(names, names, 8)
+  if (silentAtFirst.length > 0) progress(`  again: ${silentAtFirst.join(', ')}`)
+  return silentOf(silentAtFirst, names, 1)
+}
+
+async function silentOf(asked: string[], names: string[], width: number): Promise<string[]> {
   const silent: string[] = []
-  await eachOf(names, 8, async (name) => {
-    const index = names.indexOf(name)
-    const asker = find(names[(index + 1) % names.length]!)!
+  await eachOf(asked, width, async (name) => {
+    const asker = find(names[(names.indexOf(name) + 1) % names.length]!)!
     const target = find(name)!
-    const asked = await asker
+    const answer = await asker
       .execInNetns(['ping', '-q', '-c', '3', '-i', '0.2', '-W', '2', target.address])
       .catch(() => undefined)
-    if (!asked || !target.isRunning) silent.push(name)
+    if (!answer || !target.isRunning) silent.push(name)
   })
   return silent
 }
