@@ -53,7 +53,7 @@ function schedulerConfiguration(address: string): object {
           certFile: schedulerFiles.certificate,
           keyFile: schedulerFiles.key,
         },
-        httpTimeout: '5s',
+        httpTimeout: '2s',
         nodeCacheCapable: true,
         managedResources: [{ name: 'carbonado.io/interfaces' }, { name: 'carbonado.io/bandwidth' }],
         ignorable: true,
