@@ -60,9 +60,12 @@ const capInterval = 200
 const idleInterval = 1_000
 /** Milliseconds between two looks for cgroups that have begun to use a device. */
 const adoption = 1_000
+/** Milliseconds for which limits that an earlier agent left stay: by then it is known who asks for a floor. */
+const inheritance = 500
 
 interface Watched {
   volume: GuardedVolume
+  since: number
   disk: KernelDisk
   stat: DiskStat
   limiter?: DeviceLimiter
@@ -192,7 +195,13 @@ export class IopsGuarantee {
     const disk = findDisk(volume.devicePath)
     const stat = disk && readDiskStat(disk.statFile)
     if (!disk || !stat) return undefined
-    const watched: Watched = { volume, disk, stat, second: { at: now, stat, rates: { operations: 0, bytes: 0 } } }
+    const watched: Watched = {
+      volume,
+      since: now,
+      disk,
+      stat,
+      second: { at: now, stat, rates: { operations: 0, bytes: 0 } },
+    }
     const { io } = this.#parts
     if (io) watched.limiter = new DeviceLimiter(io, disk.number, this.#tree!.folders())
     this.#watched.set(volume.id, watched)
@@ -277,9 +286,10 @@ export class IopsGuarantee {
     }
     const all = [...this.#watched.values()]
     this.#parts.release.update(all.flatMap(({ limiter, volume }) => limiter?.restingRules(volume.cap) ?? []))
-    for (const [id, { limiter }] of this.#watched) {
+    for (const [id, { limiter, since }] of this.#watched) {
       const limit = limits.get(id)
-      if (limiter && (limit || limiter.isLimited)) limiter.set(now, limit)
+      const isLeft = limiter?.isLimited && now - since >= inheritance
+      if (limiter && (limit || isLeft)) limiter.set(now, limit)
     }
   }
 }
