@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { status, type ServiceError } from '@grpc/grpc-js'
 import type { Lab } from '../../lab/index.ts'
 import { CsiClient } from '../../lab/csi-client.ts'
 import { bringUp, createVolume, makeFolders, takeDown } from '../../lab/csi-use.ts'
@@ -66,16 +68,29 @@ async function life(lab: Lab, csi: CsiClient, volume: string): Promise<number> {
   await makeFolders(lab, 'n1', [volume])
   const use = { volume, node: 'n1', filesystem: 'ext4' } as const
   const begun = performance.now()
-  await createVolume(csi, use)
-  await bringUp(csi, use)
+  await again(() => createVolume(csi, use))
+  await again(() => bringUp(csi, use))
   const took = performance.now() - begun
   await end(csi, volume)
   return took
 }
 
 async function end(csi: CsiClient, volume: string): Promise<void> {
-  await takeDown(csi, volume, 'n1')
-  await csi.call('DeleteVolume', { volumeId: volume })
+  await again(() => takeDown(csi, volume, 'n1'))
+  await again(() => csi.call('DeleteVolume', { volumeId: volume }))
+}
+
+/** As orchestrators do: a call that is told to be repeated is repeated. */
+async function again<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await call()
+    } catch (error) {
+      const { code } = error as ServiceError
+      if (attempt === 20 || (code !== status.UNAVAILABLE && code !== status.ABORTED)) throw error
+      await sleep(20)
+    }
+  }
 }
 
 /** All of them exist at one time before the first goes. */
@@ -87,21 +102,24 @@ async function storm(lab: Lab, csi: CsiClient, count: number): Promise<{ times: 
   await sideBySide(volumes, async (volume) => {
     const use = { volume, node: 'n1', filesystem: 'ext4' } as const
     const start = performance.now()
-    await createVolume(csi, use)
-    await bringUp(csi, use)
+    await again(() => createVolume(csi, use))
+    await again(() => bringUp(csi, use))
     times.push(performance.now() - start)
   })
   await sideBySide(volumes, (volume) => end(csi, volume))
   return { times, seconds: (performance.now() - begun) / 1000 }
 }
 
+/** Waits for all of them also when one fails: the lab is not taken down under calls that run. */
 async function sideBySide(volumes: string[], work: (volume: string) => Promise<void>): Promise<void> {
   const waiting = [...volumes]
-  await Promise.all(
+  const results = await Promise.allSettled(
     Array.from({ length: many.sideBySide }, async () => {
       for (let volume = waiting.shift(); volume !== undefined; volume = waiting.shift()) await work(volume)
     }),
   )
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
 }
 
 async function leftOf(lab: Lab): Promise<string[]> {

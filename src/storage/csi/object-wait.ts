@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { KindDefinition, KubeObject } from '../../api/index.ts'
 import { CarbonadoError } from '../../base/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
+import { CsiError } from './csi-errors.ts'
 
 /** Milliseconds before a watch that broke off is begun anew. */
 const retryDelay = 20
@@ -31,22 +32,22 @@ export async function waitForObject<T extends KubeObject, R extends object>(
 ): Promise<R | 'late'> {
   const signal = AbortSignal.timeout(patience)
   const fieldSelector = `metadata.name=${name}`
-  while (!signal.aborted) {
-    const { items, resourceVersion } = await store.list(kind, { fieldSelector })
-    const seen = look(items[0])
-    if (seen) return seen
+  for (;;) {
     try {
+      const { items, resourceVersion } = await store.list(kind, { fieldSelector })
+      const seen = look(items[0])
+      if (seen) return seen
+      if (signal.aborted) return 'late'
       for await (const event of store.watch(kind, { fieldSelector, resourceVersion, signal })) {
         if (event.type === 'BOOKMARK') continue
         const result = look(event.type === 'DELETED' ? undefined : event.object)
         if (result) return result
       }
     } catch (error) {
-      // a watch that breaks off is begun anew; a server that is away is told by the list
-      const isBroken = error instanceof CarbonadoError && (error.code === 'Expired' || error.code === 'Unavailable')
-      if (!isBroken) throw error
+      // a connection that breaks is no answer: the object is looked at again
+      const isBroken = error instanceof CarbonadoError && ['Expired', 'Unavailable'].includes(error.code)
+      if (!isBroken || error instanceof CsiError || signal.aborted) throw error
       await delay(retryDelay)
     }
   }
-  return 'late'
 }
