@@ -1,5 +1,6 @@
 import { removeLab } from '../network/fresh-lab.ts'
 import { stage, type Suite } from '../suite.ts'
+import { controlMemoryGroup } from './control-memory-group.ts'
 import { extenderGroup } from './extender-group.ts'
 import { closeKubernetesLab, labReadyGroup, openKubernetesLab } from './kubernetes-lab.ts'
 import { podsGroup } from './pods-group.ts'
@@ -8,7 +9,7 @@ import { podsGroup } from './pods-group.ts'
 export const kubernetesSuite: Suite = {
   name: 'kubernetes',
   stages: [
-    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [extenderGroup] }),
+    stage({ name: 'no lab', open: async () => {}, close: async () => {}, groups: [extenderGroup, controlMemoryGroup] }),
     stage({
       name: 'lab with Kubernetes',
       open: openKubernetesLab,

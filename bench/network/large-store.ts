@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { AddressClaim, Endpoint, MacClaim, Network, Node, type KubeObject } from '../../src/api/index.ts'
 import { addressClaimName, formatAddress, macClaimName, parseAddress } from '../../src/network/addresses/index.ts'
-import { EmbeddedStore } from '../../src/store/index.ts'
+import { EmbeddedStore, type ResourceStore } from '../../src/store/index.ts'
 
 /** How much is in a store. */
 export interface StoreSize {
@@ -32,7 +32,22 @@ export async function fillStore(dataDirectory: string, { nodes, endpoints }: Sto
   }
 }
 
-async function addEndpoint(store: EmbeddedStore, index: number, nodes: number): Promise<void> {
+/** The same in a store behind a server, many writes at a time. */
+export async function fillRemoteStore(store: ResourceStore, { nodes, endpoints }: StoreSize): Promise<void> {
+  await inParallel(nodes, (index) => store.create(Node, nodeObject(index)))
+  await inParallel(Math.ceil(endpoints / perNetwork), (index) => store.create(Network, networkObject(index)))
+  await inParallel(endpoints, (index) => addEndpoint(store, index, nodes))
+}
+
+async function inParallel(count: number, work: (index: number) => Promise<unknown>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < count) await work(next++)
+  }
+  await Promise.all(Array.from({ length: 48 }, worker))
+}
+
+async function addEndpoint(store: ResourceStore, index: number, nodes: number): Promise<void> {
   const network = Math.floor(index / perNetwork)
   const place = (index % perNetwork) + 2
   const address = `10.${network}.${Math.floor(place / 256)}.${place % 256}`
