@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exec, Internal } from '../src/base/index.ts'
+import { findCgroupIo, removeStaleLimits } from '../src/storage/io-limits/index.ts'
 import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
 import { restoreSysctls } from './kubernetes/sysctls.ts'
 import { labDriveDevices } from './drives.ts'
@@ -29,7 +30,14 @@ export async function takeLabDown(): Promise<boolean> {
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   rmSync(driveDirectory, { recursive: true, force: true })
   await verifyGone()
+  liftLimits()
   return true
+}
+
+/** Agents that were killed could not take back what they had set for the loop devices of their volumes. */
+function liftLimits(): void {
+  const io = findCgroupIo()
+  if (io) removeStaleLimits(io)
 }
 
 async function detachLoops(): Promise<void> {

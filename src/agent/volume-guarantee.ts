@@ -1,7 +1,13 @@
 import { join } from 'node:path'
 import type { Logger } from '../base/index.ts'
 import { sumOfWindows, WindowHistory, type Windows } from '../guarantee/index.ts'
-import { findCgroupIo, IopsGuarantee, ReleaseWatch, type GuardedVolume } from '../storage/io-limits/index.ts'
+import {
+  findCgroupIo,
+  IopsGuarantee,
+  ReleaseWatch,
+  removeStaleLimits,
+  type GuardedVolume,
+} from '../storage/io-limits/index.ts'
 import type { StorageAgent } from '../storage/agent/index.ts'
 import type { LiveStorage, LiveVolume } from '../storage/live-volume.ts'
 import { lastHour, readIfWhole, steadyNow, writeWhole } from './attainment-memory.ts'
@@ -67,6 +73,7 @@ export function createVolumeGuarantee(
   return {
     name: guarantee.name,
     start() {
+      if (io) removeStaleLimits(io)
       hour.restore(readIfWhole(file), steadyNow())
       earlier = hour.totals()
       if (!io)

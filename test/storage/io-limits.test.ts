@@ -1,11 +1,17 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { silentLogger } from '../../src/base/index.ts'
-import { findCgroupIo, IopsGuarantee, ReleaseWatch, type GuardedVolume } from '../../src/storage/io-limits/index.ts'
+import { exec, silentLogger } from '../../src/base/index.ts'
+import {
+  findCgroupIo,
+  IopsGuarantee,
+  ReleaseWatch,
+  removeStaleLimits,
+  type GuardedVolume,
+} from '../../src/storage/io-limits/index.ts'
 import { findDisk } from '../../src/storage/io-limits/disk-stat.ts'
 import { foldersBelow } from '../../src/storage/io-limits/cgroup-tree.ts'
 import { fioIn, PacedLoops } from '../support/paced-loops.ts'
@@ -140,4 +146,21 @@ describe('kill -9 of the agent', () => {
     expect(limitedCgroups(flood)).toEqual([])
     await load
   })
+})
+
+test('a loop device that has lost its file keeps no limit for whoever gets it next; one in use does', async () => {
+  const loops = await PacedLoops.make(2, driveIops)
+  const [lost, used] = loops.devices.map((device) => findDisk(device)!.number) as [string, string]
+  for (const device of [lost, used]) {
+    for (const cgroup of [io.root, pods]) io.limit(cgroup, device, 'write', { operations: 6, bytes: 400_000 })
+  }
+  await exec(['losetup', '--detach', loops.devices[0]!])
+  await until('the device to lose its file', () => !existsSync(`/sys/dev/block/${lost}/loop/backing_file`))
+  removeStaleLimits(io)
+  const limited = (device: string): string[] => io.limited(device, [io.root, pods])
+  const left = { lost: limited(lost), used: limited(used) }
+  loops.devices.shift()
+  await loops[Symbol.asyncDispose]()
+  expect(left).toEqual({ lost: [], used: [io.root, pods] })
+  expect(limited(used)).toEqual([])
 })

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { artefacts } from '../../lab/places.ts'
 import { exec, execJson } from '../../src/base/index.ts'
+import { findCgroupIo, removeStaleLimits } from '../../src/storage/io-limits/index.ts'
 
 /** Loop devices that share one drive of a known speed, as the volumes of a pool do. */
 export class PacedLoops implements AsyncDisposable {
@@ -42,6 +43,7 @@ export class PacedLoops implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const device of this.devices) await exec(['losetup', '--detach', device])
+    removeStaleLimits(findCgroupIo()!) // a guarantee that is stopped leaves caps
     await exec(['umount', '--lazy', join(this.#folder, 'mount')])
     // whoever has made a mount namespace meanwhile has a copy of the mount, and would keep it going
     if (this.#drive.exitCode === null && this.#drive.kill('SIGKILL')) await once(this.#drive, 'exit')

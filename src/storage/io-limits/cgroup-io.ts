@@ -34,6 +34,8 @@ export interface CgroupIo {
   limit(folder: string, device: string, direction: Direction, limit: IoLimit | undefined): void
   /** Of these cgroups those that have a limit for the device, whoever has set it. */
   limited(device: string, folders: string[]): string[]
+  /** Devices that have a limit in a cgroup. */
+  limitedDevices(folder: string): string[]
   /** What to write into which files to have no more limit, or this one, for a device in a cgroup. */
   rules(folder: string, device: string, limit?: number): { file: string; rule: string }[]
 }

@@ -58,6 +58,13 @@ export class CgroupV1 implements CgroupIo {
     )
   }
 
+  limitedDevices(folder: string): string[] {
+    const files = directions.flatMap((direction) =>
+      (['iops', 'bps'] as const).map((unit) => limitFile(folder, direction, unit)),
+    )
+    return [...new Set(files.flatMap(devicesIn))]
+  }
+
   rules(folder: string, device: string, limit = 0): { file: string; rule: string }[] {
     return directions.flatMap((direction) => [
       { file: limitFile(folder, direction, 'iops'), rule: `${device} ${limit}` },
@@ -76,6 +83,15 @@ export function linesOf(file: string, device: string): string[] {
     const text = readFileSync(file, 'utf8')
     if (!text.includes(device)) return []
     return text.split('\n').filter((line) => line.startsWith(`${device} `))
+  } catch {
+    return []
+  }
+}
+
+/** Devices that lines of a file begin with; none when there is no such file any more. */
+export function devicesIn(file: string): string[] {
+  try {
+    return [...readFileSync(file, 'utf8').matchAll(/^\d+:\d+(?= )/gm)].map(([device]) => device)
   } catch {
     return []
   }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type CgroupIo, type Direction, type IoCounters, type IoLimit } from './cgroup-io.ts'
-import { linesOf, writeRule } from './cgroup-v1.ts'
+import { devicesIn, linesOf, writeRule } from './cgroup-v1.ts'
 
 /**
  * The io controller of cgroup v2. A limit binds a cgroup with all below it, so a pod has one for all its containers; the
@@ -49,6 +49,10 @@ export class CgroupV2 implements CgroupIo {
 
   limited(device: string, folders: string[]): string[] {
     return folders.filter((folder) => linesOf(join(folder, 'io.max'), device).length > 0)
+  }
+
+  limitedDevices(folder: string): string[] {
+    return devicesIn(join(folder, 'io.max'))
   }
 
   rules(folder: string, device: string, limit?: number): { file: string; rule: string }[] {
