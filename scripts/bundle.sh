@@ -3,7 +3,7 @@
 set -eu
 new=$(dirname "$2")/.new-$(basename "$2" .js)
 mkdir -p "$new"
-esbuild "$1" --bundle --platform=node --target=node24 --format=esm --sourcemap --keep-names --log-level=warning \
+esbuild "$1" --bundle --platform=node --target=node24 --format=esm --sourcemap --log-level=warning \
   --legal-comments=none --define:process.env.CARBONADO_BUNDLED='"yes"' \
   --banner:js="import{createRequire as bundleRequire}from'node:module';const require=bundleRequire(import.meta.url);" \
   --external:koffi --outfile="$new/$(basename "$2")"

@@ -21,6 +21,7 @@ import { createAttainmentMemory } from './attainment-memory.ts'
 import { loadBearerTokens, type Authenticate } from './bearer-tokens.ts'
 import { createCniServer } from './cni-server.ts'
 import type { AgentConfig } from './config.ts'
+import { createFreeMemory } from './free-memory.ts'
 import { createLiveApi } from './live-api.ts'
 import { liveEndpoints, readEndpoints } from './live-view.ts'
 import { findNodeProblems, readNodeFacts, type NodeProblem } from './node-check.ts'
@@ -178,6 +179,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
     registration,
     uplinks,
+    createFreeMemory(),
   ]
   const running = await startParts(parts, logger)
   logger.notice(

@@ -11,6 +11,8 @@ import { version } from './version.ts'
 
 // Keeps the young generation of the heap small: the agent makes little garbage, and every node pays for its memory.
 setFlagsFromString('--semi-space-growth-factor=1')
+// Of so little, one thread cleans up sooner than it could wake others for it.
+setFlagsFromString('--no-parallel-scavenge')
 
 const logger = createLogger('carbonado-agent')
 

@@ -119,7 +119,7 @@ export class UplinkMonitor implements Part {
   }
 
   #tell(): void {
-    if (isDeepStrictEqual(this.#seen, this.#told)) return
+    if (this.#seen === this.#told || isDeepStrictEqual(this.#seen, this.#told)) return
     const news = (this.#told = this.#seen)
     this.#telling = this.#telling.then(() => this.#handOn(news))
   }

@@ -266,21 +266,26 @@ export function runProgram(program: number, frame: Buffer, context: Buffer): Tes
 export class BpfMap {
   readonly #descriptor: number
   readonly #path: string
-  readonly #valueSize: number
+  readonly #value: Buffer
+  #lookup: { key: Buffer; attribute: Buffer } | undefined
 
   constructor(path: string, valueSize: number) {
     this.#descriptor = openPinned(path)
     this.#path = path
-    this.#valueSize = valueSize
+    this.#value = Buffer.alloc(valueSize)
   }
 
-  /** The value of a key, or undefined. */
+  /** The value of a key, or undefined. Hundreds are looked up every second, all through the same memory. */
   get(key: Buffer): Buffer | undefined {
-    const value = Buffer.alloc(this.#valueSize)
-    const result = call('mapLookup', elementAttribute(this.#descriptor, key, value))
+    if (this.#lookup?.key.length !== key.length) {
+      const own = Buffer.alloc(key.length)
+      this.#lookup = { key: own, attribute: elementAttribute(this.#descriptor, own, this.#value) }
+    }
+    key.copy(this.#lookup.key)
+    const result = call('mapLookup', this.#lookup.attribute)
     if (result === -errnoNotFound) return undefined
     if (result < 0) throw new Internal(`bpf mapLookup in ${this.#path} failed with errno ${-result}`)
-    return value
+    return Buffer.from(this.#value)
   }
 
   set(key: Buffer, value: Buffer): void {

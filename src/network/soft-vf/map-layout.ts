@@ -99,13 +99,15 @@ export function decodeCounters(file: Buffer, endpointIds: Map<number, string>): 
   const records: EndpointCounters[] = []
   for (let at = 0; at + recordSize <= file.length; at += recordSize) {
     const endpointId = endpointIds.get(file.readUInt32LE(at))
-    if (endpointId) records.push(decodeRecord(file.subarray(at + 8, at + recordSize), endpointId))
+    if (endpointId) records.push(decodeRecord(file, at + 8, endpointId))
   }
   return records
 }
 
-function decodeRecord(value: Buffer, endpointId: string): EndpointCounters {
-  const number = (index: number): number => Number(value.readBigUInt64LE(index * 8))
+function decodeRecord(file: Buffer, begin: number, endpointId: string): EndpointCounters {
+  // without a BigInt for each; a count of more than 2^53 is rounded either way
+  const number = (index: number): number =>
+    file.readUInt32LE(begin + index * 8) + file.readUInt32LE(begin + index * 8 + 4) * 2 ** 32
   return {
     endpointId,
     sentBytes: number(1),

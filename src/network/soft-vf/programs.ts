@@ -1,5 +1,16 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { exec } from '../../base/index.ts'
 import { attachIterator, attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
@@ -57,6 +68,7 @@ export class Programs {
   readonly #traffic: BpfMap
   readonly #dequeued: { program: string; link: string }
   readonly #countersFile: string
+  #read: Buffer = Buffer.alloc(1 << 15)
   readonly #sendFrame: number
 
   constructor(pins: string, version: string, fresh: boolean) {
@@ -139,9 +151,20 @@ export class Programs {
     this.#configuration.set(slotKey(0), value)
   }
 
-  /** All counters in use, as `decodeCounters` reads them. */
+  /** All counters in use, as `decodeCounters` reads them; good until the next call, which reads into the same memory. */
   readCounters(): Buffer {
-    return readFileSync(this.#countersFile)
+    const file = openSync(this.#countersFile, 'r')
+    try {
+      let length = 0
+      for (;;) {
+        if (length === this.#read.length) this.#read = Buffer.concat([this.#read], 2 * length)
+        const more = readSync(file, this.#read, length, this.#read.length - length, null)
+        if (more === 0) return this.#read.subarray(0, length)
+        length += more
+      }
+    } finally {
+      closeSync(file)
+    }
   }
 
   /** Sends a frame out of the uplink on a VLAN (0: untagged), and to the VLAN's local members if asked. */

@@ -107,10 +107,13 @@ export function speedFiles(names: Iterable<string>): string[] {
  * the lock under which the kernel makes and removes interfaces.
  */
 export function linkFingerprint(tree: FileTree, names: Iterable<string>): string {
-  const files = ['ifindex', 'operstate', 'carrier_changes', 'mtu', 'bonding_slave/state', 'bonding_slave/mii_status']
+  const usual = ['ifindex', 'operstate', 'carrier_changes', 'mtu']
   const lines: string[] = []
   for (const name of names) {
-    const lower = tree.list(`${devices}/${name}`).filter((file) => file.startsWith('lower_'))
+    const entries = tree.list(`${devices}/${name}`)
+    const lower = entries.filter((file) => file.startsWith('lower_'))
+    const ofMember = ['bonding_slave/state', 'bonding_slave/mii_status']
+    const files = entries.includes('bonding_slave') ? [...usual, ...ofMember] : usual
     lines.push([name, ...lower, ...files.map((file) => tree.read(`${devices}/${name}/${file}`))].join(' '))
   }
   return lines.join('\n')
