@@ -84,6 +84,7 @@ class KindHandlers {
     reply.code(201)
     const guard = guardOf(request.caller!)
     const made = await this.#settled(await this.#store.create(this.#kind, object, { guard }))
+    this.#store.beginFlush()
     answerEarly(request, reply, made)
     return made
   }

@@ -50,12 +50,11 @@ export async function addInterfaces(parts: AddParts, request: AddRequest): Promi
     const whole = await attachAll(parts, planned, records, confirmed)
     await routeNeighbours(parts, neighbours)
     parts.journal.putAll(whole)
-    return whole
+    return whole // the reconciler, who is held off until then, tells control
   } catch (error) {
     await undo(parts, records)
-    throw error
-  } finally {
     for (const record of records) parts.reconciler.requeue(record)
+    throw error
   }
 }
 

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import type { Endpoint } from '../../api/index.ts'
 import { Internal, KeyedLock, Unavailable, WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
 import type { Informer, ObjectReference } from '../../store/index.ts'
@@ -150,6 +150,7 @@ export class EndpointReconciler {
     const { journal, informer } = this.#parts
     const record = journal.all().find((each) => each.namespace === namespace && each.name === name)
     if (record?.state !== 'attached') return
+    await nextTurn() // whoever asked for it is answered first
     const isSeen = (): boolean => this.#objectOf({ ...record, uid: record.endpointId }) !== undefined
     if (isSeen()) return
     const { promise, resolve } = Promise.withResolvers<void>()

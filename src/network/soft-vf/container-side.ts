@@ -1,7 +1,7 @@
 import { statfsSync } from 'node:fs'
 import { InvalidInput, NotFound } from '../../base/index.ts'
 import { addressBits, formatAddress, parseAddress, parseCidr } from '../addresses/ip-address.ts'
-import type { AttachRequest } from '../engine.ts'
+import type { AttachRequest, ContainerPlace } from '../engine.ts'
 import {
   addAddress,
   addRoute,
@@ -58,15 +58,34 @@ function fileSystemType(path: string): number | undefined {
   }
 }
 
-/**
- * Makes the interface inside a container what was asked for, and brings it up last: from then on it may send. Throws
- * NetlinkError, NotFound when the interface is not there.
- */
-export async function configureContainer(request: AttachRequest, mtu: number): Promise<void> {
-  using socket = NetlinkSocket.openIn(request.netns)
-  const link = findLink(socket, request.interfaceName)
-  if (!link) throw new NotFound(`${request.interfaceName} is not in ${request.netns}`)
-  await changeAll(socket, containerRequests(request, link, mtu), withoutStaleRules(socket, request, link))
+/** The end of an interface that is inside a container; while it is open it keeps the namespace alive. */
+export class ContainerEnd implements Disposable {
+  readonly #socket: NetlinkSocket
+  readonly #link: Link
+
+  /** Throws NotFound when the interface is not there. */
+  constructor({ netns, interfaceName }: Pick<ContainerPlace, 'netns' | 'interfaceName'>) {
+    using open = new DisposableStack()
+    this.#socket = open.use(NetlinkSocket.openIn(netns))
+    const link = findLink(this.#socket, interfaceName)
+    if (!link) throw new NotFound(`${interfaceName} is not in ${netns}`)
+    this.#link = link
+    open.move()
+  }
+
+  /**
+   * Makes it what was asked for, and brings it up last, once the host's end is ready: from then on it may send. Throws
+   * NetlinkError, or what `hostSide` rejects with.
+   */
+  async configure(request: AttachRequest, mtu: number, hostSide: Promise<unknown>): Promise<void> {
+    const [socket, link] = [this.#socket, this.#link]
+    await Promise.all([socket.must(beforeUp(request, link, mtu)), hostSide])
+    await changeAll(socket, bringUp(request, link), withoutStaleRules(socket, request, link))
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.close()
+  }
 }
 
 /** Gives an interface that is attached the routing table that it was attached without, if there is to be one. */
@@ -121,15 +140,23 @@ export function subnetOf(address: string, prefixLength: number): { address: stri
 }
 
 /** The queue before the addresses, these before the link comes up, routes after. */
-function containerRequests(request: AttachRequest, link: Link, mtu: number): NetlinkRequest[] {
-  const { interfaceName: name, macAddress, bandwidthCap, addresses, defaultRouteMetric: metric } = request
-  const { index } = link
+function beforeUp(
+  { interfaceName: name, macAddress, bandwidthCap, addresses }: AttachRequest,
+  { index, mtu: mtuNow }: Link,
+  mtu: number,
+): NetlinkRequest[] {
   return [
-    changeLink(name, index, { macAddress, ...(link.mtu === mtu ? {} : { mtu }) }),
+    changeLink(name, index, { macAddress, ...(mtuNow === mtu ? {} : { mtu }) }),
     // What the container sends is held to its cap gently, inside; the bucket at the host end is for who removes this.
     ...(bandwidthCap ? [putTokenBucket(name, index, capBucket(bandwidthCap))] : []),
     ...addresses.map(({ address, prefixLength }) => addAddress({ index, address, prefixLength })),
     changeLink('lo', loopbackIndex, { isUp: true }),
+  ]
+}
+
+function bringUp(request: AttachRequest, { index }: Link): NetlinkRequest[] {
+  const { interfaceName: name, addresses, defaultRouteMetric: metric } = request
+  return [
     changeLink(name, index, { isUp: true }),
     ...addresses.flatMap(({ gateway }) =>
       gateway ? [addRoute({ index, gateway, ...(metric === undefined ? {} : { metric }) })] : [],

@@ -27,7 +27,7 @@ import {
 } from '../netlink/index.ts'
 import { addressProbes, announcements } from './announcement.ts'
 import { findProblems } from './check.ts'
-import { assertNetworkNamespace, addSourceRouting, configureContainer } from './container-side.ts'
+import { assertNetworkNamespace, addSourceRouting, ContainerEnd } from './container-side.ts'
 import { DriftFinder } from './drift-finder.ts'
 import { decodeDuplicate, duplicateKeySize } from './duplicate-layout.ts'
 import { IngressPromoter } from './ingress-promoter.ts'
@@ -70,6 +70,12 @@ export interface SoftVfOptions {
 /** Bytes of an 802.1Q tag. */
 const tagLength = 4
 
+/** An interface that belongs to no endpoint yet. */
+interface MadeInterface {
+  slot: number
+  inside: ContainerEnd
+}
+
 type ContainerInterface = Pick<ContainerPlace, 'containerId' | 'interfaceName'>
 
 /** The engine of veth pairs and eBPF programs; see docs/data-path.md. */
@@ -85,10 +91,10 @@ class SoftVfEngine implements NetworkEngine {
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
   readonly #slotOf = new Map<string, number>()
   readonly #endpointIds = new Map<number, string>()
-  /** Slots with the interfaces that `prepare` makes and nobody has used yet, by their place. */
-  readonly #prepared = new Map<string, Promise<number>>()
+  /** What `prepare` makes and nobody has used yet, by its place. */
+  readonly #prepared = new Map<string, Promise<MadeInterface>>()
   /** Interfaces that are being made; nothing begins any more when the engine is being stopped. */
-  readonly #making = new Set<Promise<number>>()
+  readonly #making = new Set<Promise<MadeInterface>>()
   #isStopping = false
   /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
   readonly #leaving = new Map<string, Promise<void>>()
@@ -208,21 +214,24 @@ class SoftVfEngine implements NetworkEngine {
 
   prepare(container: ContainerPlace): Disposable {
     const place = placeOf(container)
-    const slot = this.#makeInterface(container)
-    slot.catch(() => {}) // whoever attaches sees it
-    this.#prepared.set(place, slot)
+    const making = this.#makeInterface(container)
+    making.catch(() => {}) // whoever attaches sees it
+    this.#prepared.set(place, making)
     return {
       [Symbol.dispose]: () => {
-        if (this.#prepared.get(place) !== slot) return
+        if (this.#prepared.get(place) !== making) return
         this.#prepared.delete(place)
         // from now on, also while it is still being made, whoever wants the place waits; not made: nothing to remove
-        const isGone = slot.then((taken) => this.#abandon(taken, container))
+        const isGone = making.then(({ slot, inside }) => {
+          inside[Symbol.dispose]()
+          return this.#abandon(slot, container)
+        })
         this.#leave(place, isGone.catch(() => {})) // prettier-ignore
       },
     }
   }
 
-  #takePrepared(container: ContainerPlace): Promise<number> | undefined {
+  #takePrepared(container: ContainerPlace): Promise<MadeInterface> | undefined {
     const prepared = this.#prepared.get(placeOf(container))
     this.#prepared.delete(placeOf(container))
     return prepared
@@ -239,9 +248,10 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async #create(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint> {
-    const slot = await (this.#takePrepared(request) ?? this.#makeInterface(request))
+    const made = await (this.#takePrepared(request) ?? this.#makeInterface(request))
+    const { slot } = made
     try {
-      const endpoint = await this.#build(request, slot)
+      const endpoint = await this.#build(request, made)
       await confirmed
       this.#open(slot, endpoint)
       return endpoint
@@ -251,7 +261,7 @@ class SoftVfEngine implements NetworkEngine {
     }
   }
 
-  async #makeInterface(container: ContainerPlace): Promise<number> {
+  async #makeInterface(container: ContainerPlace): Promise<MadeInterface> {
     await Promise.all([this.#leaving.get(placeOf(container)), this.#leavingSomewhere])
     if (this.#isStopping) throw new Unavailable('the agent is being stopped', { remedy: 'Try again.' })
     const making = this.#makeInterfaceNow(container)
@@ -261,9 +271,9 @@ class SoftVfEngine implements NetworkEngine {
 
   /**
    * Makes an interface that belongs to no endpoint yet: its program drops every frame, and without an alias it is removed
-   * by the next start. Returns its slot.
+   * by the next start.
    */
-  async #makeInterfaceNow(container: ContainerPlace): Promise<number> {
+  async #makeInterfaceNow(container: ContainerPlace): Promise<MadeInterface> {
     assertNetworkNamespace(container.netns)
     const slot = this.#takeSlot()
     const [name, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
@@ -274,7 +284,7 @@ class SoftVfEngine implements NetworkEngine {
         changeLink(name, index, { formsLinkLocal: false }),
         ...ingressFilter(name, index, this.#programs!.fromEndpoint),
       ])
-      return slot
+      return { slot, inside: new ContainerEnd(container) }
     } catch (error) {
       void this.#abandon(slot, container)
       throw describeFailure(error, container)
@@ -288,10 +298,11 @@ class SoftVfEngine implements NetworkEngine {
     return this.#uplink!.mtu - tagLength
   }
 
-  async #build(request: AttachRequest, slot: number): Promise<AttachedEndpoint> {
+  async #build(request: AttachRequest, { slot, inside }: MadeInterface): Promise<AttachedEndpoint> {
+    using end = inside
     const [host, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
     const mtu = request.mtu ?? this.#usualMtu
-    await Promise.all([
+    const hostSide = Promise.all([
       this.#socket.must([
         changeLink(host, index, { alias: encodeAlias(request), ...(mtu === this.#usualMtu ? {} : { mtu }) }),
         ...receiveCap(slot, request), // before it is up: to change the queue of a device in use takes longer
@@ -299,7 +310,7 @@ class SoftVfEngine implements NetworkEngine {
       ]),
       this.#shaper!.shape(slot, request),
     ])
-    await configureContainer(request, mtu)
+    await end.configure(request, mtu, hostSide).finally(() => hostSide)
     if (request.isHostLeg) hardenHostLeg(request.interfaceName)
     const { endpointId, endpointName, containerId, interfaceName, macAddress, vlan, bandwidthFloor, bandwidthCap } =
       request

@@ -285,6 +285,11 @@ export class EmbeddedStore implements ResourceStore {
     await this.#flush?.durable(resourceVersion === undefined ? undefined : Number(resourceVersion))
   }
 
+  /** Begins to bring what was written to the disk, for whoever is going to wait for that in a moment. */
+  beginFlush(): void {
+    this.#flush?.begin()
+  }
+
   /** Ends all watches and closes the file; then everything is on the disk. */
   async close(): Promise<void> {
     if (!this.#open) return

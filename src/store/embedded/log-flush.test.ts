@@ -55,6 +55,22 @@ test('a flush that began before a commit does not count for it', async () => {
   await log.close()
 })
 
+test('a flush that is begun at once waits for nobody else, and others share it', async () => {
+  const log = open()
+  const waiting = log.durable()
+  expect(flushes).toBe(0)
+  log.begin()
+  await Promise.resolve()
+  await Promise.resolve()
+  expect(flushes).toBe(1)
+  await Promise.all([waiting, log.durable()])
+  expect(flushes).toBe(1)
+  log.begin() // nothing is new
+  await log.durable()
+  expect(flushes).toBe(1)
+  await log.close()
+})
+
 test('after a refusal of the disk nothing is durable any more', async () => {
   const log = new LogFlush('/dev/null', () => version) // which cannot be flushed
   const outcomes = await Promise.allSettled([log.durable(), log.durable()])

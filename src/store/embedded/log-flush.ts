@@ -1,6 +1,5 @@
 import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { setImmediate as turnOfLoop } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { Unavailable } from '../../base/index.ts'
 import type { FlushNote } from './log-check.ts'
@@ -22,6 +21,8 @@ export class LogFlush {
   readonly #onFailure: (flushed: number) => void
   #flushed = -1
   #running: Promise<void> | undefined
+  /** Ends the wait for the end of the turn. */
+  #beginNow: (() => void) | undefined
   #failure: Unavailable | undefined
 
   /**
@@ -60,6 +61,12 @@ export class LogFlush {
     }
   }
 
+  /** Begins to flush now, rather than at the end of this turn of the event loop, unless a flush is under way. */
+  begin(): void {
+    this.durable().catch(() => {}) // told to those who wait for it
+    this.#beginNow?.()
+  }
+
   /** To be called when SQLite has closed the file, and with that brought all of it to the disk. */
   async close(): Promise<void> {
     this.#flushed = Infinity
@@ -67,8 +74,16 @@ export class LogFlush {
     closeSync(this.#descriptor)
   }
 
+  async #turnOfLoop(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#beginNow = resolve
+      setImmediate(resolve)
+    })
+    this.#beginNow = undefined
+  }
+
   async #run(): Promise<void> {
-    await turnOfLoop() // what others write in this turn of the event loop shares the flush
+    await this.#turnOfLoop() // what others write in this turn of the event loop shares the flush
     const version = this.#committed()
     const note = this.#note?.read()
     try {

@@ -24,12 +24,14 @@ export interface HttpRequest {
   onInformation?: (headers: IncomingHttpHeaders) => void
   /** Milliseconds without a byte in either direction until the request is broken off. */
   idleTimeout: number
+  /** Whether the answer is one of a known end and wanted as a whole, which is faster than to read it as a stream. */
+  isWhole?: boolean
 }
 
-/** The head of an answer, and its body, which is to be read. */
+/** The head of an answer, and its body: to be read, or all of it where a whole answer was wanted and could be had. */
 export interface HttpAnswer {
   statusCode: number
-  body: Readable
+  body: Readable | string
 }
 
 /**
@@ -49,7 +51,7 @@ export class HttpConnections {
     if (address.protocol === 'https:') this.#multiplexed = new Http2Connections(address, trust, keepAlive)
   }
 
-  /** Resolves with the head of the answer. Rejects with whatever went wrong on the way. */
+  /** Resolves with the answer, as far as it is there. Rejects with whatever went wrong on the way. */
   async send(request: HttpRequest): Promise<HttpAnswer> {
     const multiplexed = this.#multiplexed
     if (!multiplexed) return this.#plain.send(request)

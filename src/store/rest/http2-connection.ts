@@ -1,4 +1,10 @@
-import { connect as connectHttp2, constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
+import {
+  connect as connectHttp2,
+  constants,
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type IncomingHttpHeaders,
+} from 'node:http2'
 import { isIP } from 'node:net'
 import { PassThrough, pipeline } from 'node:stream'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
@@ -91,8 +97,8 @@ export class Http2Connection {
     return this.#requests < Math.max(1, Math.min(maxConcurrentStreams, 1e6))
   }
 
-  /** Resolves with the head of the answer. Rejects with whatever went wrong on the way. */
-  send({ method, path, headers, body, signal, onInformation, idleTimeout }: HttpRequest): Promise<HttpAnswer> {
+  /** Resolves with the answer, or with its head and a body to be read. Rejects with whatever went wrong on the way. */
+  send({ method, path, headers, body, signal, onInformation, idleTimeout, isWhole }: HttpRequest): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
       const stream = this.#session.request(
@@ -108,9 +114,11 @@ export class Http2Connection {
       stream.on('error', (error) => reject(wasRefused(stream) ? refusal() : error))
       if (onInformation) stream.on('headers', (informational) => onInformation(informational))
       stream.once('response', (answered) => {
+        const statusCode = answered[':status']!
+        if (isWhole) return collect(stream, answered, (body) => resolve({ statusCode, body }))
         // from now on: whoever reads gets its turn later, when the whole answer may have come and its stream be closed
         const body = pipeline(stream, new PassThrough(), () => {}) // the reader is told
-        resolve({ statusCode: answered[':status']!, body })
+        resolve({ statusCode, body })
       })
       stream.setTimeout(idleTimeout, () => breakOff(new Error(`nothing was heard for ${idleTimeout / 1000} s`)))
       stream.once('close', () => {
@@ -156,6 +164,24 @@ export class Http2Connection {
     const isSent = !this.#session.destroyed && this.#session.ping(() => clearTimeout(late))
     if (!isSent) clearTimeout(late) // the session is ending, or the last ping is still waited for
   }
+}
+
+/**
+ * Tells the whole body, once all bytes that the head promised are there, or without such a promise once the server has
+ * ended it: servers often do that a moment later. Of a body that was broken off only the stream's end is told.
+ */
+function collect(stream: ClientHttp2Stream, head: IncomingHttpHeaders, tell: (body: string) => void): void {
+  const promised = Number(head['content-length'])
+  const parts: Buffer[] = []
+  let length = 0
+  stream.on('data', (part: Buffer) => {
+    parts.push(part)
+    length += part.length
+    if (length === promised) tell(Buffer.concat(parts).toString())
+  })
+  stream.once('end', () => {
+    if (!stream.aborted && !stream.rstCode) tell(Buffer.concat(parts).toString())
+  })
 }
 
 const refusals = new Set(['HTTP2_REFUSED', 'ERR_HTTP2_GOAWAY_SESSION', 'ERR_HTTP2_INVALID_SESSION'])

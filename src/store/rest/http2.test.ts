@@ -12,6 +12,7 @@ import { createServer as createHttpsServer } from 'node:https'
 import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { PerfTier } from '../../api/index.ts'
@@ -237,7 +238,7 @@ test('a server that has gone without a word is noticed by a ping, and the watch 
   cleanups.push(() => connections.destroy())
   const { signal } = new AbortController()
   const { body } = await connections.send({ method: 'GET', path: '/', headers: {}, signal, idleTimeout: 60_000 })
-  const chunks = body[Symbol.asyncIterator]()
+  const chunks = (body as Readable)[Symbol.asyncIterator]()
   await chunks.next()
   await new Promise((resolve) => setTimeout(resolve, 300)) // pings are answered
   wire.cut()
@@ -268,6 +269,14 @@ test('an answer and a watch that halt are given up; one that nobody reads does n
   for (const each of unread) await each.next()
   expect(await firstOf(store)).toBe('big')
   for (const each of unread) await each.return()
+})
+
+test('a body that is broken off is not taken for a whole one', async () => {
+  const server = await serve((stream) => {
+    stream.respond({ ':status': 200 })
+    stream.write('{}', () => setTimeout(() => stream.session!.socket.destroy(), 20))
+  })
+  expect(await failure(client(server).create(PerfTier, { metadata: { name: 'a' }, spec: {} }))).toBe('Unavailable')
 })
 
 test('whoever gives up a watch ends it at the server', async () => {

@@ -81,7 +81,7 @@ export class RestClient {
 
   async #json<T>(request: RestRequest): Promise<T> {
     const signal = AbortSignal.timeout(this.#timeout)
-    const answer = await this.#send(request, signal, this.#timeout)
+    const answer = await this.#send(request, signal, this.#timeout, true)
     return parse<T>(answer.statusCode, await this.#text(answer, signal))
   }
 
@@ -92,7 +92,7 @@ export class RestClient {
     const ended = AbortSignal.any([opening.signal, signal])
     try {
       const answer = await this.#send({ method: 'GET', path }, ended, this.#options.watchIdleTimeout ?? 95_000)
-      if (answer.statusCode === 200) return answer.body
+      if (answer.statusCode === 200 && typeof answer.body !== 'string') return answer.body
       return parse(answer.statusCode, await this.#text(answer, ended))
     } finally {
       clearTimeout(late)
@@ -108,7 +108,7 @@ export class RestClient {
     this.#connections.destroy()
   }
 
-  async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number): Promise<HttpAnswer> {
+  async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number, isWhole = false): Promise<HttpAnswer> {
     const { method, path, contentType = 'application/json' } = request
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
     const headers = { ...this.#headers(body === undefined ? undefined : contentType), ...request.headers }
@@ -116,13 +116,14 @@ export class RestClient {
     if (onEarlyAnswer) headers.prefer = earlyPreference
     const onInformation = onEarlyAnswer && ((early: IncomingHttpHeaders): void => tellEarly(early, onEarlyAnswer))
     try {
-      return await this.#connections.send({ method, path, headers, body, signal, onInformation, idleTimeout })
+      return await this.#connections.send({ method, path, headers, body, signal, onInformation, idleTimeout, isWhole })
     } catch (error) {
       throw this.#unavailable(error, signal)
     }
   }
 
   async #text({ body }: HttpAnswer, signal: AbortSignal): Promise<string> {
+    if (typeof body === 'string') return body
     try {
       return await readBody(body)
     } catch (error) {
