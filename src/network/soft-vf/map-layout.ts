@@ -108,13 +108,15 @@ function decodeRecord(file: Buffer, begin: number, endpointId: string): Endpoint
   // without a BigInt for each; a count of more than 2^53 is rounded either way
   const number = (index: number): number =>
     file.readUInt32LE(begin + index * 8) + file.readUInt32LE(begin + index * 8 + 4) * 2 ** 32
+  const drops = {} as Record<DropReason, number>
+  for (const [index, reason] of dropReasons.entries()) drops[reason] = number(3 + index)
   return {
     endpointId,
     sentBytes: number(1),
     sentPackets: number(2),
     receivedBytes: number(16),
     receivedPackets: number(17),
-    drops: Object.fromEntries(dropReasons.map((reason, i) => [reason, number(3 + i)])) as Record<DropReason, number>,
+    drops,
     deliveredBytes: number(32),
     windows: { withDemand: number(33), attained: number(34) },
   }
