@@ -118,7 +118,9 @@ describe('a volume', () => {
     await lab.waitForReady()
     await eventually('the device', async () => {
       const device = await attacher('n1').attach('v1') // until the agent runs, as it was before
-      const script = `mkdir -p /run/mounted-v1; mount ${device} /run/mounted-v1`
+      const folder = '/run/mounted-v1'
+      // the object may still name the device of before, which is nobody's now, or somebody else's
+      const script = `mkdir -p ${folder}; mount ${device} ${folder}; test -e ${folder}/flushed || { umount ${folder}; false; }`
       return on('n1', script).then(
         () => true,
         () => false,
