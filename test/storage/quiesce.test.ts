@@ -17,7 +17,6 @@ import { silentLogger } from '../../src/base/index.ts'
 import { freeze } from '../../src/storage/agent/quiesce/freeze-watchdog.ts'
 import { mountsOfDevice } from '../../src/storage/agent/quiesce/mounts-of-device.ts'
 import { Quiescer, type QuiescerOptions } from '../../src/storage/agent/quiesce/quiescer.ts'
-import type { IoLimit } from '../../src/storage/io-limits/cgroup-io.ts'
 import { findDisk } from '../../src/storage/io-limits/disk-stat.ts'
 import { findCgroupIo } from '../../src/storage/io-limits/index.ts'
 import { FilePoolFormat } from '../../src/storage/pools/index.ts'
@@ -93,6 +92,30 @@ function quiescer(options: Partial<QuiescerOptions> = {}): Quiescer {
   return new Quiescer({ logger: silentLogger(), folder: journal, ...options })
 }
 
+/** Leaves some 2000 places of volume a dirty behind a cap of so many writes per second, which the work can change. */
+async function withDirtyPages(iops: number, work: (cap: (iops?: number) => void) => Promise<void>): Promise<void> {
+  const io = findCgroupIo()!
+  const folder = `${io.root}/carbonado-quiesce-${process.pid}`
+  mkdirSync(folder)
+  const number = findDisk(devices.a!)!.number
+  // Pages that are written back count as the root's in version 1, as the writer's in version 2.
+  const held = [folder, ...(io.version === 1 ? [io.root] : [])]
+  const cap = (operations?: number): void => {
+    held.forEach((each) => io.limit(each, number, 'write', operations === undefined ? undefined : { operations, bytes: 2 ** 40 }))
+  }
+  cap(iops)
+  try {
+    const pages = ['--rw=randwrite', '--bs=4k', '--size=40M', '--io_size=10M', '--fallocate=none', '--end_fsync=0', '--norandommap']
+    run('sh', '-ec', `echo $$ > ${folder}/cgroup.procs; exec fio --name=dirty --directory=${folderOf('a')} ${pages.join(' ')}`)
+    await work(cap)
+  } finally {
+    cap()
+    run('sync', '--file-system', folderOf('a'))
+    rmSync(`${folderOf('a')}/dirty.0.0`)
+    rmdirSync(folder)
+  }
+} // prettier-ignore
+
 describe('the watchdog', () => {
   it('holds writers until it is told to let them go', async () => {
     const frozen = await frozenFolder('a', (descriptor) => freeze([descriptor], 20_000))
@@ -167,38 +190,23 @@ describe('a snapshot of a filesystem that stands still', () => {
   }) // prettier-ignore
 
   it('fails before anything is frozen when writing out takes too long', async () => {
-    const busy = quiescer({ syncDeadline: 0 }).run(pool, [{ id: 'x', volumeId: 'a' }], () => Promise.reject(new Error('was taken')))
-    await expect(busy).rejects.toMatchObject({ code: 'Unavailable', message: expect.stringContaining('nothing was frozen') })
+    await withDirtyPages(20, async () => {
+      const never = (): Promise<void> => Promise.reject(new Error('was taken'))
+      const late = quiescer({ syncDeadline: 1000 }).run(pool, [{ id: 'x', volumeId: 'a' }], never)
+      await expect(late).rejects.toMatchObject({ code: 'Unavailable', message: expect.stringContaining('nothing was frozen') })
+    })
   }) // prettier-ignore
 
   it('waits neither frozen nor long for what is dirty behind a cap', async () => {
-    const io = findCgroupIo()!
-    const folder = `${io.root}/carbonado-quiesce-${process.pid}`
-    mkdirSync(folder)
-    const number = findDisk(devices.a!)!.number
-    // Pages that are written back count as the root's in version 1, as the writer's in version 2.
-    const held = [folder, ...(io.version === 1 ? [io.root] : [])]
-    const cap = (limit?: IoLimit): void => held.forEach((each) => io.limit(each, number, 'write', limit))
-    const snapshot = (id: string, options: Partial<QuiescerOptions>): Promise<void> =>
-      quiescer(options).run(pool, [{ id, volumeId: 'a' }], take(id, 'a'))
-    cap({ operations: 200, bytes: 2 ** 40 })
-    try {
-      const pages = ['--rw=randwrite', '--bs=4k', '--size=40M', '--io_size=10M', '--fallocate=none', '--end_fsync=0', '--norandommap']
-      run('sh', '-ec', `echo $$ > ${folder}/cgroup.procs; exec fio --name=dirty --directory=${folderOf('a')} ${pages.join(' ')}`)
-      await expect(snapshot('x', { syncDeadline: 1000 })).rejects.toMatchObject({ message: expect.stringContaining('nothing was frozen') })
+    await withDirtyPages(200, async (cap) => {
       const lifted = async <T>(_: string[], work: () => Promise<T>): Promise<T> => {
         cap()
-        return work().finally(() => cap({ operations: 200, bytes: 2 ** 40 }))
+        return work().finally(() => cap(200))
       }
-      await snapshot('capped', { withoutCaps: lifted })
+      await quiescer({ withoutCaps: lifted }).run(pool, [{ id: 'capped', volumeId: 'a' }], take('capped', 'a'))
       expect(await needsRecovery('capped')).toBe(false)
-    } finally {
-      cap()
-      run('sync', '--file-system', folderOf('a'))
-      rmSync(`${folderOf('a')}/dirty.0.0`)
-      rmdirSync(folder)
-    }
-  }) // prettier-ignore
+    })
+  })
 
   it('fails, and is gone, when it took longer than the freeze may last', async () => {
     const slow = quiescer({ freezeLimit: 2000 }).run(pool, [{ id: 'slow', volumeId: 'a' }], async () => {
