@@ -2,9 +2,9 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { apiVersionOf, Node, validate } from '../api/index.ts'
-import { CarbonadoError, NotFound, type Logger } from '../base/index.ts'
+import { NotFound, type Logger } from '../base/index.ts'
 import { withDeadline } from '../network/attachments/index.ts'
-import { createInformer, type Informer, type ResourceStore } from '../store/index.ts'
+import { createInformer, isNotFound, type Informer, type ResourceStore } from '../store/index.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
 
@@ -161,8 +161,4 @@ export class NodeRegistration implements Part {
 
 function nodeObject(name: string, spec: Node['spec']): Node {
   return { apiVersion: apiVersionOf(Node), kind: Node.kind, metadata: { name }, spec }
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof CarbonadoError && error.code === 'NotFound'
 }

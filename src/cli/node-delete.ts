@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { Endpoint, Node, Plex } from '../api/index.ts'
 import { CarbonadoError, Conflict } from '../base/index.ts'
-import { giveBack, ignoringGone } from '../network/give-back.ts'
-import type { ResourceStore } from '../store/index.ts'
+import { giveBack } from '../network/give-back.ts'
+import { ignoreNotFound, type ResourceStore } from '../store/index.ts'
 import { printChanged, type VerbContext, type VerbHost } from '../verb/index.ts'
 
 interface DeleteFlags {
@@ -43,7 +43,7 @@ async function deleteNode(context: VerbContext, [name]: string[], flags: DeleteF
   await context.confirm(question, flags.assumeYes)
   if (!(await removeIfUnused(store, node))) {
     for (const endpoint of endpoints) await giveBack(store, endpoint)
-    await ignoringGone(() => store.delete(Node, { name: name! }, { uid: node.metadata.uid }))
+    await store.delete(Node, { name: name! }, { uid: node.metadata.uid }).catch(ignoreNotFound)
   }
   await printChanged(
     context,
@@ -55,7 +55,7 @@ async function deleteNode(context: VerbContext, [name]: string[], flags: DeleteF
 /** False when something is on the node. Asked before anything is given back: who may not delete nodes changes nothing. */
 async function removeIfUnused(store: ResourceStore, { metadata: { name, uid } }: Node): Promise<boolean> {
   try {
-    await ignoringGone(() => store.delete(Node, { name }, { uid }))
+    await store.delete(Node, { name }, { uid }).catch(ignoreNotFound)
     return true
   } catch (error) {
     if (error instanceof CarbonadoError && error.code === 'Conflict') return false

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { apiVersionOf, Event } from '../api/index.ts'
 import type { Logger } from '../base/index.ts'
+import { isNotFound } from './absent-objects.ts'
 import type { ResourceStore } from './resource-store.ts'
 
 /** Something worth telling the user about an object. */
@@ -89,7 +90,7 @@ export class EventRecorder {
     try {
       await this.#store.patch(Event, { name, namespace }, { series })
     } catch (error) {
-      if ((error as { code?: string }).code === 'NotFound') return false
+      if (isNotFound(error)) return false
       throw error
     }
     known.count += 1

@@ -1,3 +1,4 @@
+export * from './absent-objects.ts'
 export * from './admission.ts'
 export * from './embedded/index.ts'
 export * from './event-recorder.ts'

@@ -6,6 +6,7 @@ import { nodePools } from '../../lab/places.ts'
 import { Drive, Plex, Snapshot, Volume, VolumeAttachment } from '../../src/api/index.ts'
 import { CarbonadoError } from '../../src/base/index.ts'
 import { VolumeAttacher } from '../../src/storage/agent/index.ts'
+import { isNotFound } from '../../src/store/index.ts'
 
 /** How long a storm lasts: rounds of each worker, or until so many programs were killed. */
 export interface StormOptions {
@@ -101,7 +102,7 @@ async function gone(remove: () => Promise<unknown>): Promise<void> {
   try {
     await remove()
   } catch (error) {
-    if (error instanceof CarbonadoError && error.code === 'NotFound') return
+    if (isNotFound(error)) return
     throw error
   }
   throw new Error('it is still there')

@@ -9,9 +9,15 @@ import {
   StorageClass,
   type KindDefinition,
 } from '../../api/index.ts'
-import { CarbonadoError, WorkQueue, type Logger } from '../../base/index.ts'
+import { WorkQueue, type Logger } from '../../base/index.ts'
 import { NodeFencing, NodeResources, owningPodOf, PodEndpoints } from '../../network/pods/index.ts'
-import { EventRecorder, InformerIndex, type ObjectReference, type ResourceStore } from '../../store/index.ts'
+import {
+  EventRecorder,
+  findObject,
+  InformerIndex,
+  type ObjectReference,
+  type ResourceStore,
+} from '../../store/index.ts'
 import type { ObjectCache } from './object-cache.ts'
 import { isUnschedulable, SchedulingFacts, UnschedulableEvents } from './scheduling/index.ts'
 
@@ -56,7 +62,7 @@ export function podEndpoints(store: ResourceStore, cache: ObjectCache, indices: 
     store,
     reader: cache,
     podOf: (reference) => cache.get(Pod, reference),
-    livePodOf: (reference) => store.get(Pod, reference).catch(undefinedWhenGone),
+    livePodOf: (reference) => findObject(store, Pod, reference),
     endpointsOf: (uid) => indices.endpointsOfPod.of(uid),
   })
 }
@@ -167,8 +173,4 @@ function encodeKey({ namespace, name }: ObjectReference, uid: string): string {
 function decodeKey(key: string): [Required<ObjectReference>, string] {
   const [namespace, name, uid] = key.split('/') as [string, string, string]
   return [{ namespace, name }, uid]
-}
-
-function undefinedWhenGone(error: unknown): undefined {
-  if (!(error instanceof CarbonadoError && error.code === 'NotFound')) throw error
 }

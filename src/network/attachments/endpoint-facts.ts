@@ -115,11 +115,6 @@ export function requireBindable(
   })
 }
 
-/** What is gone since it was read is not there to be bound. */
-export function ignoreGone(error: unknown): undefined {
-  if (!(error instanceof CarbonadoError) || error.code !== 'NotFound') throw error
-}
-
 /** The owner reference with which the endpoint of a pod goes when the pod is gone. */
 export function podReference({ name, uid }: { name: string; uid: string }): OwnerReference {
   return { apiVersion: 'v1', kind: 'Pod', name, uid }

@@ -11,7 +11,13 @@ import {
 } from '../../api/index.ts'
 import { CarbonadoError, NotFound } from '../../base/index.ts'
 import { chooseNetwork } from './choose-network.ts'
-import type { Informer, ObjectReference, ResourceStore } from '../../store/index.ts'
+import {
+  findObject,
+  ignoreNotFound,
+  type Informer,
+  type ObjectReference,
+  type ResourceStore,
+} from '../../store/index.ts'
 import { withDeadline } from './deadline.ts'
 import {
   allocationOf,
@@ -20,7 +26,6 @@ import {
   boundFrom,
   cniNetworkAnnotation,
   holderFor,
-  ignoreGone,
   inUse,
   isDecided,
   isFree,
@@ -113,12 +118,7 @@ export class EndpointObjects {
 
   /** Reads one endpoint past the cache; undefined when there is none. */
   async read(reference: ObjectReference): Promise<Endpoint | undefined> {
-    try {
-      return await this.#answer(this.#store.get(Endpoint, reference), 'reading the endpoint')
-    } catch (error) {
-      if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-      throw error
-    }
+    return this.#answer(findObject(this.#store, Endpoint, reference), 'reading the endpoint')
   }
 
   /**
@@ -172,7 +172,7 @@ export class EndpointObjects {
         await this.release(reference, endpoint.metadata.uid!, request)
       } else if (!endpoint.spec.holder && !endpoint.metadata.deletionTimestamp) {
         if (endpoint.status?.allocation?.state !== 'Refused') onLikely(boundFrom(endpoint))
-        const bound = await this.tryBind(endpoint, request).catch(ignoreGone)
+        const bound = await this.tryBind(endpoint, request).catch(ignoreNotFound)
         if (bound) return bound
       } else {
         if (performance.now() > giveUp) throw endpoint.spec.holder ? inUse([endpoint]) : leaving(endpoint)

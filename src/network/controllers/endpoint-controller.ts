@@ -9,7 +9,7 @@ import {
 } from '../../api/index.ts'
 import { CarbonadoError, Conflict, NotFound, Unavailable, type ReconcileResult } from '../../base/index.ts'
 import { doesNotFit, linkRateOf, nodeTotals, type CapacityLedger } from '../../guarantee/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, isStale, type ResourceStore } from '../../store/index.ts'
 import { tierNameOf } from '../admission/network-users.ts'
 import type { ClaimBook, ClaimOwner } from '../addresses/claim-book.ts'
 import { endpointKey } from '../addresses/claim-index.ts'
@@ -28,7 +28,7 @@ import {
   type TierRates,
 } from './allocation.ts'
 import type { EndpointEvents } from './endpoint-events.ts'
-import { liveObject, Lookup, referenceOf, type NetworkView } from './network-view.ts'
+import { Lookup, referenceOf, type NetworkView } from './network-view.ts'
 
 /** What the endpoint controller works with. */
 export interface EndpointControllerParts {
@@ -77,8 +77,7 @@ export class EndpointController {
       await this.#bringUpToDate(endpoint)
       return { done: true }
     } catch (error) {
-      const isStale = error instanceof CarbonadoError && (error.code === 'Conflict' || error.code === 'NotFound')
-      if (isStale) return { requeueAfter: staleRetry }
+      if (isStale(error)) return { requeueAfter: staleRetry }
       throw error
     }
   }
@@ -89,7 +88,7 @@ export class EndpointController {
     const owners = new Set([...book.addresses.ownersNamed(key), ...book.macs.ownersNamed(key)])
     for (const uid of owners) {
       if (uid === livingUid) continue
-      const found = await liveObject(store, Endpoint, referenceOf(key))
+      const found = await findObject(store, Endpoint, referenceOf(key))
       if (found?.metadata.uid !== uid) await book.release(book.addresses.of(uid), book.macs.of(uid))
     }
   }

@@ -1,6 +1,6 @@
 import { Endpoint, Network, PerfTier, type KindDefinition, type KubeObject } from '../../api/index.ts'
-import { CarbonadoError, type ReconcileResult } from '../../base/index.ts'
-import type { Informer, ResourceStore } from '../../store/index.ts'
+import type { ReconcileResult } from '../../base/index.ts'
+import { isStale, type Informer, type ResourceStore } from '../../store/index.ts'
 import { endpointsOfTier, inUseFinalizer } from '../admission/network-users.ts'
 
 /**
@@ -47,8 +47,7 @@ export class InUseProtection<T extends KubeObject> {
       await this.#store.patch(this.#kind, { name }, { metadata: { finalizers } }, { resourceVersion })
       return { done: true }
     } catch (error) {
-      const isStale = error instanceof CarbonadoError && (error.code === 'Conflict' || error.code === 'NotFound')
-      if (isStale) return { requeueAfter: 50 }
+      if (isStale(error)) return { requeueAfter: 50 }
       throw error
     }
   }

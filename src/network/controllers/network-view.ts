@@ -1,7 +1,6 @@
-import type { Endpoint, KindDefinition, KubeObject, Network, Node, PerfTier } from '../../api/index.ts'
+import type { Endpoint, Network, Node, PerfTier } from '../../api/index.ts'
 import { Network as NetworkKind, Node as NodeKind, PerfTier as PerfTierKind } from '../../api/index.ts'
-import { CarbonadoError } from '../../base/index.ts'
-import type { Informer, ObjectReference, ResourceStore } from '../../store/index.ts'
+import { findObject, type Informer, type ResourceStore } from '../../store/index.ts'
 
 /** Copies in memory of everything that the controllers decide by. */
 export interface NetworkView {
@@ -22,29 +21,15 @@ export class Lookup {
   }
 
   network(name: string): Promise<Network | undefined> | Network | undefined {
-    return this.#view.networks.get({ name }) ?? liveObject(this.#store, NetworkKind, { name })
+    return this.#view.networks.get({ name }) ?? findObject(this.#store, NetworkKind, { name })
   }
 
   tier(name: string): Promise<PerfTier | undefined> | PerfTier | undefined {
-    return this.#view.tiers.get({ name }) ?? liveObject(this.#store, PerfTierKind, { name })
+    return this.#view.tiers.get({ name }) ?? findObject(this.#store, PerfTierKind, { name })
   }
 
   node(name: string): Promise<Node | undefined> | Node | undefined {
-    return this.#view.nodes.get({ name }) ?? liveObject(this.#store, NodeKind, { name })
-  }
-}
-
-/** An object as it is in the store now; undefined when it does not exist. */
-export async function liveObject<T extends KubeObject>(
-  store: ResourceStore,
-  kind: KindDefinition<T>,
-  reference: ObjectReference,
-): Promise<T | undefined> {
-  try {
-    return await store.get(kind, reference)
-  } catch (error) {
-    if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-    throw error
+    return this.#view.nodes.get({ name }) ?? findObject(this.#store, NodeKind, { name })
   }
 }
 

@@ -1,6 +1,6 @@
 import { Endpoint, Network, PerfTier, type Pod } from '../../api/index.ts'
-import { CarbonadoError, InvalidInput, NotFound } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
+import { InvalidInput, NotFound } from '../../base/index.ts'
+import { isNotFound, type SyncReader } from '../../store/index.ts'
 import { existingNetwork } from '../admission/references.ts'
 import { tierNameOf } from '../admission/network-users.ts'
 import { chooseNetwork } from '../attachments/choose-network.ts'
@@ -70,7 +70,7 @@ function chosen(group: string | undefined, reader: SyncReader): Network | undefi
   try {
     return reader.get(Network, { name: chooseNetwork(reader.list(Network), group) })
   } catch (error) {
-    if (group === undefined && error instanceof CarbonadoError && error.code === 'NotFound') return undefined
+    if (group === undefined && isNotFound(error)) return undefined
     throw error
   }
 }

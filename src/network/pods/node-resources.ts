@@ -7,9 +7,9 @@ import {
   type Node,
   type Pod,
 } from '../../api/index.ts'
-import { CarbonadoError, type ReconcileResult } from '../../base/index.ts'
+import type { ReconcileResult } from '../../base/index.ts'
 import { nodeTotals } from '../../guarantee/index.ts'
-import type { Informer, ResourceStore } from '../../store/index.ts'
+import { ignoreNotFound, type Informer, type ResourceStore } from '../../store/index.ts'
 import { promisedTo } from '../controllers/allocation.ts'
 import { requestedBy } from './pod-resources.ts'
 
@@ -82,7 +82,7 @@ export class NodeResources {
     if (isPublished(target, wanted)) return { done: true }
     const texts = Object.fromEntries(Object.entries(wanted).map(([key, amount]) => [key, String(amount)]))
     const patch = { status: { capacity: texts, allocatable: texts } }
-    await store.patch(KubernetesNode, { name }, patch, { subresource: 'status' }).catch(ignoreGone)
+    await store.patch(KubernetesNode, { name }, patch, { subresource: 'status' }).catch(ignoreNotFound)
     return { done: true }
   }
 }
@@ -100,8 +100,4 @@ function amountOf(text: string | undefined): number | undefined {
   } catch {
     return undefined
   }
-}
-
-function ignoreGone(error: unknown): void {
-  if (!(error instanceof CarbonadoError && error.code === 'NotFound')) throw error
 }

@@ -1,6 +1,5 @@
 import { Endpoint, MacClaim, Node } from '../../api/index.ts'
-import { CarbonadoError } from '../../base/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { isNotFound, type ResourceStore } from '../../store/index.ts'
 import { macClaimName } from '../addresses/index.ts'
 
 /** Where a source is: a node of the cluster, outside of it, or not known yet. */
@@ -81,7 +80,7 @@ export class SenderDirectory {
       const node = endpoint.spec.nodeName
       return node ? { place: { node }, lifetime: freshness.node } : { place: 'outside', lifetime: freshness.failed }
     } catch (error) {
-      if (error instanceof CarbonadoError && error.code === 'NotFound') {
+      if (isNotFound(error)) {
         return { place: 'outside', lifetime: freshness.outside }
       }
       return { place: this.#places.get(key)?.place ?? 'unknown', lifetime: freshness.failed }

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { VolumeAttachment, volumeAttachmentFinalizer, type Plex } from '../../api/index.ts'
-import { asCarbonadoError, CarbonadoError, type Logger, type ReconcileResult } from '../../base/index.ts'
-import type { Informer, ResourceStore } from '../../store/index.ts'
+import { asCarbonadoError, type Logger, type ReconcileResult } from '../../base/index.ts'
+import { findObject, type Informer, type ResourceStore } from '../../store/index.ts'
 import type { Pool } from '../pool-format.ts'
 import type { OpenPools } from './open-pools.ts'
 
@@ -43,10 +43,7 @@ export class AttachmentReconciler {
 
   async reconcile(name: string): Promise<ReconcileResult> {
     const { store } = this.#parts
-    const attachment = await store.get(VolumeAttachment, { name }).catch((error: unknown) => {
-      if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-      throw error
-    })
+    const attachment = await findObject(store, VolumeAttachment, { name })
     if (!attachment) return { done: true }
     if (attachment.metadata.deletionTimestamp) return this.#detach(attachment)
     if (!(await this.#hasFinalizer(attachment))) return { requeueAfter: 0 }

@@ -1,6 +1,6 @@
 import { Drive, apiVersionOf } from '../../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Conflict, type Logger, type ReconcileResult } from '../../base/index.ts'
-import type { EventRecorder, Informer, ResourceStore } from '../../store/index.ts'
+import { findObject, isNotFound, type EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
 import { driveName } from '../plex-names.ts'
 import type { EntryUsage, Pool, PoolFormat } from '../pool-format.ts'
 import type { BlockDevice } from './block-device.ts'
@@ -86,7 +86,8 @@ export class DriveReconciler {
 
   /** Looks at one drive. */
   async reconcile(name: string): Promise<ReconcileResult> {
-    const drive = await this.#parts.store.get(Drive, { name }).catch(gone)
+    // the view in memory may be older than this agent's own last word about the drive
+    const drive = await findObject(this.#parts.store, Drive, { name })
     if (!drive || drive.metadata.deletionTimestamp) {
       await this.#parts.pools.close(name)
       return { done: true }
@@ -349,19 +350,13 @@ function factsOf({
   return { size, found, ...(model === undefined ? {} : { model }), ...(serial === undefined ? {} : { serial }) }
 }
 
-/** The view in memory may be older than this agent's own last word about the drive. */
-function gone(error: unknown): undefined {
-  if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-  throw error
-}
-
 function keptRefusal({ status }: Drive): Pick<DriveReport, 'refused'> {
   const refused = status?.agent?.refused
   return refused ? { refused } : {}
 }
 
 function missing(error: unknown): { problem: string } {
-  if (error instanceof CarbonadoError && error.code === 'NotFound') return { problem: error.message }
+  if (isNotFound(error)) return { problem: error.message }
   throw error
 }
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Plex, plexFinalizer } from '../../api/index.ts'
-import { asCarbonadoError, CarbonadoError, KeyedLock, type Logger, type ReconcileResult } from '../../base/index.ts'
-import type { Informer, ResourceStore } from '../../store/index.ts'
+import { asCarbonadoError, KeyedLock, type Logger, type ReconcileResult } from '../../base/index.ts'
+import { findObject, type Informer, type ResourceStore } from '../../store/index.ts'
 import type { EntryUsage, Pool, PoolEntry } from '../pool-format.ts'
 import type { OpenPools } from './open-pools.ts'
 import type { RisingClock } from './rising-clock.ts'
@@ -69,10 +69,7 @@ export class PlexReconciler {
   }
 
   async #live(name: string): Promise<Plex | undefined> {
-    return this.#parts.store.get(Plex, { name }).catch((error: unknown) => {
-      if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-      throw error
-    })
+    return findObject(this.#parts.store, Plex, { name })
   }
 
   #poolOf({ spec }: Plex): Pool | undefined {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { apiVersionOf, Volume, VolumeAttachment, volumeAttachmentFinalizer } from '../../api/index.ts'
 import { CarbonadoError, Conflict, Unavailable } from '../../base/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, ignoreNotFound, type ResourceStore } from '../../store/index.ts'
 
 /** Settings of an attacher. */
 export interface VolumeAttacherOptions {
@@ -63,7 +63,7 @@ export class VolumeAttacher {
     if (!attachment) return
     if (attachment.spec.nodeName !== this.#nodeName) return
     const { uid } = attachment.metadata
-    await this.#store.delete(VolumeAttachment, { name: volumeName }, { uid }).catch(ignoreGone)
+    await this.#store.delete(VolumeAttachment, { name: volumeName }, { uid }).catch(ignoreNotFound)
     const giveUp = performance.now() + this.#patience
     for (;;) {
       const left = await this.#read(volumeName)
@@ -121,15 +121,10 @@ export class VolumeAttacher {
   }
 
   async #read(name: string): Promise<VolumeAttachment | undefined> {
-    return this.#store.get(VolumeAttachment, { name }).catch(ignoreGone)
+    return findObject(this.#store, VolumeAttachment, { name })
   }
 }
 
 function deviceInStatus({ status }: VolumeAttachment): string | undefined {
   return status?.attached ? status.devicePath : undefined
-}
-
-function ignoreGone(error: unknown): undefined {
-  if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-  throw error
 }

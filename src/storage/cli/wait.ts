@@ -1,6 +1,6 @@
 import type { KindDefinition, KubeObject } from '../../api/index.ts'
 import { CarbonadoError, Unavailable, type ErrorCode } from '../../base/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, type ResourceStore } from '../../store/index.ts'
 import type { VerbContext } from '../../verb/index.ts'
 
 /** What is seen of an object that is waited for: done, or what it is at; a problem ends the wait. */
@@ -36,7 +36,7 @@ export async function waitFor<T extends KubeObject>(
   const begun = performance.now()
   let last = { text: '', since: begun, told: '' }
   for (;;) {
-    const object = await read(store, kind, name)
+    const object = await findObject(store, kind, { name })
     if (!object && whenGone === 'done') return undefined
     if (!object) throw new Unavailable(`${what} was deleted meanwhile`, { remedy: 'Create it again.' })
     const sight = look(object)
@@ -78,15 +78,4 @@ export function problemOf(
 ): CarbonadoError | undefined {
   if (status?.code === undefined) return undefined
   return new CarbonadoError(status.code as ErrorCode, status.message ?? 'it was refused', { remedy: status.remedy })
-}
-
-async function read<T extends KubeObject>(
-  store: ResourceStore,
-  kind: KindDefinition<T>,
-  name: string,
-): Promise<T | undefined> {
-  return store.get(kind, { name }).catch((error: unknown) => {
-    if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-    throw error
-  })
 }

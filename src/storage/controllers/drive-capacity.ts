@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from 'node:util'
 import { Drive, Node } from '../../api/index.ts'
 import type { ReconcileResult } from '../../base/index.ts'
 import { promisableSpace, type CapacityLedger } from '../../guarantee/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { isStale, type ResourceStore } from '../../store/index.ts'
 import { driveTotals } from './drive-space.ts'
 import type { StorageEvents } from './storage-events.ts'
-import { isStale, type StorageView } from './storage-view.ts'
+import type { StorageView } from './storage-view.ts'
 
 interface Share {
   promised: number

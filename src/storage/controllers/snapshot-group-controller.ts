@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Snapshot, SnapshotGroup, snapshotFinalizer, snapshotGroupFinalizer } from '../../api/index.ts'
 import { CarbonadoError, Conflict, InvalidInput, type ReconcileResult } from '../../base/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, isStale, type ResourceStore } from '../../store/index.ts'
 import { oneInstantProblem, oneInstantRemedy } from '../admission/snapshot-rules.ts'
 import { groupSnapshotName } from '../plex-names.ts'
 import type { StorageEvents } from './storage-events.ts'
-import { isStale, liveObject, type StorageView } from './storage-view.ts'
+import type { StorageView } from './storage-view.ts'
 import { problemFields } from './volume-status.ts'
 
 type GroupStatus = NonNullable<SnapshotGroup['status']>
@@ -30,7 +30,7 @@ export class SnapshotGroupController {
   /** Brings the snapshots of a group in line with its object. */
   async reconcile(name: string): Promise<ReconcileResult> {
     try {
-      const group = await liveObject(this.#store, SnapshotGroup, name)
+      const group = await findObject(this.#store, SnapshotGroup, { name })
       if (!group) return { done: true }
       if (group.metadata.deletionTimestamp) return await this.#release(group)
       if (!(await this.#hasFinalizer(group))) return { done: true }
@@ -71,7 +71,7 @@ export class SnapshotGroupController {
   /** The snapshot of one volume, made when it is not there. */
   async #member(group: SnapshotGroup, volumeName: string): Promise<Snapshot> {
     const name = groupSnapshotName(group.metadata.name, volumeName)
-    const existing = await liveObject(this.#store, Snapshot, name)
+    const existing = await findObject(this.#store, Snapshot, { name })
     if (existing) return existing
     return this.#store.create(Snapshot, {
       metadata: { name, labels: group.metadata.labels, finalizers: [snapshotFinalizer] },

@@ -9,7 +9,7 @@ import {
   type Fit,
   type IopsRates,
 } from '../../guarantee/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, isStale, type ResourceStore } from '../../store/index.ts'
 import { forceAnnotation } from '../force-annotation.ts'
 import { plexName } from '../plex-names.ts'
 import { DrivePromises } from './drive-promises.ts'
@@ -17,7 +17,7 @@ import { amountsOf, driveTotals, type PlexShare } from './drive-space.ts'
 import { choosePlace } from './placement.ts'
 import { promiseOwner, specPatch, wantedShape, withoutReleased, type PlexSpec } from './plex-spec.ts'
 import type { StorageEvents } from './storage-events.ts'
-import { isStale, liveObject, type StorageView } from './storage-view.ts'
+import type { StorageView } from './storage-view.ts'
 import { releaseRetry, VolumeSnapshots } from './volume-snapshots.ts'
 import { volumeStatus, volumeStatusPatch } from './volume-status.ts'
 
@@ -69,7 +69,7 @@ export class VolumeController {
   /** Brings plexes and snapshots of a volume in line with its object. */
   async reconcile(name: string): Promise<ReconcileResult> {
     try {
-      const volume = await liveObject(this.#parts.store, Volume, name)
+      const volume = await findObject(this.#parts.store, Volume, { name })
       const plex = await this.#ownPlex(name, volume)
       if (plex === 'of another') return { done: true }
       if (!volume) return await this.#releaseSnapshots(name, plex)
@@ -84,7 +84,7 @@ export class VolumeController {
   /** The volume's plex as it is now. One that was left by an earlier volume of that name is deleted. */
   async #ownPlex(name: string, volume: Volume | undefined): Promise<Plex | undefined | 'of another'> {
     const { store } = this.#parts
-    const plex = await liveObject(store, Plex, plexName(name, 0))
+    const plex = await findObject(store, Plex, { name: plexName(name, 0) })
     if (!plex || plex.spec.volumeUid === volume?.metadata.uid) return plex
     if (!plex.metadata.deletionTimestamp) await store.delete(Plex, plex.metadata, { uid: plex.metadata.uid })
     if (volume) {
@@ -195,13 +195,13 @@ export class VolumeController {
     const { store } = this.#parts
     const remedy = { remedy: 'Delete the volume and create it from another source.' }
     if ('volumeName' in source) {
-      const plex = await liveObject(store, Plex, plexName(source.volumeName, 0))
+      const plex = await findObject(store, Plex, { name: plexName(source.volumeName, 0) })
       if (!plex) return new NotFound(`volume ${source.volumeName}, the source, does not exist any more`, remedy)
       const { nodeName, driveName } = plex.spec
       return { uid: plex.metadata.uid!, kind: 'Plex', nodeName, driveName, size: plex.status?.size ?? plex.spec.size }
     }
-    const snapshot = await liveObject(store, Snapshot, source.snapshotName)
-    const plex = snapshot && (await liveObject(store, Plex, plexName(snapshot.spec.volumeName, 0)))
+    const snapshot = await findObject(store, Snapshot, { name: source.snapshotName })
+    const plex = snapshot && (await findObject(store, Plex, { name: plexName(snapshot.spec.volumeName, 0) }))
     if (!plex || snapshot.status?.phase !== 'Ready') {
       return new NotFound(`snapshot ${source.snapshotName}, the source, does not exist any more`, remedy)
     }
@@ -331,7 +331,7 @@ export class VolumeController {
   /** What a volume that is to go still waits for; undefined when its plex may go. */
   async #whatHolds({ metadata: { name, uid } }: Volume, plex: Plex | undefined): Promise<string | undefined> {
     const { store, view } = this.#parts
-    const attachment = await liveObject(store, VolumeAttachment, name)
+    const attachment = await findObject(store, VolumeAttachment, { name })
     if (attachment?.spec.volumeUid === uid) return `waiting for node ${attachment!.spec.nodeName} to detach it`
     const snapshots = await store.list(Snapshot, { fieldSelector: `spec.volumeName=${name}` })
     if (snapshots.items.length > 0) {

@@ -1,11 +1,12 @@
 import { apiVersionOf, Node, Volume, VolumeAttachment, volumeAttachmentFinalizer } from '../../api/index.ts'
 import { CarbonadoError } from '../../base/index.ts'
+import { findObject, isNotFound } from '../../store/index.ts'
 import { useProblem, wantedUse } from './capabilities.ts'
 import { patienceOf, type ControllerContext } from './controller-context.ts'
 import { CsiError } from './csi-errors.ts'
 import type { ControllerPublishVolumeRequest, ControllerUnpublishVolumeRequest } from './csi-messages.ts'
 import { isId } from './object-names.ts'
-import { findObject, waitForObject } from './object-wait.ts'
+import { waitForObject } from './object-wait.ts'
 import { existingVolume } from './volume-service.ts'
 
 /** Volumes that one node uses at most: that many devices were tried together. */
@@ -25,12 +26,12 @@ export async function publishVolume(
   if (nodeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no node id')
   const use = wantedUse(volumeCapability)
   const volume = await existingVolume(context, volumeId)
-  const node = isId(nodeId) ? await findObject(store, Node, nodeId) : undefined
+  const node = isId(nodeId) ? await findObject(store, Node, { name: nodeId }) : undefined
   if (!node) throw new CsiError('NOT_FOUND', `there is no node ${nodeId.slice(0, 128)}`)
   const problem = useProblem(volume, use)
   if (problem !== undefined) throw new CsiError('INVALID_ARGUMENT', problem)
   const readOnly = request.readonly || use.mode === 'SINGLE_NODE_READER_ONLY'
-  const existing = await findObject(store, VolumeAttachment, volumeId)
+  const existing = await findObject(store, VolumeAttachment, { name: volumeId })
   if (existing) checkSame(existing, nodeId, readOnly)
   else await create(context, volume, nodeId, readOnly)
   return { publishContext: { readOnly: String(readOnly), filesystem: volume.spec.filesystem ?? '' } }
@@ -74,7 +75,7 @@ async function create(
       spec: { volumeName: name, volumeUid: uid!, nodeName, readOnly },
     })
   } catch (error) {
-    const other = await findObject(store, VolumeAttachment, name)
+    const other = await findObject(store, VolumeAttachment, { name })
     if (!(error instanceof CarbonadoError) || error.code !== 'Conflict' || !other) throw error
     checkSame(other, nodeName, readOnly)
   }
@@ -87,12 +88,12 @@ export async function unpublishVolume(
 ): Promise<object> {
   const { store } = context
   if (volumeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no volume id')
-  const attachment = isId(volumeId) ? await findObject(store, VolumeAttachment, volumeId) : undefined
+  const attachment = isId(volumeId) ? await findObject(store, VolumeAttachment, { name: volumeId }) : undefined
   if (!attachment || (nodeId !== '' && attachment.spec.nodeName !== nodeId)) return {}
   const { name, uid, deletionTimestamp } = attachment.metadata
   if (!deletionTimestamp) {
     await store.delete(VolumeAttachment, { name }, { uid }).catch((error: unknown) => {
-      if (!(error instanceof CarbonadoError) || error.code !== 'NotFound') throw error
+      if (!isNotFound(error)) throw error
     })
   }
   let message = `no news of node ${attachment.spec.nodeName}`

@@ -8,7 +8,7 @@ import {
   type KubeObject,
 } from '../../api/index.ts'
 import { fit, iopsRates } from '../../guarantee/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, type ResourceStore } from '../../store/index.ts'
 import { leastVolumeSize } from '../volume-size.ts'
 import { capabilityProblem, useProblem, wantedUse } from './capabilities.ts'
 import type { ControllerContext } from './controller-context.ts'
@@ -21,7 +21,6 @@ import type {
   VolumeIdRequest,
   VolumeStatus,
 } from './csi-messages.ts'
-import { findObject } from './object-wait.ts'
 import { pageOf } from './paging.ts'
 import { nodeOfTopology } from './topology.ts'
 import { tierOf } from './volume-request.ts'
@@ -57,8 +56,8 @@ export function conditionOf({ spec, status }: Volume, plex: Plex | undefined): V
 async function statusOf({ store }: ControllerContext, volume: Volume): Promise<VolumeStatus> {
   const { name } = volume.metadata
   const [attachment, plex] = await Promise.all([
-    findObject(store, VolumeAttachment, name),
-    findObject(store, Plex, volume.status?.plexes[0]?.name ?? `${name}.p0`),
+    findObject(store, VolumeAttachment, { name }),
+    findObject(store, Plex, { name: volume.status?.plexes[0]?.name ?? `${name}.p0` }),
   ])
   return {
     publishedNodeIds: attachment ? [attachment.spec.nodeName] : [],
@@ -122,7 +121,7 @@ export async function getCapacity({ store }: ControllerContext, request: GetCapa
   const minimum = { minimumVolumeSize: { value: least } }
   const isElsewhere = request.accessibleTopology !== null && nodeName === undefined
   const tierName = tierOf(request.parameters, {})
-  const tier = tierName === undefined ? undefined : await findObject(store, PerfTier, tierName)
+  const tier = tierName === undefined ? undefined : await findObject(store, PerfTier, { name: tierName })
   if (isElsewhere || (tierName !== undefined && !tier)) {
     return { availableCapacity: 0, maximumVolumeSize: { value: 0 }, ...minimum }
   }

@@ -7,18 +7,6 @@ import { CsiError } from './csi-errors.ts'
 /** Milliseconds before a watch that broke off is begun anew. */
 const retryDelay = 20
 
-/** Reads one object; undefined when there is none. */
-export async function findObject<T extends KubeObject>(
-  store: ResourceStore,
-  kind: KindDefinition<T>,
-  name: string,
-): Promise<T | undefined> {
-  return store.get(kind, { name }).catch((error: unknown) => {
-    if (error instanceof CarbonadoError && error.code === 'NotFound') return undefined
-    throw error
-  })
-}
-
 /**
  * Waits until `look` sees in an object what is waited for, and returns what it says; `look` is given undefined when there
  * is no such object, may throw, and is asked again at every change. Returns 'late' after `patience` milliseconds.

@@ -1,5 +1,6 @@
 import { Snapshot, SnapshotGroup, Volume } from '../../api/index.ts'
 import { CarbonadoError, type ErrorCode } from '../../base/index.ts'
+import { findObject, ignoreNotFound } from '../../store/index.ts'
 import { patienceOf, type ControllerContext } from './controller-context.ts'
 import { CsiError } from './csi-errors.ts'
 import type {
@@ -15,7 +16,7 @@ import type {
 } from './csi-messages.ts'
 import { listAll } from './listing-service.ts'
 import { checkMadeFor, csiNameAnnotation, isId, objectNameOf } from './object-names.ts'
-import { findObject, waitForObject } from './object-wait.ts'
+import { waitForObject } from './object-wait.ts'
 import { pageOf } from './paging.ts'
 import { checkParameters } from './volume-request.ts'
 
@@ -44,7 +45,7 @@ export async function createSnapshot(context: ControllerContext, request: Create
   if (sourceVolumeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no source volume id')
   const quiesce = wantsQuiesce(request.parameters)
   const objectName = objectNameOf(name, 'snapshot')
-  let snapshot = await findObject(store, Snapshot, objectName)
+  let snapshot = await findObject(store, Snapshot, { name: objectName })
   if (!snapshot) {
     await checkVolumeExists(context, sourceVolumeId)
     const metadata = { name: objectName, annotations: { [csiNameAnnotation]: name } }
@@ -70,7 +71,7 @@ function wantsQuiesce(parameters: Texts): { quiesce?: true } {
 }
 
 async function checkVolumeExists({ store }: ControllerContext, id: string): Promise<void> {
-  const volume = isId(id) ? await findObject(store, Volume, id) : undefined
+  const volume = isId(id) ? await findObject(store, Volume, { name: id }) : undefined
   if (!volume || volume.metadata.deletionTimestamp) {
     throw new CsiError('NOT_FOUND', `there is no volume ${id.slice(0, 128)}`)
   }
@@ -78,7 +79,7 @@ async function checkVolumeExists({ store }: ControllerContext, id: string): Prom
 
 async function whenTaken(error: unknown, { store }: ControllerContext, name: string): Promise<Snapshot> {
   const isTaken = error instanceof CarbonadoError && error.code === 'Conflict'
-  const other = isTaken ? await findObject(store, Snapshot, name) : undefined
+  const other = isTaken ? await findObject(store, Snapshot, { name }) : undefined
   if (other) return other
   throw error
 }
@@ -112,15 +113,11 @@ async function untilReady(context: ControllerContext, { metadata: { name, uid } 
   throw new CarbonadoError(code as ErrorCode, reason, { remedy })
 }
 
-function ignoreNotFound(error: unknown): void {
-  if (!(error instanceof CarbonadoError) || error.code !== 'NotFound') throw error
-}
-
 /** Deletes a snapshot; answers when it is gone. */
 export async function deleteSnapshot(context: ControllerContext, { snapshotId }: SnapshotIdRequest): Promise<object> {
   const { store } = context
   if (snapshotId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no snapshot id')
-  const snapshot = isId(snapshotId) ? await findObject(store, Snapshot, snapshotId) : undefined
+  const snapshot = isId(snapshotId) ? await findObject(store, Snapshot, { name: snapshotId }) : undefined
   if (!snapshot) return {}
   const { name, uid } = snapshot.metadata
   await store.delete(Snapshot, { name }, { uid }).catch(ignoreNotFound)
@@ -146,7 +143,7 @@ export async function listSnapshots({ store }: ControllerContext, request: ListS
 }
 
 async function one(store: ControllerContext['store'], id: string): Promise<Snapshot[]> {
-  const snapshot = isId(id) ? await findObject(store, Snapshot, id) : undefined
+  const snapshot = isId(id) ? await findObject(store, Snapshot, { name: id }) : undefined
   return snapshot ? [snapshot] : []
 }
 
@@ -169,7 +166,7 @@ export async function createGroupSnapshot(
   const quiesce = wantsQuiesce(request.parameters)
   const objectName = objectNameOf(name, 'snapshot group')
   const volumeNames = [...new Set(sourceVolumeIds)]
-  let group = await findObject(store, SnapshotGroup, objectName)
+  let group = await findObject(store, SnapshotGroup, { name: objectName })
   if (!group) {
     for (const id of volumeNames) await checkVolumeExists(context, id)
     const metadata = { name: objectName, annotations: { [csiNameAnnotation]: name } }
@@ -207,7 +204,7 @@ async function untilGroupReady(
 }
 
 async function csiGroup({ store }: ControllerContext, { metadata, status }: SnapshotGroup): Promise<CsiGroupSnapshot> {
-  const members = await Promise.all((status?.snapshotNames ?? []).map((name) => findObject(store, Snapshot, name)))
+  const members = await Promise.all((status?.snapshotNames ?? []).map((name) => findObject(store, Snapshot, { name })))
   return {
     groupSnapshotId: metadata.name,
     snapshots: members.flatMap((snapshot) => (snapshot ? [csiSnapshot(snapshot)] : [])),
@@ -245,7 +242,7 @@ async function groupOf(
   { groupSnapshotId: id, snapshotIds }: GroupSnapshotIdRequest,
 ): Promise<SnapshotGroup | undefined> {
   if (id === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no group snapshot id')
-  const group = isId(id) ? await findObject(store, SnapshotGroup, id) : undefined
+  const group = isId(id) ? await findObject(store, SnapshotGroup, { name: id }) : undefined
   const members = group?.status?.snapshotNames ?? []
   const stranger = group && snapshotIds.find((each) => !members.includes(each))
   if (stranger === undefined) return group

@@ -1,9 +1,9 @@
 import { Snapshot, Volume, type FilesystemType } from '../../api/index.ts'
+import { findObject } from '../../store/index.ts'
 import { deviceSize } from '../volume-size.ts'
 import type { ControllerContext } from './controller-context.ts'
 import { CsiError } from './csi-errors.ts'
 import { isId } from './object-names.ts'
-import { findObject } from './object-wait.ts'
 import type { KnownSource } from './volume-request.ts'
 
 /** What a volume is to be made from, as it is now. Throws NOT_FOUND, and UNAVAILABLE for a snapshot that is not taken. */
@@ -14,7 +14,7 @@ export async function readySource(
   if (!source) return undefined
   if ('volumeName' in source) {
     const { volumeName: name } = source
-    const volume = isId(name) ? await findObject(store, Volume, name) : undefined
+    const volume = isId(name) ? await findObject(store, Volume, { name }) : undefined
     if (!volume || volume.metadata.deletionTimestamp) {
       throw new CsiError('NOT_FOUND', `there is no volume ${name.slice(0, 128)} to clone`)
     }
@@ -22,7 +22,7 @@ export async function readySource(
     return { source, size: volume.status?.size ?? deviceSize(size), ...(filesystem ? { filesystem } : {}) }
   }
   const { snapshotName: name } = source
-  const snapshot = isId(name) ? await findObject(store, Snapshot, name) : undefined
+  const snapshot = isId(name) ? await findObject(store, Snapshot, { name }) : undefined
   if (!snapshot || snapshot.metadata.deletionTimestamp) {
     throw new CsiError('NOT_FOUND', `there is no snapshot ${name.slice(0, 128)}`)
   }

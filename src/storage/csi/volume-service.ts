@@ -1,5 +1,6 @@
 import { CarbonadoError, type ErrorCode } from '../../base/index.ts'
 import { PerfTier, Volume, VolumeAttachment } from '../../api/index.ts'
+import { findObject, ignoreNotFound } from '../../store/index.ts'
 import { deviceSize } from '../volume-size.ts'
 import { useProblem, wantedUse } from './capabilities.ts'
 import { patienceOf, type ControllerContext } from './controller-context.ts'
@@ -12,7 +13,7 @@ import type {
   VolumeIdRequest,
 } from './csi-messages.ts'
 import { checkMadeFor, isId } from './object-names.ts'
-import { findObject, waitForObject } from './object-wait.ts'
+import { waitForObject } from './object-wait.ts'
 import { readySource } from './sources.ts'
 import { topologyOf } from './topology.ts'
 import { checkParameters, checkSame, namedSource, tierOf, volumeOf, wantedSize } from './volume-request.ts'
@@ -37,7 +38,7 @@ export function csiVolume({ metadata: { name }, spec, status }: Volume): CsiVolu
 /** The volume of an id. Throws NOT_FOUND. */
 export async function existingVolume({ store }: ControllerContext, volumeId: string): Promise<Volume> {
   if (volumeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no volume id')
-  const volume = isId(volumeId) ? await findObject(store, Volume, volumeId) : undefined
+  const volume = isId(volumeId) ? await findObject(store, Volume, { name: volumeId }) : undefined
   if (volume && !volume.metadata.deletionTimestamp) return volume
   throw new CsiError('NOT_FOUND', `there is no volume ${volumeId.slice(0, 128)}`)
 }
@@ -49,7 +50,7 @@ export async function createVolume(context: ControllerContext, request: CreateVo
   const wanted = volumeOf(request, from)
   await checkTierExists(context, wanted.spec.perfTierName)
   const { name } = wanted.metadata
-  let existing = await findObject(store, Volume, name)
+  let existing = await findObject(store, Volume, { name })
   if (!existing) {
     existing = await store.create(Volume, wanted).catch((error: unknown) => whenTaken(error, context, name))
   }
@@ -64,13 +65,13 @@ export async function createVolume(context: ControllerContext, request: CreateVo
 /** Somebody else was faster, with the same name. */
 async function whenTaken(error: unknown, { store }: ControllerContext, name: string): Promise<Volume> {
   const isTaken = error instanceof CarbonadoError && error.code === 'Conflict'
-  const other = isTaken ? await findObject(store, Volume, name) : undefined
+  const other = isTaken ? await findObject(store, Volume, { name }) : undefined
   if (other) return other
   throw error
 }
 
 async function checkTierExists({ store }: ControllerContext, name: string | undefined): Promise<void> {
-  if (name === undefined || (isId(name) && (await findObject(store, PerfTier, name)))) return
+  if (name === undefined || (isId(name) && (await findObject(store, PerfTier, { name })))) return
   throw new CsiError('INVALID_ARGUMENT', `perf-tier ${name.slice(0, 60)} does not exist`, {
     remedy: 'Choose one from `dctl perf-tier list`.',
   })
@@ -112,10 +113,10 @@ function problemOf({ status }: Volume): CarbonadoError {
 export async function deleteVolume(context: ControllerContext, { volumeId }: VolumeIdRequest): Promise<object> {
   if (volumeId === '') throw new CsiError('INVALID_ARGUMENT', 'the request has no volume id')
   const { store } = context
-  const volume = isId(volumeId) ? await findObject(store, Volume, volumeId) : undefined
+  const volume = isId(volumeId) ? await findObject(store, Volume, { name: volumeId }) : undefined
   if (!volume) return {}
   const { name, uid } = volume.metadata
-  const attachment = await findObject(store, VolumeAttachment, name)
+  const attachment = await findObject(store, VolumeAttachment, { name })
   if (attachment?.spec.volumeUid === uid) {
     throw new CsiError('FAILED_PRECONDITION', `volume ${name} is attached to node ${attachment!.spec.nodeName}`, {
       remedy: 'Detach it first.',
@@ -129,10 +130,6 @@ export async function deleteVolume(context: ControllerContext, { volumeId }: Vol
   })
   if (gone !== 'late') return {}
   throw new CsiError('ABORTED', `volume ${name} is not gone yet: ${message}`, { remedy: 'Try again; it goes on.' })
-}
-
-function ignoreNotFound(error: unknown): void {
-  if (!(error instanceof CarbonadoError) || error.code !== 'NotFound') throw error
 }
 
 /** Enlarges the device of a volume, in use or not; one that has no room is left as it was. */
