@@ -1,8 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
-import { Unavailable } from '../src/base/index.ts'
+import { isAnswering, Unavailable } from '../src/base/index.ts'
 import { authorityFile, issueCertificate } from './certificates.ts'
 import { carbonadoConfigurationList } from './cni.ts'
 import { startProgram, programLog } from './machines.ts'
@@ -228,7 +227,7 @@ async function waitForSocket(program: string, path: string): Promise<void> {
   await waitFor(
     `${program} to answer at ${path}; its log is ${log}`,
     async () => {
-      if (await answers(path)) return true
+      if (await isAnswering(path)) return true
       if (isProgramRunning(program)) return false
       throw new Unavailable(`${program} ended at once: ${lastLines(log, 2)}`, { remedy: logRemedy(log) })
     },
@@ -241,18 +240,6 @@ function logRemedy(log: string): string {
   return existsSync(places.state) && readLabState()?.phase === 'up'
     ? `See its log, ${log}`
     : `Start the lab with --keep, then see ${log}`
-}
-
-function answers(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath)
-    const end = (answered: boolean): void => {
-      socket.destroy()
-      resolve(answered)
-    }
-    socket.on('connect', () => end(true))
-    socket.on('error', () => end(false))
-  })
 }
 
 function writeSecret(file: string, text: string): void {

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, unlinkSync } from 'node:fs'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
-import { Conflict, type Logger } from '../base/index.ts'
+import { Conflict, isAnswering, type Logger } from '../base/index.ts'
 import { toCniError, type CniHandler, type CniReply } from '../network/cni/index.ts'
 import { CniFrameReader } from './cni-frame.ts'
 import type { Part } from './parts.ts'
@@ -84,14 +84,4 @@ async function listen(server: Server, path: string): Promise<void> {
     process.umask(before)
   }
   chmodSync(path, 0o600)
-}
-
-function isAnswering(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.on('error', () => resolve(false))
-  })
 }

@@ -1,9 +1,9 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
-import { connect, type AddressInfo, type Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { dirname } from 'node:path'
-import { Conflict, InvalidInput, readTextFile, Unavailable } from '../base/index.ts'
+import { Conflict, InvalidInput, isAnswering, readTextFile, Unavailable } from '../base/index.ts'
 import type { ControlConfig } from './config.ts'
 import { guardSessions, http2Limits } from './http2-sessions.ts'
 import { answerProtocolErrors } from './protocol-errors.ts'
@@ -165,11 +165,8 @@ async function prepareSocket(path: string): Promise<void> {
     })
   }
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
-  const alive = await new Promise<boolean>((resolve) => {
-    const socket = connect(path)
-    socket.once('connect', () => (socket.destroy(), resolve(true)))
-    socket.once('error', () => resolve(false))
-  })
-  if (alive) throw new Conflict(`Another process serves ${path}`, { remedy: 'Stop it, or choose another socketPath.' })
+  if (await isAnswering(path)) {
+    throw new Conflict(`Another process serves ${path}`, { remedy: 'Stop it, or choose another socketPath.' })
+  }
   rmSync(path, { force: true })
 }

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
+import { isAnswering } from '../../src/base/index.ts'
 import { testTokens, type ControlFiles } from './control-files.ts'
 import { pins } from './one-node.ts'
 import { succeeds } from './own-namespaces.ts'
@@ -42,7 +42,7 @@ export class AgentProcess {
     let said = ''
     child.stderr.on('data', (part: Buffer) => (said += part.toString()))
     const deadline = Date.now() + 20_000
-    while (isQuiet ? !(await answers(this.#file('cni.sock'))) : !said.includes('the agent is ready')) {
+    while (isQuiet ? !(await isAnswering(this.#file('cni.sock'))) : !said.includes('the agent is ready')) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the agent did not start: ${said}`)
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
@@ -105,14 +105,6 @@ export class AgentProcess {
   #file(name: string): string {
     return join(this.#files.folder, name)
   }
-}
-
-function answers(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath, () => resolve(true))
-    socket.on('error', () => resolve(false))
-    socket.on('connect', () => socket.destroy())
-  })
 }
 
 /** Whether one container reaches another. */

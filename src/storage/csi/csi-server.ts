@@ -1,9 +1,8 @@
 import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs'
-import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { Server, ServerCredentials, status, type sendUnaryData, type ServerUnaryCall } from '@grpc/grpc-js'
 import { fromJSON, type PackageDefinition, type ServiceDefinition } from '@grpc/proto-loader'
-import { asCarbonadoError, Conflict, type CarbonadoError, type Logger } from '../../base/index.ts'
+import { asCarbonadoError, Conflict, isAnswering, type CarbonadoError, type Logger } from '../../base/index.ts'
 import descriptor from './csi-descriptor.json' with { type: 'json' }
 import { csiCodeOf } from './csi-errors.ts'
 
@@ -119,14 +118,4 @@ async function removeLeftSocket(path: string): Promise<void> {
     throw new Conflict(`another program listens on ${path}`, { remedy: 'Stop the other agent of this node first.' })
   }
   unlinkSync(path)
-}
-
-function isAnswering(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.on('error', () => resolve(false))
-  })
 }
