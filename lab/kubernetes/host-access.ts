@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { connect, createServer, type AddressInfo } from 'node:net'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { makeLabCgroup } from '../cgroups.ts'
+import { freePort } from '../free-port.ts'
 import { programLog, startProgram } from '../machines.ts'
 import { projectRoot } from '../places.ts'
 import { joiningCgroup, startDaemon, waitFor } from '../processes.ts'
@@ -44,12 +45,4 @@ async function answers(address: string): Promise<boolean> {
   } finally {
     connection.destroy()
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }

@@ -2,10 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crdFolder } from '../../deploy/generate/crds.ts'
+import { freePort } from '../../lab/free-port.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const kubernetes = join(root, 'build', 'go', 'kubernetes')
@@ -63,15 +63,6 @@ export async function startKubeApiserver(): Promise<KubeApiserver> {
     await ready()
   }
   return { server, caFile, token, kubectl, restart, close }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function makeCertificates(folder: string): void {
