@@ -2,10 +2,11 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect, constants, createSecureServer, type ClientHttp2Session, type Http2SecureServer } from 'node:http2'
-import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { openSilentWire } from '../store/rest/silent-wire.ts'
 import { guardSessions, http2Limits } from './http2-sessions.ts'
 
 const cleanups: (() => void)[] = []
@@ -65,26 +66,16 @@ test('a request whose body does not come is cut, and the others of its session g
 
 test('a client that has gone without a word is noticed by a ping, and its watches end; a live one stays', async () => {
   const { server, port } = await serve({ pingInterval: 100 })
-  const ends: Socket[] = []
-  const wire = createTcpServer((near) => {
-    const far = connectTcp(port, '127.0.0.1')
-    for (const end of [near, far]) ends.push(end.on('error', () => {}))
-    near.pipe(far)
-    far.pipe(near)
-  }).listen(0, '127.0.0.1')
-  await once(wire, 'listening')
-  cleanups.push(() => {
-    ends.forEach((end) => end.destroy())
-    wire.close()
-  })
+  const wire = await openSilentWire(port)
+  cleanups.push(() => wire.close())
   const live = open(port)
   await once(live.request({ ':path': '/' }).resume(), 'response')
   const opened = once(server, 'stream')
-  const lost = open((wire.address() as AddressInfo).port)
+  const lost = open(wire.port)
   await once(lost.request({ ':path': '/' }).resume(), 'response')
   const [stream] = (await opened) as [{ once(event: 'close', listener: () => void): void }]
   const ended = new Promise<void>((resolve) => stream.once('close', resolve))
-  ends.forEach((end) => void end.unpipe().pause())
+  wire.cut()
   await ended
   expect(live.closed).toBe(false)
 })

@@ -9,7 +9,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2'
 import { createServer as createHttpsServer } from 'node:https'
-import { connect as connectTcp, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -18,6 +18,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { PerfTier } from '../../api/index.ts'
 import { HttpConnections } from './http-connections.ts'
 import { RestStore } from './rest-store.ts'
+import { openSilentWire } from './silent-wire.ts'
 
 let folder: string
 let tls: { cert: string; key: string }
@@ -206,30 +207,13 @@ test('where the server allows few requests on a connection, there are more conne
   for (const each of iterators) await each.return()
 })
 
-/** What a network does that loses everything without a word: connections stay, and nothing comes through. */
-async function openWire(to: number): Promise<{ port: number; cut(): void }> {
-  const ends: Socket[] = []
-  const wire = createTcpServer((near) => {
-    const far = connectTcp(to, '127.0.0.1')
-    for (const end of [near, far]) ends.push(end.on('error', () => {}))
-    near.pipe(far)
-    far.pipe(near)
-  }).listen(0, '127.0.0.1')
-  await once(wire, 'listening')
-  cleanups.push(() => {
-    for (const end of ends) end.destroy()
-    wire.close()
-  })
-  const cut = (): void => ends.forEach((end) => void end.unpipe().pause())
-  return { port: (wire.address() as AddressInfo).port, cut }
-}
-
 test('a server that has gone without a word is noticed by a ping, and the watch ends', async () => {
   const server = await serve((stream) => {
     stream.respond({ ':status': 200 })
     stream.write(event('seen'))
   })
-  const wire = await openWire(server.port)
+  const wire = await openSilentWire(server.port)
+  cleanups.push(() => wire.close())
   const connections = new HttpConnections(
     { protocol: 'https:', hostname: '127.0.0.1', port: String(wire.port) },
     { ca: tls.cert },
