@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asCarbonadoError } from '../../src/base/index.ts'
-import { Lab, places, takeLabDown, type Host } from '../index.ts'
+import { Lab, takeLabDown, type Host } from '../index.ts'
 import { applyObjects, installDns, kubectl } from '../kubernetes/index.ts'
 import {
   databaseObjects,
@@ -10,7 +9,8 @@ import {
   webEndpoints,
   webObjects,
 } from '../wordpress/index.ts'
-import { Narrator } from './narration.ts'
+import { runDemo, sayOutcome } from './frame.ts'
+import type { Narrator } from './narration.ts'
 
 /** A pod of the site as `kubectl get pods -o wide` has it. */
 interface SitePod {
@@ -19,7 +19,7 @@ interface SitePod {
   address: string
 }
 
-/** Runs the demo on a fresh lab; exit code 1 when something did not come about, 2 when it could not run. */
+/** Runs the demo on a fresh lab. */
 async function demo(narrator: Narrator): Promise<void> {
   const started = Date.now()
   const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(0)} s`
@@ -177,25 +177,8 @@ async function waitFor(isSo: () => Promise<boolean>, patience: number): Promise<
 }
 
 function conclude(narrator: Narrator, took: string): void {
-  const { broken } = narrator
-  narrator.say(broken.length === 0 ? `\nAll of it came about. (${took})` : `\nThis did not (${took}):`)
-  for (const text of broken) narrator.say(`  - ${text}`)
+  sayOutcome(narrator, 'All of it came about.', 'This did not', took)
   narrator.say('The cluster is still up: bin/dctl lab kubectl -- get pods -A. Remove everything with: make demo-down')
-  process.exitCode = broken.length === 0 ? 0 : 1
 }
 
-async function interrupted(): Promise<never> {
-  process.stdout.write('\nInterrupted; removing the lab.\n')
-  await takeLabDown()
-  process.exit(130)
-}
-
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void interrupted())
-await demo(new Narrator())
-  .then(() => process.exit())
-  .catch((thrown: unknown) => {
-    const error = asCarbonadoError(thrown)
-    process.stderr.write(`The demo could not go on: ${error.message}\n${error.remedy ?? ''}\n`)
-    process.stderr.write(`Logs: ${places.logs}. Remove what is left with: make demo-down\n`)
-    process.exit(2)
-  })
+await runDemo(demo)

@@ -1,15 +1,15 @@
-import { asCarbonadoError } from '../../src/base/index.ts'
-import { Lab, places, takeLabDown } from '../index.ts'
+import { Lab, takeLabDown } from '../index.ts'
 import { showGuarantee } from './guarantee.ts'
 import { showReceiveFloor } from './receive-floor.ts'
 import { showIsolation } from './isolation.ts'
-import { Narrator } from './narration.ts'
+import { runDemo, sayOutcome } from './frame.ts'
+import type { Narrator } from './narration.ts'
 import { createNetworks } from './networks.ts'
 import { beginFormat, demoDriveIops, showStorage } from './storage-guarantee.ts'
 import { showStaticEndpoint } from './static-endpoint.ts'
 import { showTwoInterfaces } from './two-interfaces.ts'
 
-/** Runs the demo on a fresh lab; exit code 1 when a promise was broken, 2 when it could not run. */
+/** Runs the demo on a fresh lab. */
 async function demo(narrator: Narrator): Promise<void> {
   const started = Date.now()
   const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(1)} s`
@@ -32,9 +32,7 @@ async function demo(narrator: Narrator): Promise<void> {
 }
 
 function conclude(narrator: Narrator, took: string): void {
-  const { broken } = narrator
-  narrator.say(broken.length === 0 ? `\nEvery promise was kept. (${took})` : `\nBroken promises (${took}):`)
-  for (const text of broken) narrator.say(`  - ${text}`)
+  sayOutcome(narrator, 'Every promise was kept.', 'Broken promises', took)
   narrator.explain(
     'Traffic from outside the cluster cannot be held back at its source: docs/guarantee.md says what holds then.',
   )
@@ -49,21 +47,6 @@ function conclude(narrator: Narrator, took: string): void {
   narrator.say('  bin/dctl perf-tier create huge -b 2G && bin/dctl lab run n1 big --network blue --perf-tier huge')
   narrator.say('                                                       (refused: it does not fit, with the numbers)')
   narrator.say('Remove everything with: make demo-down')
-  process.exitCode = broken.length === 0 ? 0 : 1
 }
 
-async function interrupted(): Promise<never> {
-  process.stdout.write('\nInterrupted; removing the lab.\n')
-  await takeLabDown()
-  process.exit(130)
-}
-
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void interrupted())
-await demo(new Narrator())
-  .then(() => process.exit()) // servers that were started in containers go on with them
-  .catch(async (thrown: unknown) => {
-    const error = asCarbonadoError(thrown)
-    process.stderr.write(`The demo could not go on: ${error.message}\n${error.remedy ?? ''}\n`)
-    process.stderr.write(`Logs: ${places.logs}. Remove what is left with: make demo-down\n`)
-    process.exit(2)
-  })
+await runDemo(demo)
