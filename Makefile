@@ -58,25 +58,25 @@ build/lab/%: lab/drive/%.c Makefile
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Wextra -static -s $< -o $@
 
-## test: unit tests side by side, then the tests against the kernel one after the other (as root)
+## test: unit tests and those against the kernel, beside them those in a virtual machine (as root)
 test: setup build
-	@scripts/test.sh --project unit --project kernel
+	@scripts/test-lanes.sh "unit kernel" guest
 
 ## test-unit: only the unit tests; needs no root
 test-unit: $(installed)
 	@scripts/test.sh --project unit
 
-## test-kernel: only the tests against the kernel
+## test-kernel: only the tests against this machine's kernel
 test-kernel: setup build
 	@scripts/test.sh --project kernel
 
 ## test-long: only the long suites: storms, a million frames and requests (as root, minutes)
 test-long: setup build
-	@scripts/test.sh --project long
+	@scripts/test-lanes.sh long guest-long
 
 ## test-all: everything, the long suites last, and one closing line for all of it
 test-all: setup build
-	@scripts/test.sh
+	@scripts/test-lanes.sh "unit kernel long kubernetes" "guest guest-long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

@@ -1,13 +1,23 @@
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
 import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
 
 /**
- * Three projects in one run: `unit` side by side, then `kernel` one file after the other, because those share the
- * machine's network namespaces, bpffs and CPU time, then `long`, likewise: minutes for each file, so not part of `make test`.
+ * Set by scripts/test-lanes.sh: this process runs a part of the tests and leaves its results in a file of this name; or
+ * it is "all" and shows the results of all parts.
+ */
+const lane = process.env.TEST_LANE
+
+/**
+ * `unit` runs side by side; every other project one file after the other, because its files share the machine's network
+ * namespaces, bpffs and processor time. `guest` and `guest-long` run in a virtual machine and share nothing with the rest.
+ * `make test` is unit, kernel and guest; the others take minutes for each file.
  */
 export default defineConfig({
   test: {
-    reporters: ['default', new ClosingLineReporter()],
+    reporters:
+      lane === undefined || lane === 'all'
+        ? [lane === 'all' ? 'dot' : 'default', new ClosingLineReporter()]
+        : ['default', ['blob', { outputFile: `build/test-lanes/${lane}.json` }]],
     projects: [
       {
         test: {
@@ -17,37 +27,39 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
         },
       },
-      {
-        test: {
-          name: 'kernel',
-          include: ['test/**/*.test.ts'],
-          exclude: ['test/unit/**', 'test/long/**', 'test/kubernetes/**'],
-          fileParallelism: false,
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        test: {
-          name: 'long',
-          include: ['test/long/**/*.test.ts'],
-          fileParallelism: false,
-          testTimeout: 600_000,
-          hookTimeout: 120_000,
-          sequence: { groupOrder: 2 },
-        },
-      },
-      {
-        test: {
-          name: 'kubernetes',
-          include: ['test/kubernetes/**/*.test.ts'],
-          fileParallelism: false,
-          testTimeout: 600_000,
-          hookTimeout: 900_000,
-          sequence: { groupOrder: 3 },
-        },
-      },
+      serial('kernel', ['test/**/*.test.ts'], {
+        order: 1,
+        minutes: 1,
+        exclude: ['test/unit/**', 'test/guest/**', 'test/long/**', 'test/kubernetes/**'],
+      }),
+      serial('guest', ['test/guest/*.test.ts'], { order: 2, minutes: 1 }),
+      serial('long', ['test/long/**/*.test.ts'], { order: 3, minutes: 10 }),
+      serial('guest-long', ['test/guest/long/**/*.test.ts'], { order: 4, minutes: 10 }),
+      serial('kubernetes', ['test/kubernetes/**/*.test.ts'], { order: 5, minutes: 10, hookMinutes: 15 }),
     ],
   },
 })
+
+interface Serial {
+  /** Projects of one run come one after the other, by this. */
+  readonly order: number
+  /** Minutes that one test may take, and a hook (2 unless told). */
+  readonly minutes: number
+  readonly hookMinutes?: number
+  readonly exclude?: string[]
+}
+
+/** A project whose files run one after the other. */
+function serial(name: string, include: string[], { order, minutes, hookMinutes = 2, exclude = [] }: Serial) {
+  return {
+    test: {
+      name,
+      include,
+      exclude: [...configDefaults.exclude, ...exclude],
+      fileParallelism: false,
+      testTimeout: minutes * 60_000,
+      hookTimeout: hookMinutes * 60_000,
+      sequence: { groupOrder: order },
+    },
+  }
+}

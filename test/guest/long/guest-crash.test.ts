@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
-import { runGuest } from '../guest/guest.ts'
+import { runGuest } from '../guest.ts'
 
 it('a crash of the virtual machine is told with what its console said, and keeps the results before it', async () => {
-  const outcome = await runGuest([`${import.meta.dirname}/../guest/faults/panic.guest.ts`], { deadline: 120_000 })
+  const outcome = await runGuest([`${import.meta.dirname}/../faults/panic.guest.ts`], { deadline: 120_000 })
   expect(outcome.crash).toBe('it stopped before its tests were done')
   expect(outcome.console).toMatch(/Kernel panic - not syncing: sysrq triggered crash/)
   expect(outcome.files).toMatchObject([
@@ -11,6 +11,6 @@ it('a crash of the virtual machine is told with what its console said, and keeps
 })
 
 it('a virtual machine that does not come to its end is ended at its deadline', async () => {
-  const outcome = await runGuest([`${import.meta.dirname}/../guest/faults/panic.guest.ts`], { deadline: 1000 })
+  const outcome = await runGuest([`${import.meta.dirname}/../faults/panic.guest.ts`], { deadline: 1000 })
   expect(outcome.crash).toBe('it was not done within 1 s')
 })

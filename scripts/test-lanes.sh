@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs the tests of several lanes side by side and shows their results as those of one run:
+#   test-lanes.sh LANE...    LANE is a list of projects of vitest.config.ts that run one after the other: "unit kernel"
+# Lanes must have nothing in common but the processors. With fewer than four of those, all run one after the other.
+set -eu
+cd "$(dirname "$0")/.."
+
+projects() {
+  for project in $1; do printf ' --project %s' "$project"; done
+}
+
+if [ "$(nproc)" -lt 4 ]; then
+  # shellcheck disable=SC2046 # a word each
+  exec scripts/test.sh $(projects "$*")
+fi
+
+results=build/test-lanes
+rm -rf "$results"
+mkdir -p "$results"
+running=
+trap 'trap - INT TERM; kill $running 2>/dev/null; wait; exit 130' INT TERM
+for lane in "$@"; do
+  # shellcheck disable=SC2046
+  TEST_LANE=$(echo "$lane" | tr ' ' '-') scripts/test.sh $(projects "$lane") &
+  running="$running $!"
+done
+failed=0
+for process in $running; do wait "$process" || failed=1; done
+echo
+echo "All lanes together:"
+TEST_LANE=all scripts/test.sh --merge-reports "$results" || failed=1
+exit $failed

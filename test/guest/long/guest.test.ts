@@ -1,0 +1,4 @@
+import { globSync } from 'node:fs'
+import { describeGuest } from '../describe-guest.ts'
+
+await describeGuest(globSync(`${import.meta.dirname}/*.guest.ts`), { deadline: 1_500_000 })
