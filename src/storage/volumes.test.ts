@@ -150,8 +150,13 @@ it('gives the device of a volume to one node, and deletes the volume only when i
   fixture = await StorageFixture.start('n1', 'n2')
   const volume = await fixture.availableVolume('v1', { nodeNames: ['n1'] })
   const uid = await fixture.plexUid('v1')
-  const { attacher } = fixture.nodes.get('n1')!.agent
+  const { agent } = fixture.nodes.get('n1')!
+  const { attacher } = agent
+  expect(agent.guardedVolumes()).toEqual([]) // without a device there is nothing to keep a floor of
   expect(await attacher.attach('v1')).toBe(`/fake/${uid}`)
+  expect(agent.guardedVolumes()).toEqual([
+    { id: uid, name: 'v1', driveName: 'n1.drive0', devicePath: `/fake/${uid}`, floor: 0, consumers: [] },
+  ])
   expect(await attacher.attach('v1')).toBe(`/fake/${uid}`)
   const elsewhere = fixture.nodes.get('n2')!.agent.attacher
   await expect(elsewhere.attach('v1')).rejects.toThrow('volume v1 is attached to node n1')
@@ -165,6 +170,7 @@ it('gives the device of a volume to one node, and deletes the volume only when i
   await attacher.detach('v1')
   await eventually(async () => ((await fixture.store.list(Volume)).items.length === 0 ? true : undefined))
   expect((await fixture.store.list(VolumeAttachment)).items).toEqual([])
+  expect(agent.guardedVolumes()).toEqual([])
   expect(await fixture.pool('n1').active()).toEqual([])
 })
 

@@ -1,14 +1,15 @@
 import { isDeepStrictEqual } from 'node:util'
 import { VolumeAttachment, volumeAttachmentFinalizer, type Plex } from '../../api/index.ts'
 import { asCarbonadoError, type Logger, type ReconcileResult } from '../../base/index.ts'
-import { findObject, type Informer, type ResourceStore } from '../../store/index.ts'
+import { findObject, type ResourceStore } from '../../store/index.ts'
 import type { Pool } from '../pool-format.ts'
 import type { OpenPools } from './open-pools.ts'
 
 /** What the attachment reconciler works with. */
 export interface AttachmentReconcilerParts {
   store: ResourceStore
-  plexes: Informer<Plex>
+  /** The plex of a volume on this node, by the uid of the volume. */
+  plexOf: (volumeUid: string) => Plex | undefined
   pools: OpenPools
   /** Runs operations on the entry of a plex one after the other. */
   withPlex: <T>(uid: string, work: () => Promise<T>) => Promise<T>
@@ -103,7 +104,7 @@ export class AttachmentReconciler {
 
   /** The plex of the volume on this node with its pool, or why there is none. */
   #placeOf({ spec }: VolumeAttachment): { uid: string; pool: Pool } | string {
-    const plex = this.#parts.plexes.items().find((each) => each.spec.volumeUid === spec.volumeUid)
+    const plex = this.#parts.plexOf(spec.volumeUid)
     if (!plex) return `this node has no copy of volume ${spec.volumeName}`
     const pool = this.#parts.pools.get(plex.spec.driveName)
     if (pool?.id !== plex.spec.poolId) return `drive ${plex.spec.driveName} is not there`

@@ -1,7 +1,7 @@
 import { CarbonadoError, Conflict, NotFound } from '../../base/index.ts'
 import type { FilesystemType } from '../../api/index.ts'
 import type { VolumePublisher } from './publish/index.ts'
-import type { AttachedDevice } from './storage-agent.ts'
+import type { AttachedDevice } from './attached-volumes.ts'
 import { maximumVolumesPerNode } from '../csi/attachment-service.ts'
 import { wantedUse, type WantedUse } from '../csi/capabilities.ts'
 import { rpcCapabilities } from '../csi/controller-services.ts'
@@ -139,7 +139,7 @@ async function expand({ publisher }: NodeStorage, request: NodeExpandVolumeReque
   requirePath(volumePath, 'volume path')
   const use = request.volumeCapability ? wantedUse(request.volumeCapability) : undefined
   const path = plainPath(volumePath)
-  const known = publisher.published().find(({ volumeName }) => volumeName === volumeId)
+  const known = publisher.published(volumeId)
   if (!known || (path !== known.stagingPath && !known.targetPaths.includes(path))) {
     throw new CsiError('NOT_FOUND', `volume ${volumeId} is not in use at that path`)
   }

@@ -1,3 +1,4 @@
+export type { AttachedDevice } from './attached-volumes.ts'
 export * from './block-device.ts'
 export * from './csi-node-service.ts'
 export * from './publish/index.ts'

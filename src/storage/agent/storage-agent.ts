@@ -1,20 +1,12 @@
 import { hostname } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Readable } from 'node:stream'
-import {
-  Drive,
-  Plex,
-  Volume,
-  VolumeAttachment,
-  type FilesystemType,
-  type KindDefinition,
-  type KubeObject,
-} from '../../api/index.ts'
-import { Conflict, Unavailable, WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
-import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
+import { Drive, Plex, VolumeAttachment, type KindDefinition, type KubeObject } from '../../api/index.ts'
+import { WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
+import { createInformer, EventRecorder, InformerIndex, type Informer, type ResourceStore } from '../../store/index.ts'
 import type { PoolFormat } from '../pool-format.ts'
+import { AttachedVolumes, type AttachedDevice } from './attached-volumes.ts'
 import { AttachmentReconciler } from './attachment-reconciler.ts'
-import { abilityFrom, consumersAt } from '../io-limits/guarded.ts'
+import { abilityFrom } from '../io-limits/guarded.ts'
 import type { DriveAbility, GuardedVolume } from '../io-limits/index.ts'
 import { inspectDevice, type BlockDevice } from './block-device.ts'
 import { calibrate, type Calibrate } from './calibration.ts'
@@ -62,8 +54,6 @@ const measureDelay = 100
 const discoveryInterval = 30_000
 /** Milliseconds for which news of where a volume is mounted gather before it is told. */
 const publishedDelay = 200
-/** Milliseconds for which the device of an attached volume is waited for, and between two looks. */
-const [devicePatience, deviceInterval] = [8_000, 5]
 
 /**
  * The storage of one node: its drives and the pools on them, its plexes, and the devices of volumes that it uses. It
@@ -82,9 +72,11 @@ export class StorageAgent {
   readonly #quiescer: Quiescer
   readonly #drives: Informer<Drive>
   readonly #plexes: Informer<Plex>
+  /** The plex of a volume on this node, by the uid of the volume. */
+  readonly #plexOf: (volumeUid: string) => Plex | undefined
   readonly #attachments: Informer<VolumeAttachment>
   readonly #drive: DriveReconciler
-  readonly #attachment: AttachmentReconciler
+  readonly #attached: AttachedVolumes
   readonly #queues: Record<'drive' | 'plex' | 'attachment', WorkQueue>
   /** Pools whose left devices were removed. */
   readonly #tidied = new Set<string>()
@@ -130,14 +122,24 @@ export class StorageAgent {
     })
     const plex = this.#plexReconciler()
     this.publisher = this.#createPublisher()
-    const attachment = (this.#attachment = new AttachmentReconciler({
+    const plexesOfVolume = new InformerIndex(this.#plexes, ({ spec }) => spec.volumeUid)
+    this.#plexOf = (volumeUid) => plexesOfVolume.of(volumeUid)[0]
+    const attachment = new AttachmentReconciler({
       store,
-      plexes: this.#plexes,
+      plexOf: this.#plexOf,
       pools: this.#pools,
       withPlex: (uid, work) => plex.withPlex(uid, work),
       pathsInUse: (volumeName) => this.publisher.pathsInUse(volumeName),
       logger,
-    }))
+    })
+    this.#attached = new AttachedVolumes({
+      store,
+      nodeName,
+      attachments: this.#attachments,
+      plexOf: this.#plexOf,
+      deviceOf: (each) => attachment.deviceOf(each),
+      publishedPaths: (volumeName) => this.publisher.published(volumeName)?.targetPaths ?? [],
+    })
     this.attacher = new VolumeAttacher({ store, nodeName, deviceOf: (each) => attachment.deviceOf(each) })
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
       new WorkQueue(reconcile, {
@@ -193,15 +195,7 @@ export class StorageAgent {
 
   /** Volumes that have a device on this node, with what they are promised and who uses them. */
   guardedVolumes(): GuardedVolume[] {
-    const published = this.publisher.published()
-    return this.#attachments.items().flatMap((attachment) => {
-      const devicePath = this.#attachment.deviceOf(attachment)
-      const plex = this.#plexes.items().find(({ spec }) => spec.volumeUid === attachment.spec.volumeUid)
-      if (devicePath === undefined || !plex) return []
-      const { volumeName: name, driveName, iopsFloor: floor, iopsCap: cap } = plex.spec
-      const consumers = consumersAt(published.find((each) => each.volumeName === name)?.targetPaths ?? [])
-      return [{ id: plex.metadata.uid!, name, driveName, devicePath, floor, ...(cap ? { cap } : {}), consumers }]
-    })
+    return this.#attached.guarded()
   }
 
   /** What a drive was measured to give; undefined when it never was. */
@@ -220,15 +214,10 @@ export class StorageAgent {
     return new VolumePublisher({
       journal: new PublishJournal(publishFolder, bootOfNode(), logger),
       system: publishSystem,
-      deviceOf: (volumeName) => this.#deviceOf(volumeName),
+      deviceOf: (volumeName) => this.#attached.deviceOf(volumeName),
       onChange: (volumeName) => this.#publishedChanged(volumeName),
       logger,
     })
-  }
-
-  #deviceOf(volumeName: string): string | undefined {
-    const attachment = this.#attachments.get({ name: volumeName })
-    return attachment && this.#attachment.deviceOf(attachment)
   }
 
   /** What is mounted where is told, and a filesystem that has grown. */
@@ -238,38 +227,9 @@ export class StorageAgent {
     if (plex?.status?.deviceSize !== undefined) this.#queues.plex.add(plex.metadata.name)
   }
 
-  /**
-   * The device of a volume that is attached to this node, once it is there. Throws NotFound when there is no such volume,
-   * Conflict when it is not attached to this node, Unavailable when the device does not come in time.
-   */
-  async attachedDevice(volumeName: string): Promise<AttachedDevice> {
-    const { store, nodeName } = this.#options
-    const giveUp = performance.now() + devicePatience
-    const { spec } = await store.get(Volume, { name: volumeName })
-    let isAsked = false
-    for (;;) {
-      const attachment = this.#attachments.get({ name: volumeName })
-      if (!attachment && !isAsked) {
-        isAsked = true
-        await store.get(VolumeAttachment, { name: volumeName }).then(
-          (found) => checkIsHere(found, nodeName),
-          () => notAttached(volumeName, nodeName),
-        )
-      }
-      if (attachment) checkIsHere(attachment, nodeName)
-      const device = attachment && this.#attachment.deviceOf(attachment)
-      if (device !== undefined) {
-        const { volumeUid, readOnly } = attachment!.spec
-        return { volumeUid, device, readOnly, ...(spec.filesystem ? { filesystem: spec.filesystem } : {}) }
-      }
-      if (performance.now() > giveUp) {
-        const why = attachment?.status?.message ?? 'no news of it'
-        throw new Unavailable(`volume ${volumeName} has no device on node ${nodeName} yet: ${why}`, {
-          remedy: 'Try again; if it stays so, look at `dctl drive list`.',
-        })
-      }
-      await delay(deviceInterval)
-    }
+  /** The device of a volume, once it is there; see AttachedVolumes. Throws NotFound, Conflict and Unavailable. */
+  attachedDevice(volumeName: string): Promise<AttachedDevice> {
+    return this.#attached.device(volumeName)
   }
 
   #plexReconciler(): PlexReconciler {
@@ -393,30 +353,13 @@ export class StorageAgent {
 
   #addAttachment({ metadata, spec }: VolumeAttachment): void {
     if (!this.#isSynced) return
-    const plex = this.#plexes.items().find((each) => each.spec.volumeUid === spec.volumeUid)
+    const plex = this.#plexOf(spec.volumeUid)
     if (!plex || this.#isSeen(plex.spec.driveName)) this.#queues.attachment.add(metadata.name)
   }
 
   #isSeen(driveName: string): boolean {
     return this.#seen.has(driveName) || !this.#drives.get({ name: driveName })
   }
-}
-
-/** A volume that this node may use, with its device. */
-export interface AttachedDevice {
-  volumeUid: string
-  device: string
-  readOnly: boolean
-  /** Absent on a raw block device. */
-  filesystem?: FilesystemType
-}
-
-function checkIsHere({ metadata: { name, deletionTimestamp }, spec }: VolumeAttachment, nodeName: string): void {
-  if (deletionTimestamp || spec.nodeName !== nodeName) notAttached(name, nodeName)
-}
-
-function notAttached(volumeName: string, nodeName: string): never {
-  throw new Conflict(`volume ${volumeName} is not attached to node ${nodeName}`, { remedy: 'Attach it first.' })
 }
 
 /** Whether somebody else than the agent itself has changed an object: status is its own word. */

@@ -188,7 +188,7 @@ it('publishes at one place only when nobody else may have it', async () => {
 it('forgets what was mounted in an earlier boot, but not that it was formatting', async () => {
   await startAgent().stage(staging())
   kernel.mounts = []
-  expect(startAgent(Infinity, 'before', 'next boot').published()).toEqual([])
+  expect(startAgent(Infinity, 'before', 'next boot').published('v1')).toBeUndefined()
   kernel.devices.set('/dev/v1', { content: 'blank', size })
   await expect(startAgent(3, 'after', 'next boot').stage(staging())).rejects.toThrow(Killed)
   expect(kernel.devices.get('/dev/v1')!.content).toEqual({ other: 'half of a filesystem' })

@@ -99,13 +99,13 @@ export class VolumePublisher {
     if (forget) this.#parts.journal.delete(record.volumeName)
   }
 
-  /** What is staged here now. */
-  published(): PublishedVolume[] {
-    return this.#parts.journal.all().flatMap(({ volumeName, volumeUid, device, stagingPath, state, targets }) => {
-      if (state !== 'staged') return []
-      const targetPaths = targets.filter((target) => target.state === 'published').map(({ path }) => path)
-      return [{ volumeName, volumeUid, device, stagingPath, targetPaths }]
-    })
+  /** A volume that is staged here now, with where it is shown; undefined when it is not. */
+  published(volumeName: string): PublishedVolume | undefined {
+    const record = this.#parts.journal.get(volumeName)
+    if (record?.state !== 'staged') return undefined
+    const { volumeUid, device, stagingPath, targets } = record
+    const targetPaths = targets.filter(({ state }) => state === 'published').map(({ path }) => path)
+    return { volumeName, volumeUid, device, stagingPath, targetPaths }
   }
 
   /** Paths at which a volume is mounted now: while there is one its device must stay. */
