@@ -14,6 +14,7 @@ import {
 import { WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
 import { CapacityLedger } from '../guarantee/index.ts'
 import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../store/index.ts'
+import { cloneAnnotation } from './clone-annotation.ts'
 import {
   amountsOf,
   promiseOwner,
@@ -128,8 +129,9 @@ class Controllers implements StorageControllers {
 
   #follow(): void {
     const { volumes, plexes, snapshots, groups, attachments, drives, nodes, tiers } = this.#view
-    volumes.onChange(({ type, object }) => {
+    volumes.onChange(({ type, object, previous }) => {
       if (type === 'DELETED') this.#volumeGone(object)
+      if (type === 'DELETED' || object.status?.phase !== previous?.status?.phase) this.#cloneChanged(object)
       this.#addVolume(object.metadata.name)
       this.#addGroupsOf(object.metadata.name)
     })
@@ -174,6 +176,13 @@ class Controllers implements StorageControllers {
     else this.#snapshotsOf.delete(spec.volumeName)
     this.#addVolume(spec.volumeName)
     if (spec.groupName !== undefined && this.#started) this.#queues.group.add(spec.groupName)
+    const cloneName = metadata.annotations?.[cloneAnnotation]
+    if (cloneName !== undefined && type !== 'DELETED') this.#addVolume(cloneName)
+  }
+
+  /** Its source may have a snapshot that was for it. */
+  #cloneChanged({ spec: { source } }: Volume): void {
+    if (source && 'volumeName' in source) this.#addVolume(source.volumeName)
   }
 
   #snapshots(volumeName: string): Snapshot[] {

@@ -8,6 +8,11 @@ export function groupSnapshotName(groupName: string, volumeName: string): string
   return `${groupName}.${volumeName}`
 }
 
+/** Name of the snapshot that a volume, by its uid, is copied from when it is a clone on another drive than its source. */
+export function cloneSnapshotName(cloneUid: string): string {
+  return `clone-${cloneUid}`
+}
+
 /** Name of a drive's object: its node and the last part of its path, which `dctl` calls its slot. */
 export function driveName(nodeName: string, device: string): string {
   return `${nodeName}.${slotOf(device)}`

@@ -28,7 +28,13 @@ const step = fc.oneof(
   },
   { arbitrary: fc.record({ do: fc.constant('fill' as const), node }), weight: 2 },
   fc.record({ do: fc.constant('create' as const), name, size, tier, node: fc.option(node) }),
-  fc.record({ do: fc.constant('clone' as const), name, source: name, snapshot: fc.option(snapshotName), size }),
+  fc.record({
+    do: fc.constant('clone' as const),
+    name,
+    source: name,
+    snapshot: fc.option(snapshotName),
+    node: fc.option(node),
+  }),
   fc.record({ do: fc.constant('update' as const), name, size, tier }),
   fc.record({ do: fc.constant('delete' as const), name }),
   fc.record({ do: fc.constant('snapshot' as const), snapshot: snapshotName, name }),
@@ -93,11 +99,12 @@ class World implements AsyncDisposable {
         return fixture.createVolume(volume, { size: bytes, ...(perfTierName ? { perfTierName } : {}), ...nodeNames })
       }
       case 'clone': {
-        const { snapshot, source } = action
+        const { snapshot, source, node: wanted } = action
         const from = snapshot === null ? { volumeName: source } : { snapshotName: snapshot }
-        // a fake drive cannot be copied from, so a clone stays where its source is
         const plex = await store.get(Plex, { name: `${await this.#volumeOf(from)}.p0` })
-        return fixture.createVolume(action.name, { size: '40Mi', source: from, nodeNames: [plex.spec.nodeName] })
+        // a fake drive cannot be copied from, so a clone that goes elsewhere comes no further than that
+        const nodeNames = [wanted ?? plex.spec.nodeName]
+        return fixture.createVolume(action.name, { size: '40Mi', source: from, nodeNames })
       }
       case 'update':
         return store.patch(Volume, action, { spec: { size: action.size, perfTierName: action.tier ?? null } })

@@ -42,48 +42,71 @@ async function refusal(call: Promise<unknown>): Promise<{ code: string; why: str
   return error ? { code: status[error.code], why: error.details } : { code: 'OK', why: '' }
 }
 
-async function remove(...volumes: string[]): Promise<void> {
-  for (const volumeId of volumes) {
-    await takeDown(csi, volumeId, 'n1')
-    await csi.call('DeleteVolume', { volumeId })
-  }
+async function remove(volumeId: string, node = 'n1'): Promise<void> {
+  using there = new CsiClient(node)
+  await takeDown(there, volumeId, node)
+  await csi.call('DeleteVolume', { volumeId })
 }
 
 const mebibyte = 2 ** 20
 
 describe('what is written', () => {
-  it.each(['ext4', 'xfs', 'block'] as const)(
-    'is there after snapshot, clone, resize and the death of the agent: %s',
+  it.each([
+    ['ext4', 'n1', 'n2'],
+    ['xfs', 'n2', 'n1'],
+    ['block', 'n1', 'n2'],
+  ] as const)(
+    'is there after snapshot, restore, clone, resize and the death of the agent: %s, restored on %s, cloned on %s',
     { timeout: 120_000 },
-    async (filesystem) => {
-      const [one, two] = [`data-${filesystem}`, `clone-${filesystem}`]
-      await makeFolders(lab, 'n1', [one, two])
+    async (filesystem, restoreNode, cloneNode) => {
+      const [one, two, three] = [`data-${filesystem}`, `restored-${filesystem}`, `cloned-${filesystem}`] as const
+      for (const node of ['n1', 'n2']) await makeFolders(lab, node, [one, two, three])
       const use: CsiUse = { volume: one, node: 'n1', filesystem }
       const size = 320 * mebibyte
       await createVolume(csi, use, { size })
       const at = (target: string): string => (filesystem === 'block' ? target : `${target}/file`)
       const path = at(await bringUp(csi, use))
       const before = await totalOf(one)
-      const fio = (what: string, file: string): Promise<string> =>
-        on('n1', `cd /run; fio --name=x --filename=${file} --size=24M --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --verify=crc32c --verify_state_save=0 --randseed=7 ${what}`) // prettier-ignore
+      const fio = (what: string, file: string, node = 'n1'): Promise<string> =>
+        on(node, `cd /run; fio --name=x --filename=${file} --size=24M --bs=4k --iodepth=32 --ioengine=libaio --direct=1 --verify=crc32c --verify_state_save=0 --randseed=7 ${what}`) // prettier-ignore
       const writing = fio('--rw=randwrite --do_verify=0 --end_fsync=1', path)
       await sleep(200)
       await lab.killAgent('n1')
       await lab.startAgent('n1')
       await writing
       const snapshot = await untilThere(() => csi.call<{ snapshot: { snapshotId: string } }>('CreateSnapshot', { sourceVolumeId: one, name: `s-${filesystem}` })) // prettier-ignore
-      await createVolume(csi, { ...use, volume: two }, { size, source: { snapshot: snapshot.snapshot } })
-      const cloned = at(await bringUp(csi, { ...use, volume: two }))
+      const restored = await made(
+        { ...use, volume: two, node: restoreNode },
+        { size, source: { snapshot: snapshot.snapshot } },
+      )
+      const cloned = await made(
+        { ...use, volume: three, node: cloneNode },
+        { size, source: { volume: { volumeId: one } } },
+      )
       const grown = { requiredBytes: size + 64 * mebibyte }
       const expanded = await csi.call<{ nodeExpansionRequired: boolean }>('ControllerExpandVolume', { volumeId: one, capacityRange: grown }) // prettier-ignore
       expect(expanded.nodeExpansionRequired).toBe(filesystem !== 'block')
       await growOnNode(one, filesystem, grown)
-      for (const file of [path, cloned]) await fio('--rw=randread --verify_only', file)
+      const copies = [
+        [path, 'n1'],
+        [at(restored), restoreNode],
+        [at(cloned), cloneNode],
+      ] as const
+      for (const [file, node] of copies) await fio('--rw=randread --verify_only', file, node)
       expect((await totalOf(one)) - before).toBeGreaterThan(50 * mebibyte)
       await csi.call('DeleteSnapshot', { snapshotId: snapshot.snapshot.snapshotId })
-      await remove(one, two)
+      await remove(one)
+      await remove(two, restoreNode)
+      await remove(three, cloneNode)
     },
   )
+
+  /** Makes a volume from another or a snapshot, copied when it is on another node, and uses it there. */
+  async function made(use: CsiUse, from: { size: number; source: object }): Promise<string> {
+    await untilThere(() => createVolume(csi, use, from))
+    using there = new CsiClient(use.node)
+    return await bringUp(there, use) // before it is disposed of
+  }
 
   async function totalOf(volumeId: string): Promise<number> {
     const { usage } = await csi.call<{ usage: { total: number }[] }>('NodeGetVolumeStats', { volumeId, volumePath: pathsOf(volumeId).target }) // prettier-ignore

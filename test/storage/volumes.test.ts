@@ -80,18 +80,23 @@ describe('a volume', () => {
     )
     await dctl('snapshot create s1 --src v1')
     await on('n1', `rm ${folder}/first; echo later > ${folder}/second; sync -f ${folder}`)
-    const [near, far] = await Promise.all([
+    const [near, far, clone] = await Promise.all([
       dctl('volume create v2 --src s1 -n n1'),
       dctl('volume create v3 --src s1 -n n2'),
+      dctl('volume create v5 --src-volume v1 -n n2'),
     ])
-    expect([near, far].map((text) => /on node (n\d)/.exec(text)?.[1])).toEqual(['n1', 'n2'])
+    expect([near, far, clone].map((text) => /on node (n\d)/.exec(text)?.[1])).toEqual(['n1', 'n2', 'n2'])
+    expect(await on('n2', `ls ${await mount('n2', 'v5')}`)).toContain('second')
+    await unmount('n2', 'v5')
+    await eventually('the snapshot for the clone to go', async () => !(await dctl('snapshot list')).includes('clone-'))
+    await dctl('volume delete v5 -y')
     for (const [node, volume] of [
       ['n1', 'v2'],
       ['n2', 'v3'],
     ] as const) {
-      const clone = await mount(node, volume)
-      expect(await on(node, `cd ${clone}; sha256sum < first | cmp - sum; ls`)).toContain('first')
-      expect(await on(node, `ls ${clone}`)).not.toContain('second')
+      const folderOfClone = await mount(node, volume)
+      expect(await on(node, `cd ${folderOfClone}; sha256sum < first | cmp - sum; ls`)).toContain('first')
+      expect(await on(node, `ls ${folderOfClone}`)).not.toContain('second')
       await unmount(node, volume)
     }
     await on('n1', `echo only in memory > ${folder}/unflushed`)

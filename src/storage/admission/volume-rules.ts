@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { formatQuantity, parseQuantity, Snapshot, Volume } from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
 import type { SyncReader } from '../../store/index.ts'
+import { cloneAnnotation } from '../clone-annotation.ts'
 import { checkVolumeSize, deviceSize } from '../volume-size.ts'
 import { attachmentOf, checkNodeExists, checkTierExists, existingVolume, inUse, readySnapshot } from './references.ts'
 
@@ -51,7 +52,7 @@ export function admitVolumeUpdate(volume: Volume, existing: Volume, reader: Sync
 export function admitVolumeDelete({ metadata: { name } }: Volume, reader: SyncReader): void {
   const snapshots = reader
     .list(Snapshot, { fieldSelector: `spec.volumeName=${name}` })
-    .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+    .filter(({ metadata }) => metadata.deletionTimestamp === undefined && !isForClone(metadata))
     .map(({ metadata }) => metadata.name)
   if (snapshots.length > 0) {
     const remedy = `Delete ${snapshots.length === 1 ? 'it' : 'them'} first with \`dctl snapshot delete\`.`
@@ -62,6 +63,11 @@ export function admitVolumeDelete({ metadata: { name } }: Volume, reader: SyncRe
     .filter(({ spec, status }) => isFrom(spec, name) && status?.phase !== 'Available')
     .map(({ metadata }) => metadata.name)
   if (clones.length > 0) throw inUse(`volume ${name}`, 'unfinished clone', clones, 'Wait until they are Available.')
+}
+
+/** Such a snapshot goes with the clone, which is named instead while it is unfinished. */
+function isForClone({ annotations }: Snapshot['metadata']): boolean {
+  return annotations?.[cloneAnnotation] !== undefined
 }
 
 function isFrom({ source }: Volume['spec'], volumeName: string): boolean {

@@ -23,8 +23,6 @@ export interface PlacementRequest {
   /** Absent: any. */
   nodeNames?: string[]
   selector?: Record<string, string>
-  /** Only this drive will do. */
-  onlyDrive?: string
   /** Taken whenever it fits. */
   preferredDrive?: string
   /** The first of these that it fits on comes before all others. */
@@ -96,11 +94,10 @@ function nodeProblem({ nodeNames, selector }: PlacementRequest, { metadata, stat
 }
 
 function judge(
-  { ask, onlyDrive }: PlacementRequest,
+  { ask }: PlacementRequest,
   { drive, promised }: Candidate,
 ): { left: number } | { reason: string; shortfalls?: Shortfall[] } {
   const { name } = drive.metadata
-  if (onlyDrive !== undefined && name !== onlyDrive) return { reason: `the source is on drive ${onlyDrive}` }
   const problem = driveProblem(drive)
   if (problem !== undefined) return { reason: problem }
   const total = driveTotals(drive)

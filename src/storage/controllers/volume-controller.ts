@@ -12,9 +12,11 @@ import {
 import { findObject, isStale, type ResourceStore } from '../../store/index.ts'
 import { forceAnnotation } from '../force-annotation.ts'
 import { plexName } from '../plex-names.ts'
+import { CloneSnapshots } from './clone-snapshots.ts'
 import { DrivePromises } from './drive-promises.ts'
 import { amountsOf, driveTotals, type PlexShare } from './drive-space.ts'
 import { choosePlace } from './placement.ts'
+import { snapshotSource, sourceOf } from './plex-source.ts'
 import { promiseOwner, specPatch, wantedShape, withoutReleased, type PlexSpec } from './plex-spec.ts'
 import type { StorageEvents } from './storage-events.ts'
 import type { StorageView } from './storage-view.ts'
@@ -39,8 +41,6 @@ interface Tier {
   rates: IopsRates
 }
 
-type PlexSource = NonNullable<PlexSpec['source']>
-
 /** Milliseconds until a decision is tried again whose object was changed meanwhile; its change usually comes first. */
 const staleRetry = 20
 /**
@@ -59,16 +59,19 @@ export class VolumeController {
   readonly #parts: VolumeControllerParts
   readonly #promises: DrivePromises
   readonly #snapshots: VolumeSnapshots
+  readonly #clones: CloneSnapshots
 
   constructor(parts: VolumeControllerParts) {
     this.#parts = parts
     this.#promises = new DrivePromises(parts)
     this.#snapshots = new VolumeSnapshots(parts, this.#promises)
+    this.#clones = new CloneSnapshots(parts.store)
   }
 
   /** Brings plexes and snapshots of a volume in line with its object. */
   async reconcile(name: string): Promise<ReconcileResult> {
     try {
+      await this.#clones.removeUnneeded(this.#parts.snapshotsOf(name))
       const volume = await findObject(this.#parts.store, Volume, { name })
       const plex = await this.#ownPlex(name, volume)
       if (plex === 'of another') return { done: true }
@@ -125,13 +128,15 @@ export class VolumeController {
   async #place(volume: Volume, tier: Tier): Promise<ReconcileResult> {
     const { store, view, ledger } = this.#parts
     const { metadata, spec } = volume
-    const source = await this.#sourceOf(volume)
+    const source = await sourceOf(store, volume)
+    if (source instanceof CarbonadoError) return this.#refuse(volume, source)
+    const snapshot = source?.kind === 'Plex' ? await this.#clones.find(volume) : undefined
     const owner = promiseOwner(metadata.uid!, 0)
-    const placement =
-      source instanceof CarbonadoError
-        ? { refused: source }
-        : this.#choose(volume, owner, { ...wantedShape(volume, tier.rates), source, snapshots: [] })
+    const placement = this.#choose(volume, owner, { ...wantedShape(volume, tier.rates), source, snapshots: [] })
     if ('refused' in placement) return this.#refuse(volume, placement.refused)
+    const isCopied = source?.kind === 'Plex' && source.driveName !== placement.driveName
+    if (isCopied && !isTaken(snapshot)) return this.#awaitCopy(volume, snapshot)
+    const filledFrom = isCopied ? snapshotSource(snapshot!, source) : source
     const drive = view.drives.get({ name: placement.driveName })!
     const plexSpec: PlexSpec = {
       volumeName: metadata.name,
@@ -140,7 +145,7 @@ export class VolumeController {
       driveName: placement.driveName,
       poolId: drive.status!.agent!.pool!.id,
       ...wantedShape(volume, tier.rates),
-      ...(source instanceof CarbonadoError || !source ? {} : { source }),
+      ...(filledFrom ? { source: filledFrom } : {}),
       snapshots: [],
     }
     const promised = ledger.promise(
@@ -181,7 +186,6 @@ export class VolumeController {
         nodeNames: spec.nodeNames,
         preferredNodes: spec.preferredNodeNames,
         selector: spec.selector,
-        ...(share.source?.kind === 'Plex' ? { onlyDrive: share.source.driveName } : {}),
         preferredDrive: share.source?.driveName,
       },
       candidates,
@@ -189,30 +193,13 @@ export class VolumeController {
     )
   }
 
-  /** Where the content of a new volume comes from; an error when that is gone. */
-  async #sourceOf({ spec: { source } }: Volume): Promise<PlexSource | undefined | CarbonadoError> {
-    if (!source) return undefined
-    const { store } = this.#parts
-    const remedy = { remedy: 'Delete the volume and create it from another source.' }
-    if ('volumeName' in source) {
-      const plex = await findObject(store, Plex, { name: plexName(source.volumeName, 0) })
-      if (!plex) return new NotFound(`volume ${source.volumeName}, the source, does not exist any more`, remedy)
-      const { nodeName, driveName } = plex.spec
-      return { uid: plex.metadata.uid!, kind: 'Plex', nodeName, driveName, size: plex.status?.size ?? plex.spec.size }
-    }
-    const snapshot = await findObject(store, Snapshot, { name: source.snapshotName })
-    const plex = snapshot && (await findObject(store, Plex, { name: plexName(snapshot.spec.volumeName, 0) }))
-    if (!plex || snapshot.status?.phase !== 'Ready') {
-      return new NotFound(`snapshot ${source.snapshotName}, the source, does not exist any more`, remedy)
-    }
-    const { nodeName, driveName } = plex.spec
-    return {
-      uid: snapshot.metadata.uid!,
-      kind: 'Snapshot',
-      nodeName,
-      driveName,
-      size: snapshot.status.size ?? plex.spec.size,
-    }
+  /** Why a clone that was placed on another drive than its source cannot be copied there yet. */
+  async #awaitCopy(volume: Volume, snapshot: Snapshot | undefined): Promise<ReconcileResult> {
+    const { volumeName } = volume.spec.source as { volumeName: string }
+    const { message, refused, requeueAfter } = await this.#clones.ask(volume, volumeName, snapshot)
+    if (refused) await this.#refuse(volume, refused)
+    else await this.#writeStatus(volume, { ...volumeStatus(volume, undefined, undefined, undefined), message })
+    return requeueAfter === undefined ? { done: true } : { requeueAfter }
   }
 
   async #refuse(volume: Volume, problem: CarbonadoError): Promise<ReconcileResult> {
@@ -379,6 +366,10 @@ export class VolumeController {
     const patch = { metadata: { uid }, ...volumeStatusPatch(status) }
     await this.#parts.store.patch(Volume, { name }, patch, { subresource: 'status' })
   }
+}
+
+function isTaken(snapshot: Snapshot | undefined): boolean {
+  return snapshot?.status?.phase === 'Ready' && snapshot.metadata.deletionTimestamp === undefined
 }
 
 function measurementOf(drives: string[]): string {

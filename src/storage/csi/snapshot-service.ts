@@ -1,6 +1,7 @@
 import { Snapshot, SnapshotGroup, Volume } from '../../api/index.ts'
 import { CarbonadoError, type ErrorCode } from '../../base/index.ts'
 import { findObject, ignoreNotFound } from '../../store/index.ts'
+import { cloneAnnotation } from '../clone-annotation.ts'
 import { patienceOf, type ControllerContext } from './controller-context.ts'
 import { CsiError } from './csi-errors.ts'
 import type {
@@ -135,6 +136,7 @@ export async function listSnapshots({ store }: ControllerContext, request: ListS
   const asked = all.filter(
     ({ metadata, spec, status }) =>
       status?.phase === 'Ready' &&
+      metadata.annotations?.[cloneAnnotation] === undefined && // control's own
       !metadata.deletionTimestamp &&
       (sourceVolumeId === '' || spec.volumeName === sourceVolumeId),
   )
