@@ -1,9 +1,9 @@
 import './own-lab.ts'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
 import { Drive } from '../../src/api/index.ts'
 import { VolumeAttacher } from '../../src/storage/agent/index.ts'
+import { insist } from '../support/among-kills.ts'
 
 let lab: Lab
 
@@ -20,18 +20,6 @@ async function dctl(line: string): Promise<string> {
 
 async function on(node: string, script: string): Promise<string> {
   return (await lab.nodeExec(node, ['sh', '-ec', script], { deadline: 240_000 })).stdout.trim()
-}
-
-/** Again until it succeeds: what was asked may have been cut off by a kill. */
-async function insist<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await work()
-    } catch (error) {
-      if (attempt === 100) throw error
-      await sleep(200)
-    }
-  }
 }
 
 function attach(volume: string): Promise<string> {

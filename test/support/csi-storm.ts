@@ -1,69 +1,28 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { status, type ServiceError } from '@grpc/grpc-js'
 import { expect } from 'vitest'
 import { CsiClient } from '../../lab/csi-client.ts'
 import { bringUp, createVolume, makeFolders, takeDown, type CsiUse } from '../../lab/csi-use.ts'
 import type { Lab } from '../../lab/index.ts'
 import { nodePlaces } from '../../lab/places.ts'
+import { amongKills, insist, type KillStormOptions } from './among-kills.ts'
 import { expectNoVolumes } from './volume-storm.ts'
-
-/** How long a storm lasts: rounds of each worker, or until so many programs were killed. */
-export interface CsiStormOptions {
-  workers: number
-  rounds?: number
-  kills?: number
-}
 
 /**
  * Orchestrators that create, mount, write, snapshot, clone, enlarge, unmount and delete volumes over CSI while agents and
  * control are killed at random moments; each call is made again until it succeeds. What was written and flushed is read
  * again through volume and clone. Afterwards nothing is left. Returns how many programs were killed.
  */
-export async function csiStorm(
-  lab: Lab,
-  { workers, rounds = Infinity, kills = Infinity }: CsiStormOptions,
-): Promise<number> {
-  let killed = 0
-  let isOver = false
-  const killing = (async () => {
-    while (!isOver) {
-      await sleep(Math.random() * 500)
-      await killOne(lab)
-      killed += 1
-    }
-  })()
+export async function csiStorm(lab: Lab, options: KillStormOptions): Promise<number> {
   const filesystems = ['ext4', 'block', 'ext4', 'xfs'] as const
-  const work = Array.from({ length: workers }, async (_, number) => {
-    const node = lab.nodes[number % lab.nodes.length]!
+  const killed = await amongKills(lab, options, async (worker, rounds) => {
+    const node = lab.nodes[worker % lab.nodes.length]!
+    const filesystem = filesystems[worker % filesystems.length]!
     using csi = new CsiClient(node)
-    for (let round = 0; round < rounds && killed < kills; round += 1) {
-      await life(lab, csi, {
-        volume: `csi${number}-${round}`,
-        node,
-        filesystem: filesystems[number % filesystems.length]!,
-      })
-    }
+    for (const round of rounds) await life(lab, csi, { volume: `csi${worker}-${round}`, node, filesystem })
   })
-  try {
-    await Promise.all(work)
-  } finally {
-    isOver = true
-    await killing
-  }
   await expectNothingMounted(lab)
   await expectNoVolumes(lab)
   return killed
-}
-
-async function killOne(lab: Lab): Promise<void> {
-  const node = lab.nodes[Math.floor(Math.random() * (lab.nodes.length + 1))]
-  if (node === undefined) {
-    await lab.stopControl({ kill: true })
-    await lab.startControl()
-  } else {
-    await lab.killAgent(node)
-    await lab.startAgent(node)
-  }
 }
 
 async function life(lab: Lab, csi: CsiClient, use: CsiUse): Promise<void> {
@@ -72,19 +31,19 @@ async function life(lab: Lab, csi: CsiClient, use: CsiUse): Promise<void> {
   const snapshotId = `${volume}-s`
   const size = (filesystem === 'xfs' ? 300 : 32) * 2 ** 20
   await makeFolders(lab, node, [volume, clone])
-  await insist(() => createVolume(csi, use, { size }))
-  const target = await insist(() => bringUp(csi, use))
+  await insistOn(() => createVolume(csi, use, { size }))
+  const target = await insistOn(() => bringUp(csi, use))
   const sum = await write(lab, node, target, filesystem)
-  await insist(() => csi.call('CreateSnapshot', { sourceVolumeId: volume, name: snapshotId }))
-  await insist(() =>
+  await insistOn(() => csi.call('CreateSnapshot', { sourceVolumeId: volume, name: snapshotId }))
+  await insistOn(() =>
     csi.call('ControllerExpandVolume', { volumeId: volume, capacityRange: { requiredBytes: size + 2 ** 24 } }),
   )
-  await insist(() => createVolume(csi, { ...use, volume: clone }, { size, source: { snapshot: { snapshotId } } }))
-  const cloned = await insist(() => bringUp(csi, { ...use, volume: clone }))
+  await insistOn(() => createVolume(csi, { ...use, volume: clone }, { size, source: { snapshot: { snapshotId } } }))
+  const cloned = await insistOn(() => bringUp(csi, { ...use, volume: clone }))
   for (const path of [target, cloned]) expect(await read(lab, node, path, filesystem), path).toBe(sum)
-  for (const each of [volume, clone]) await insist(() => takeDown(csi, each, node))
-  await insist(() => csi.call('DeleteSnapshot', { snapshotId }))
-  for (const volumeId of [volume, clone]) await insist(() => csi.call('DeleteVolume', { volumeId }))
+  for (const each of [volume, clone]) await insistOn(() => takeDown(csi, each, node))
+  await insistOn(() => csi.call('DeleteSnapshot', { snapshotId }))
+  for (const volumeId of [volume, clone]) await insistOn(() => csi.call('DeleteVolume', { volumeId }))
   await lab.nodeExec(node, ['rm', '-r', ...[volume, clone].map((each) => `/run/csi/${each}`)])
 }
 
@@ -115,15 +74,6 @@ async function expectNothingMounted(lab: Lab): Promise<void> {
 const passing = new Set([status.UNAVAILABLE, status.ABORTED, status.DEADLINE_EXCEEDED, status.CANCELLED])
 
 /** The call until it succeeds. A program that was killed is noticed only by an answer that does not come. */
-async function insist<T>(call: () => Promise<T>): Promise<T> {
-  const giveUp = Date.now() + 60_000
-  for (;;) {
-    try {
-      return await call()
-    } catch (error) {
-      const code = (error as ServiceError).code
-      if (!passing.has(code) || Date.now() > giveUp) throw error
-      await sleep(50)
-    }
-  }
+function insistOn<T>(call: () => Promise<T>): Promise<T> {
+  return insist(call, { patience: 60_000, mayPass: (error) => passing.has((error as ServiceError).code) })
 }

@@ -1,60 +1,30 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { labDriveDevices } from '../../lab/drives.ts'
 import type { Lab } from '../../lab/index.ts'
 import { nodePools } from '../../lab/places.ts'
-import { Drive, Plex, Snapshot, Volume, VolumeAttachment } from '../../src/api/index.ts'
+import {
+  Drive,
+  Plex,
+  Snapshot,
+  Volume,
+  VolumeAttachment,
+  type KindDefinition,
+  type KubeObject,
+} from '../../src/api/index.ts'
 import { CarbonadoError } from '../../src/base/index.ts'
 import { VolumeAttacher } from '../../src/storage/agent/index.ts'
 import { isNotFound } from '../../src/store/index.ts'
-
-/** How long a storm lasts: rounds of each worker, or until so many programs were killed. */
-export interface StormOptions {
-  workers: number
-  rounds?: number
-  kills?: number
-}
+import { amongKills, insist, type KillStormOptions } from './among-kills.ts'
 
 /**
  * Users who create, write, snapshot, clone, enlarge and delete volumes while agents and control are killed at random
  * moments. What was written is read again through volume and clone. Returns how many programs were killed.
  */
-export async function volumeStorm(
-  lab: Lab,
-  { workers, rounds = Infinity, kills = Infinity }: StormOptions,
-): Promise<number> {
-  let killed = 0
-  let isOver = false
-  const killing = (async () => {
-    while (!isOver) {
-      await sleep(Math.random() * 500)
-      await killOne(lab)
-      killed += 1
-    }
-  })()
-  const work = Array.from({ length: workers }, async (_, number) => {
-    const node = lab.nodes[number % lab.nodes.length]!
-    for (let round = 0; round < rounds && killed < kills; round += 1) await lifeOf(lab, `storm${number}-${round}`, node)
+export function volumeStorm(lab: Lab, options: KillStormOptions): Promise<number> {
+  return amongKills(lab, options, async (worker, rounds) => {
+    const node = lab.nodes[worker % lab.nodes.length]!
+    for (const round of rounds) await lifeOf(lab, `storm${worker}-${round}`, node)
   })
-  try {
-    await Promise.all(work)
-  } finally {
-    isOver = true
-    await killing
-  }
-  return killed
-}
-
-async function killOne(lab: Lab): Promise<void> {
-  const victim = Math.floor(Math.random() * (lab.nodes.length + 1))
-  const node = lab.nodes[victim]
-  if (node === undefined) {
-    await lab.stopControl({ kill: true })
-    await lab.startControl()
-  } else {
-    await lab.killAgent(node)
-    await lab.startAgent(node)
-  }
 }
 
 /** What a user does with one volume; what fails because something was killed is done again. */
@@ -63,20 +33,16 @@ async function lifeOf(lab: Lab, name: string, node: string): Promise<void> {
   const attacher = new VolumeAttacher({ store, nodeName: node })
   const [snapshot, clone] = [`${name}-s`, `${name}-c`]
   const spec = { size: '64Mi', mirrorCount: 1, nodeNames: [node] }
-  await insist(() => store.create(Volume, { metadata: { name }, spec }))
+  await createSurely(lab, Volume, { metadata: { name }, spec })
   const sum = await insist(async () => writeTo(lab, node, await attacher.attach(name)))
-  await insist(() => store.create(Snapshot, { metadata: { name: snapshot }, spec: { volumeName: name } }))
+  await createSurely(lab, Snapshot, { metadata: { name: snapshot }, spec: { volumeName: name } })
   await insist(() => store.patch(Volume, { name }, { spec: { size: '96Mi' } }))
   await insist(async () => {
     const { status } = await store.get(Snapshot, { name: snapshot })
     if (status?.phase !== 'Ready') throw new Error(`the snapshot is ${status?.phase}: ${status?.message}`)
   })
-  await insist(() =>
-    store.create(Volume, {
-      metadata: { name: clone },
-      spec: { ...spec, size: '96Mi', source: { snapshotName: snapshot } },
-    }),
-  )
+  const source = { snapshotName: snapshot }
+  await createSurely(lab, Volume, { metadata: { name: clone }, spec: { ...spec, size: '96Mi', source } })
   for (const each of [name, clone]) {
     expect(await insist(async () => readFrom(lab, node, await attacher.attach(each))), each).toBe(sum)
     await insist(() => attacher.detach(each))
@@ -108,18 +74,13 @@ async function gone(remove: () => Promise<unknown>): Promise<void> {
   throw new Error('it is still there')
 }
 
-/** Does it until it works; that something exists already means that only the answer was lost. */
-async function insist<T>(work: () => Promise<T>): Promise<T> {
-  const giveUp = Date.now() + 30_000
-  for (;;) {
-    try {
-      return await work()
-    } catch (error) {
-      if (error instanceof CarbonadoError && error.message.includes('exists')) return undefined as T
-      if (Date.now() > giveUp) throw error
-      await sleep(50)
-    }
-  }
+/** Creates it until it is there; that it exists already means that only the answer was lost. */
+async function createSurely<T extends KubeObject>(lab: Lab, kind: KindDefinition<T>, object: T): Promise<void> {
+  await insist(() =>
+    lab.store.create(kind, object).catch((error: unknown) => {
+      if (!(error instanceof CarbonadoError && error.message.includes('exists'))) throw error
+    }),
+  )
 }
 
 /** Deletes all volumes with all that hangs on them. */
