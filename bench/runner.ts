@@ -17,7 +17,7 @@ export function reaches(value: number, target: Target | undefined): boolean {
 }
 
 /** A row and its measurement in the form that is printed. Compared before it is rounded. */
-export function measuredRow(row: Row, measurement: Measurement): MeasuredRow {
+function measuredRow(row: Row, measurement: Measurement): MeasuredRow {
   const { name, unit, comparedWith = null, target } = row
   const facts = { unit, comparedWith, target: targetText(target) }
   if ('reason' in measurement) return { name, value: null, ...facts, met: false, detail: measurement.reason }

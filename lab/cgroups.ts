@@ -37,7 +37,7 @@ export function makeLabCgroup(name: string): string {
 }
 
 /** Path of a pod's cgroup below the root of each hierarchy; that of its container is in it, as kubelet has it. */
-export function podCgroup(node: string, podUid: string): string {
+function podCgroup(node: string, podUid: string): string {
   return `/${labPrefix}/${node}/containers/pod${podUid}`
 }
 

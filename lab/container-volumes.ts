@@ -13,7 +13,7 @@ export interface ContainerVolume extends PublishedVolume {
 }
 
 /** Takes `NAME:PATH` apart. Throws InvalidInput. */
-export function parseVolume(text: string): { name: string; destination: string } {
+function parseVolume(text: string): { name: string; destination: string } {
   const [name = '', destination = ''] = text.split(':')
   const isWritable = /^\/(run|tmp|dev)\/./.test(destination)
   if (name !== '' && destination.startsWith('/') && (isWritable || existsSync(destination)))

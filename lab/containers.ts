@@ -171,7 +171,7 @@ export async function removeContainer(name: string): Promise<void> {
 }
 
 /** What the runtime says about a container in each of its calls. */
-export function cniRequest(state: ContainerState): CniRequest {
+function cniRequest(state: ContainerState): CniRequest {
   return {
     containerId: state.id,
     netns: netnsOf(state.id),

@@ -4,7 +4,6 @@ import { exec, NotFound, type ExecOptions, type ExecResult } from '../src/base/i
 import { RestStore } from '../src/store/rest/index.ts'
 import { callCni, type CniCommand, type CniOutcome, type CniRequest } from './cni.ts'
 import {
-  cniRequest,
   createPodNetns,
   findContainer,
   removePodNetns,
@@ -132,11 +131,6 @@ export class Lab {
   /** Lets go of what `createNetns` made. */
   removeNetns(node: string, id: string): Promise<void> {
     return removePodNetns(node, id)
-  }
-
-  /** What the runtime says about a running container in each CNI call, to call the plugin again for it. */
-  cniRequestOf(container: Container): CniRequest {
-    return { ...cniRequest(containerStates.get(container.name)!), prevResult: container.result }
   }
 
   /** Runs a command on a node with all its powers. */

@@ -15,7 +15,7 @@ export const controlMachine = 'control'
 
 /** Address of control on the management network, and its port. */
 export const controlAddress = '10.77.0.1'
-export const controlPort = 7443
+const controlPort = 7443
 
 /** Prefix length of the management network. */
 export const managementPrefixLength = 24

@@ -84,7 +84,7 @@ export function readJson<T>(file: string): T | undefined {
 }
 
 /** Objects of one sort, one JSON file each in a folder: several processes change different ones at the same time. */
-export class StateFolder<T> {
+class StateFolder<T> {
   readonly #folder: string
 
   constructor(folder: string) {

@@ -15,7 +15,7 @@ export interface LatencyResult {
 }
 
 /** Measures how long control takes, in process, from an endpoint's creation to its allocation. */
-export async function measureAllocation({ endpoints = 2000, concurrency = 1 } = {}): Promise<LatencyResult> {
+async function measureAllocation({ endpoints = 2000, concurrency = 1 } = {}): Promise<LatencyResult> {
   const folder = mkdtempSync(join(tmpdir(), 'carbonado-bench-allocation-'))
   const store = new EmbeddedStore({ file: join(folder, 'store.db'), admit: networkAdmission })
   const controllers = await startNetworkControllers(store, { logger: silentLogger() })

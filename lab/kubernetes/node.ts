@@ -58,7 +58,7 @@ export async function startNodeProgram(node: string, name: NodeProgram): Promise
 }
 
 /** Imports the images of build/images that containerd does not have yet; there is no registry. */
-export async function loadImages(node: string): Promise<void> {
+async function loadImages(node: string): Promise<void> {
   const { stdout } = await onNode(node, ['ctr', '-n', 'k8s.io', 'images', 'list', '-q'])
   const present = new Set(stdout.split('\n'))
   for (const file of readdirSync(kubernetesPlaces.images).filter((name) => name.endsWith('.tar'))) {

@@ -2,7 +2,7 @@ import { InvalidInput } from '../base/index.ts'
 import { cniCodes } from '../network/cni/index.ts'
 
 /** First line of a request of the CNI plugin. */
-export const cniGreeting = Buffer.from('CARBONADO-CNI/1\n')
+const cniGreeting = Buffer.from('CARBONADO-CNI/1\n')
 
 const maximumEnvironment = 128 * 1024
 const maximumInput = 1024 * 1024

@@ -28,7 +28,7 @@ export interface DctlConfig {
 }
 
 /** Port of control where a server is given as a host alone. */
-export const defaultPort = 7443
+const defaultPort = 7443
 
 /** Where dctl looks for its configuration when none is named, in this order; the last is what `dctl lab up` writes. */
 export function configCandidates(environment: Record<string, string | undefined>): string[] {

@@ -42,7 +42,7 @@ export function addEventVerbs(program: Command, host: VerbHost): void {
 }
 
 /** When an event happened last. */
-export function lastTime({ eventTime, series }: Event): string {
+function lastTime({ eventTime, series }: Event): string {
   return series?.lastObservedTime ?? eventTime
 }
 
@@ -79,7 +79,7 @@ async function listEvents(context: VerbContext, _names: string[], flags: EventLi
 }
 
 /** Whether an event is one that the flags ask for. Throws InvalidInput for an unknown severity. */
-export function eventFilter(flags: Omit<EventListFlags, 'limit' | 'offset'>): (event: Event) => boolean {
+function eventFilter(flags: Omit<EventListFlags, 'limit' | 'offset'>): (event: Event) => boolean {
   const type = severityOf(flags.severity)
   return ({ regarding, reportingController, reportingInstance, ...event }) =>
     (type === undefined || event.type === type) &&

@@ -6,7 +6,7 @@ import { formatAge, formatLabels, type Column } from '../verb/index.ts'
  * `Ready`, `NotReady`, or `Unknown` while control has not judged the node; with `PromiseAtRisk` behind it while its
  * uplink cannot carry the floors that were promised there.
  */
-export function nodeState({ status }: Node): string {
+function nodeState({ status }: Node): string {
   const ready = status?.ready === undefined ? 'Unknown' : status.ready.state ? 'Ready' : 'NotReady'
   return status?.promises?.state === false ? `${ready},PromiseAtRisk` : ready
 }

@@ -79,7 +79,7 @@ async function showUplinks(context: VerbContext, names: string[]): Promise<void>
 }
 
 /** The uplinks of a node with what its agent found, and as configured while it has not said. */
-export function uplinksOf({ metadata, spec, status }: Node): UplinkRow[] {
+function uplinksOf({ metadata, spec, status }: Node): UplinkRow[] {
   const kept = planeReserves(spec, status?.agent?.uplinks)
   return (['pods', 'storage', 'management'] as const).flatMap((plane) => {
     const uplink = spec.uplinks[plane]
@@ -116,7 +116,7 @@ async function labelNode(
 }
 
 /** The merge patch of labels for `KEY=VALUE` and `KEY-` (null removes). Throws InvalidInput. */
-export function labelChanges(changes: string[]): Record<string, string | null> {
+function labelChanges(changes: string[]): Record<string, string | null> {
   const set = labelsFlag('label')
   return Object.assign(
     {},

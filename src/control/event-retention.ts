@@ -3,7 +3,7 @@ import type { Logger } from '../base/index.ts'
 import type { ResourceStore } from '../store/index.ts'
 
 /** Events beyond this number go, the oldest first, however young they are. */
-export const mostEvents = 10_000
+const mostEvents = 10_000
 
 const everyMilliseconds = 5 * 60_000
 

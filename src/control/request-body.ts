@@ -19,7 +19,7 @@ export function addBodyParsers(app: FastifyInstance): void {
 }
 
 /** Parses a request body; undefined for an empty one. Throws InvalidInput. */
-export function parseBody(text: string): unknown {
+function parseBody(text: string): unknown {
   if (text.trim() === '') return undefined
   if (tooDeep(text)) {
     throw new InvalidInput(`The body is nested more than ${deepest} levels deep`, { remedy: 'Send a flatter object.' })

@@ -4,7 +4,7 @@ import { Exhausted } from '../base/index.ts'
  * How much of a link may be promised. Floors are kept by shaping at the sender, and a shaper needs room: at 100 % of the
  * link the queue moves to the switch port, which drops blindly.
  */
-export const promisable = {
+const promisable = {
   /**
    * Share of the link rate that floors and the management reserve divide between them. The rest covers what a shaper
    * does not count (preamble, checksum and gap: 24 bytes a frame, 1.6 % at 1500 bytes) and its rounding.

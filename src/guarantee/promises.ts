@@ -29,6 +29,6 @@ export function judgePromises(node: Node, promised: Amounts, total: Amounts): Pr
 }
 
 /** Writes a share for people, rounded down: 100 % means all of it. */
-export function formatShare(share: number): string {
+function formatShare(share: number): string {
   return `${Math.floor(share * 100)} %`
 }

@@ -71,7 +71,7 @@ export class EndpointConditions {
 const type = 'AddressUnique'
 
 /** The condition that an endpoint should have and has not; undefined where all is said. A pure function but for the time. */
-export function addressUnique({ status }: Endpoint, duplicates: DuplicateAddress[]): Condition | undefined {
+function addressUnique({ status }: Endpoint, duplicates: DuplicateAddress[]): Condition | undefined {
   const said = status?.conditions?.find((condition) => condition.type === type)
   const [first] = duplicates
   if (!first && (!said || said.status === 'True')) return undefined

@@ -4,7 +4,7 @@ import { InvalidInput } from '../base/index.ts'
 const mebibyte = 2 ** 20
 
 /** Bytes of the smallest and of the largest volume. */
-export const smallestVolume = mebibyte
+const smallestVolume = mebibyte
 export const largestVolume = 2 ** 50
 
 /** Bytes below which a filesystem cannot be made. */

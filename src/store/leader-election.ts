@@ -12,7 +12,7 @@ export interface LeaseTiming {
 }
 
 /** As Kubernetes' own components have it (client-go, leaderelection), with more room for a request under way. */
-export const defaultLeaseTiming: LeaseTiming = { leaseDuration: 15_000, renewDeadline: 8_000, retryPeriod: 2_000 }
+const defaultLeaseTiming: LeaseTiming = { leaseDuration: 15_000, renewDeadline: 8_000, retryPeriod: 2_000 }
 
 /** What an election is about. */
 export interface LeaderElectionOptions {

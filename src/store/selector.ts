@@ -74,7 +74,7 @@ export function wantedField(kind: KindDefinition, { fieldSelector = '' }: Select
 }
 
 /** Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2`. Throws InvalidInput. */
-export function parseLabelSelector(text: string): Requirement[] {
+function parseLabelSelector(text: string): Requirement[] {
   return splitTopLevel(text, 'label selector').map((part) => parseLabelRequirement(part, text))
 }
 

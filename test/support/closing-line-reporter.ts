@@ -10,7 +10,7 @@ export class ClosingLineReporter implements Reporter {
 }
 
 /** Counts tests; a file that could not be loaded and an error outside any test count as one failure each. */
-export function closingLine(modules: readonly TestModule[], unhandledErrors: number): string {
+function closingLine(modules: readonly TestModule[], unhandledErrors: number): string {
   const count = { passed: 0, failed: unhandledErrors, skipped: 0, pending: 0 }
   for (const module of modules) {
     count.failed += module.errors().length

@@ -39,7 +39,7 @@ export async function expectNothingElse(lab: Lab, attached: Attached[], nodes = 
 }
 
 /** Everything on some nodes that is not as it should be when exactly `attached` is attached there. */
-export async function findDifferences(lab: Lab, attached: Attached[], nodes = lab.nodes): Promise<string[]> {
+async function findDifferences(lab: Lab, attached: Attached[], nodes = lab.nodes): Promise<string[]> {
   const { items } = await lab.store.list(Endpoint)
   const differences = await Promise.all(nodes.map((node) => differencesOnNode(lab, node, items)))
   const isWhole = nodes.length === lab.nodes.length

@@ -27,7 +27,7 @@ export function stateOf({ metadata, spec, status }: Endpoint): string {
 }
 
 /** The pod where the runtime named one, else the beginning of the container's id. */
-export function containerOf({ spec: { holder } }: Endpoint): string | undefined {
+function containerOf({ spec: { holder } }: Endpoint): string | undefined {
   return holder?.pod?.name ?? holder?.containerId.slice(0, shortIdLength)
 }
 

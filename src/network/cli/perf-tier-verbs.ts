@@ -111,7 +111,7 @@ async function createTier(context: VerbContext, [name]: string[], flags: PerfTie
 }
 
 /** The changes that `perf-tier update` asks for; a cap of 0 goes. Throws InvalidInput when there are none. */
-export function tierChanges(flags: PerfTierFlags): { metadata?: object; spec?: object } {
+function tierChanges(flags: PerfTierFlags): { metadata?: object; spec?: object } {
   const cap = (value: string): string | null => (parseQuantity(value) === 0 ? null : value)
   const spec = {
     ...(flags.storageIops === undefined ? {} : { storageIops: flags.storageIops }),

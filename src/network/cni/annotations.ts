@@ -6,7 +6,7 @@ import { parseWish, type Wished } from './wish-object.ts'
 const prefixes = ['carbonado.io/', 'diamanti.com/']
 
 /** Interfaces that the annotations of one pod can ask for. */
-export const mostInterfaces = 16
+const mostInterfaces = 16
 
 /**
  * What the annotations of a pod ask for: `none` is a pod that wants no interface from Carbonado; otherwise one wish per

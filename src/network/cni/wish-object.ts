@@ -70,7 +70,7 @@ function ofPrefix(prefix: string, podName: string | undefined): EndpointWish {
 const deploymentPod = /-[bcdfghjklmnpqrstvwxz2456789]{6,10}-[bcdfghjklmnpqrstvwxz2456789]{5}$/
 
 /** The ordinal of a StatefulSet's pod; undefined for names of other kinds. */
-export function ordinalOf(podName: string): number | undefined {
+function ordinalOf(podName: string): number | undefined {
   if (deploymentPod.test(podName)) return undefined
   const digits = /-(0|[1-9][0-9]{0,5})$/.exec(podName)?.[1]
   return digits === undefined ? undefined : Number(digits)

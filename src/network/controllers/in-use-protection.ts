@@ -9,7 +9,7 @@ import { endpointsOfTier, inUseFinalizer } from '../admission/network-users.ts'
  * marks the object, from then on admission lets no new use begin, and the finalizer goes when a read of the store
  * after that mark finds no use.
  */
-export class InUseProtection<T extends KubeObject> {
+class InUseProtection<T extends KubeObject> {
   readonly #store: ResourceStore
   readonly #kind: KindDefinition<T>
   readonly #objects: Informer<T>
@@ -54,13 +54,13 @@ export class InUseProtection<T extends KubeObject> {
 }
 
 /** Whether the store has an endpoint of the network now. */
-export async function isNetworkUsed(store: ResourceStore, name: string): Promise<boolean> {
+async function isNetworkUsed(store: ResourceStore, name: string): Promise<boolean> {
   const users = await store.list(Endpoint, { fieldSelector: `spec.networkName=${name}`, limit: 1 })
   return users.items.length > 0
 }
 
 /** Whether the store has a network or an endpoint of the tier now. */
-export async function isTierUsed(store: ResourceStore, name: string): Promise<boolean> {
+async function isTierUsed(store: ResourceStore, name: string): Promise<boolean> {
   const networks = (await store.list(Network)).items
   if (networks.some(({ spec }) => spec.perfTierName === name)) return true
   return endpointsOfTier((await store.list(Endpoint)).items, networks, name).length > 0

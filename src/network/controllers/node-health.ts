@@ -16,7 +16,7 @@ export const machineClock: Clock = { now: () => Date.now(), elapsed: () => perfo
 
 /** Agents beat every 10 s; a node is not ready when three in a row were missed. */
 export const heartbeatInterval = 10_000
-export const heartbeatsMissed = 3
+const heartbeatsMissed = 3
 const patience = heartbeatInterval * heartbeatsMissed
 
 type Ready = NonNullable<NonNullable<Node['status']>['ready']>

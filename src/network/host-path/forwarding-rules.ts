@@ -10,7 +10,7 @@ export const legPrefix = 'cbh'
  * an address of the node that it can answer: replies take the way back through the node that translated.
  * `reachable`: CIDRs that pods may reach through their node beside Services.
  */
-export function forwardingRules(reachable: string[]): string {
+function forwardingRules(reachable: string[]): string {
   const legs = `"${legPrefix}*"`
   const toReachable = reachable.length === 0 ? [] : [`    iifname ${legs} ip daddr { ${reachable.join(', ')} } accept`]
   return [

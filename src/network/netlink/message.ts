@@ -59,11 +59,6 @@ export function attribute(type: number, ...content: Buffer[]): Buffer {
 
 /** Content of attributes: numbers in the host's byte order (little endian on all that is supported), text with its zero. */
 export const u8 = (value: number): Buffer => Buffer.from([value])
-export const u16 = (value: number): Buffer => {
-  const bytes = Buffer.alloc(2)
-  bytes.writeUInt16LE(value)
-  return bytes
-}
 export const u32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32LE(value)

@@ -4,7 +4,7 @@ import type { EventRecorder, Informer, ResourceStore } from '../../store/index.t
 import { giveBack } from '../give-back.ts'
 
 /** With this taint an administrator of Kubernetes states that a node is shut down and stays so. */
-export const outOfServiceTaint = 'node.kubernetes.io/out-of-service'
+const outOfServiceTaint = 'node.kubernetes.io/out-of-service'
 
 /** What fencing works with. */
 export interface NodeFencingParts {

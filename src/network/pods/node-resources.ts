@@ -20,7 +20,7 @@ export interface PodShare {
 }
 
 /** The pod that an endpoint belongs to, by its uid; undefined for what no pod has, such as a container of the lab. */
-export function podUidOf({ metadata, spec }: Endpoint): string | undefined {
+function podUidOf({ metadata, spec }: Endpoint): string | undefined {
   return spec.holder?.pod?.uid ?? metadata.ownerReferences?.find(({ kind }) => kind === 'Pod')?.uid
 }
 

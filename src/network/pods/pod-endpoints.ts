@@ -21,7 +21,7 @@ export function owningPodOf(endpoint: Endpoint): { uid: string; reference: Requi
  * endpoints exist already, and are bound by the agent. Empty for a pod whose annotations are wrong or name what does not
  * exist: its sandbox is told why.
  */
-export function endpointsToPrepare(pod: Pod, nodeName: string, reader: SyncReader): Endpoint[] {
+function endpointsToPrepare(pod: Pod, nodeName: string, reader: SyncReader): Endpoint[] {
   const { name, namespace, uid } = pod.metadata
   try {
     return wishesOfPod(pod).flatMap(({ wish }, number) => {

@@ -20,8 +20,3 @@ export function wishesOfPod({ metadata, spec }: Pod): Wished[] {
     remedy: 'Remove the annotation, or hostNetwork.',
   }) // prettier-ignore
 }
-
-/** Whether annotations say anything about interfaces. */
-export function hasWishes(annotations: Record<string, string> = {}): boolean {
-  return Object.keys(annotations).some((key) => /^(carbonado|diamanti)\.(io|com)\/endpoint/.test(key))
-}

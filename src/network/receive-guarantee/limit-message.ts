@@ -6,7 +6,7 @@ import { InvalidInput } from '../../base/index.ts'
 const closed = { additionalProperties: false }
 
 /** Most limits in one message: more receivers than a node has interfaces. */
-export const mostLimits = 4096
+const mostLimits = 4096
 
 /** What a receiving agent asks of a sending one: all limits for it, until further notice or the end of the lease. */
 export const ReceiveLimits = Type.Object(

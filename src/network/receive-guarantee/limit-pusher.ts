@@ -4,7 +4,7 @@ import type { LimitUse, ReceiverAddress } from '../receive-control.ts'
 import type { LimitUses, ReceiveLimits } from './limit-message.ts'
 
 /** Milliseconds: how long a limit holds without news, and how often it is renewed. */
-export const limitLease = 1_000
+const limitLease = 1_000
 const renewal = 250
 /** A limit that changes by less than this share is left as it is until it is renewed. */
 const tolerance = 0.02

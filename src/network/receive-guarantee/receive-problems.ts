@@ -46,7 +46,7 @@ export class ReceiveProblems {
 }
 
 /** Says what is wrong now. A pure function. */
-export function findReceiveProblems(state: ReceiveState): ReceiveProblem[] {
+function findReceiveProblems(state: ReceiveState): ReceiveProblem[] {
   const { budget, outside, promised, isUnderPressure, untold } = state
   const problems: ReceiveProblem[] = []
   const left = Math.max(0, budget - promised * wireShare)

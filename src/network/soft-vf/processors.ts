@@ -8,7 +8,7 @@ export function possibleProcessors(): number {
 }
 
 /** Counts a list in the kernel's form, such as `0-3,8`. */
-export function countProcessors(list: string): number {
+function countProcessors(list: string): number {
   return list
     .trim()
     .split(',')

@@ -8,7 +8,7 @@ import { countersSize, forwardingKey } from './map-layout.ts'
 /** Mirrors bpf/soft-vf.h. */
 export const limitSize = 24
 export const limitStateSize = 296
-export const limitKeySize = 8
+const limitKeySize = 8
 const arrivalKeySize = 12
 export const arrivalSize = 16
 const arrivalRecordSize = 32

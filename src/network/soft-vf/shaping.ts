@@ -15,7 +15,7 @@ export interface Rates {
  */
 export const linkShare = 0.98
 /** Share of the link kept for the node's own traffic (management, control). */
-export const hostShare = 0.02
+const hostShare = 0.02
 const bestEffortRate = 64_000
 /** Minor of the class that frames without a class of their own are in: the node's. */
 export const hostMinor = 0xfffe

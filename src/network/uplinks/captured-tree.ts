@@ -1,7 +1,7 @@
 import type { FileTree } from './file-tree.ts'
 
 /** A tree of files as captured from a machine: lines of a path and, after a tab, what reading it gave. For tests. */
-export function capturedTree(text: string): FileTree {
+function capturedTree(text: string): FileTree {
   const files = new Map(text.split('\n').flatMap((line) => (line ? [splitOnce(line)] : [])))
   const read = (path: string): string | undefined => files.get(path)
   return {

@@ -15,7 +15,7 @@ export function findUplinks(spec: Spec, factsOf: FactsOf): FoundUplink[] {
 }
 
 /** What is declared of the link of a plane; the rate of a plane on the link of `pods` is its share, not the link's rate. */
-export function declaredRate(spec: Spec, plane: Plane, factsOf: FactsOf): number | undefined {
+function declaredRate(spec: Spec, plane: Plane, factsOf: FactsOf): number | undefined {
   const linkOf = (each: Plane): string => bottomOf(factsOf(spec.uplinks[each]!.interface), factsOf).link.name
   const source = plane !== 'pods' && linkOf(plane) === linkOf('pods') ? 'pods' : plane
   const { rate } = spec.uplinks[source]!

@@ -21,7 +21,7 @@ export interface CapacityParts {
 }
 
 /** What of a drive is promised: to plexes, and to what is held already. Undefined while it has no pool. */
-export function capacityOf(drive: Drive, ledger: CapacityLedger): DriveCapacity | undefined {
+function capacityOf(drive: Drive, ledger: CapacityLedger): DriveCapacity | undefined {
   const pool = drive.status?.agent?.pool
   if (!pool) return undefined
   const promised = ledger.promisedOn(drive.metadata.name)
@@ -81,7 +81,7 @@ async function written(write: Promise<unknown>): Promise<ReconcileResult> {
 }
 
 /** Shares of a pool in use at which an event is recorded. */
-export const fillingMarks = [0.9, 0.8] as const
+const fillingMarks = [0.9, 0.8] as const
 
 /** Records an event when a pool, or the metadata of its format, has come to 80 or 90 %. */
 export function warnOfFilling(drive: Drive, previous: Drive | undefined, events: StorageEvents): void {

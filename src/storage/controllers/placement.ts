@@ -7,7 +7,7 @@ import { driveTotals } from './drive-space.ts'
 export const metadataLimit = 0.75
 
 /** Above this share of a pool's bytes nothing new begins there, whatever was promised. */
-export const usedLimit = 0.95
+const usedLimit = 0.95
 
 /** A drive with what is promised of it. */
 export interface Candidate {

@@ -22,7 +22,7 @@ import { pageOf } from './paging.ts'
 import { checkParameters } from './volume-request.ts'
 
 /** A snapshot as orchestrators are told of it. */
-export function csiSnapshot({ metadata, spec, status }: Snapshot): CsiSnapshot {
+function csiSnapshot({ metadata, spec, status }: Snapshot): CsiSnapshot {
   return {
     sizeBytes: status?.size ?? 0,
     snapshotId: metadata.name,

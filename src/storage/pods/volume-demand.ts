@@ -56,9 +56,6 @@ function nodesWithCopy({ status }: Volume): string[] {
   return (status?.plexes ?? []).filter(({ name }) => inSync.has(name)).map(({ nodeName }) => nodeName)
 }
 
-/** Drives by their node, as often as they are looked at. */
-export type DrivesOf = (nodeName: string) => Drive[]
-
 /** Why the volumes of a pod cannot be on a node, each reason by itself; empty when they can. A pure function. */
 export function volumeProblems(demands: VolumeDemand[], node: Node, drives: Drive[]): string[] {
   const { name } = node.metadata

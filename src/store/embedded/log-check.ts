@@ -64,7 +64,7 @@ export class FlushNote {
 }
 
 /** The file in which it is noted how far the log of a store was flushed. */
-export function noteOf(file: string): string {
+function noteOf(file: string): string {
   return `${file}-flushed`
 }
 

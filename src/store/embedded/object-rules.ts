@@ -74,7 +74,7 @@ export function deleted<T extends KubeObject>(
 }
 
 /** Throws Conflict when a uid or version is asked for that the object does not have. */
-export function checkPreconditions(
+function checkPreconditions(
   kind: KindDefinition,
   existing: KubeObject,
   expected: { uid?: string; resourceVersion?: string },

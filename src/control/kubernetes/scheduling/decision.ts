@@ -25,7 +25,7 @@ export interface NodeFacts {
 export type Verdict = { fits: true } | { fits: false; reasons: string[]; isFinal: boolean }
 
 /** The highest score of a node. */
-export const bestScore = 10
+const bestScore = 10
 
 /** Says whether a pod can be on a node, and if not why, with numbers; a pure function. */
 export function judgeNode(demand: PodDemand, { node, drives, share }: NodeFacts): Verdict {

@@ -7,7 +7,7 @@ import { asCarbonadoError, CarbonadoError, Forbidden, InvalidInput, type Logger 
 import { judgeNode, scoreNode, type NodeFacts, type PodDemand } from './decision.ts'
 
 /** Where the scheduler of Kubernetes asks: `urlPrefix` of its configuration ends with this. */
-export const extenderPath = '/scheduler'
+const extenderPath = '/scheduler'
 
 /** As k8s.io/kube-scheduler/extender/v1, of a scheduler that is told `nodeCacheCapable`. */
 const ExtenderArgs = Type.Object({ Pod: Type.Unknown(), NodeNames: Type.Array(Type.String()) })
