@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Volume, VolumeAttachment, type FilesystemType, type Plex } from '../../api/index.ts'
 import { Conflict, Unavailable } from '../../base/index.ts'
-import type { Informer, ResourceStore } from '../../store/index.ts'
+import { findObject, type Informer, type ResourceStore } from '../../store/index.ts'
 import { consumersAt } from '../io-limits/guarded.ts'
 import type { GuardedVolume } from '../io-limits/index.ts'
 
@@ -71,10 +71,9 @@ export class AttachedVolumes {
       const attachment = attachments.get({ name: volumeName })
       if (!attachment && !isAsked) {
         isAsked = true
-        await store.get(VolumeAttachment, { name: volumeName }).then(
-          (found) => checkIsHere(found, nodeName),
-          () => notAttached(volumeName, nodeName),
-        )
+        const found = await findObject(store, VolumeAttachment, { name: volumeName })
+        if (!found) notAttached(volumeName, nodeName)
+        checkIsHere(found, nodeName)
       }
       if (attachment) checkIsHere(attachment, nodeName)
       const device = attachment && deviceOf(attachment)
