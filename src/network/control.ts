@@ -12,7 +12,7 @@ import {
 } from '../api/index.ts'
 import { WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
 import { CapacityLedger } from '../guarantee/index.ts'
-import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../store/index.ts'
+import { createInformer, EventRecorder, type Informer, type InformerOf, type ResourceStore } from '../store/index.ts'
 import { ClaimBook } from './addresses/claim-book.ts'
 import { endpointKey } from './addresses/claim-index.ts'
 import { tierNameOf } from './admission/network-users.ts'
@@ -37,6 +37,8 @@ export { admitPrimarySubnets, networkAdmission } from './admission/index.ts'
 /** Settings of the network's controllers. */
 export interface NetworkControllersOptions {
   logger: Logger
+  /** Copies that others use, too; the controllers have copies of their own unless told. */
+  informerOf?: InformerOf
   clock?: Clock
   /** Who records events, beside the controller's name; the host's name unless told. */
   instance?: string
@@ -87,10 +89,9 @@ class Controllers implements NetworkControllers {
 
   constructor(
     store: ResourceStore,
-    { logger, clock = machineClock, instance = hostname() }: NetworkControllersOptions,
+    { logger, informerOf, clock = machineClock, instance = hostname() }: NetworkControllersOptions,
   ) {
-    const informer = <T extends KubeObject>(kind: KindDefinition<T>): Informer<T> =>
-      createInformer(store, kind, { logger })
+    const informer: InformerOf = informerOf ?? ((kind) => createInformer(store, kind, { logger }))
     const networks = (this.#networks = informer(Network))
     const tiers = (this.#tiers = informer(PerfTier))
     const nodes = (this.#nodes = informer(Node))

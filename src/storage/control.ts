@@ -1,19 +1,8 @@
 import { hostname } from 'node:os'
-import {
-  Drive,
-  Node,
-  PerfTier,
-  Plex,
-  Snapshot,
-  SnapshotGroup,
-  Volume,
-  VolumeAttachment,
-  type KindDefinition,
-  type KubeObject,
-} from '../api/index.ts'
+import { Drive, Node, PerfTier, Plex, Snapshot, SnapshotGroup, Volume, VolumeAttachment } from '../api/index.ts'
 import { WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
 import { CapacityLedger } from '../guarantee/index.ts'
-import { createInformer, EventRecorder, type Informer, type ResourceStore } from '../store/index.ts'
+import { createInformer, EventRecorder, type Informer, type InformerOf, type ResourceStore } from '../store/index.ts'
 import { cloneAnnotation } from './clone-annotation.ts'
 import {
   amountsOf,
@@ -33,6 +22,8 @@ export { storageAdmission } from './admission/index.ts'
 /** Settings of the storage controllers. */
 export interface StorageControllersOptions {
   logger: Logger
+  /** Copies that others use, too; the controllers have copies of their own unless told. */
+  informerOf?: InformerOf
   /** Who records events, beside the controller's name; the host's name unless told. */
   instance?: string
 }
@@ -70,9 +61,8 @@ class Controllers implements StorageControllers {
   readonly #waiting = new Set<string>()
   #started = false
 
-  constructor(store: ResourceStore, { logger, instance = hostname() }: StorageControllersOptions) {
-    const informer = <T extends KubeObject>(kind: KindDefinition<T>): Informer<T> =>
-      createInformer(store, kind, { logger })
+  constructor(store: ResourceStore, { logger, informerOf, instance = hostname() }: StorageControllersOptions) {
+    const informer: InformerOf = informerOf ?? ((kind) => createInformer(store, kind, { logger }))
     const view = (this.#view = {
       volumes: informer(Volume),
       plexes: informer(Plex),

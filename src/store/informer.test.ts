@@ -26,6 +26,7 @@ const tier = (name: string): PerfTier => ({ metadata: { name }, spec: {} })
 /** The store, but every call fails while `away` says so, and watches can be broken off. */
 class FlakyStore {
   away = false
+  isDeaf = false
   lists = 0
   breakWatches = new AbortController()
 
@@ -48,6 +49,7 @@ class FlakyStore {
   readonly #watch = async function* (this: FlakyStore, kind: typeof PerfTier, options: WatchOptions) {
     if (this.away) throw new Unavailable('away')
     const broken = this.breakWatches.signal
+    if (this.isDeaf) await new Promise((resolve) => options.signal!.addEventListener('abort', resolve))
     yield* store.watch(kind, { ...options, signal: AbortSignal.any([options.signal!, broken]) })
     if (broken.aborted) throw new Unavailable('broken off')
   }.bind(this)
@@ -163,4 +165,58 @@ test('a selection that cannot be right fails at the start; stopping early ends t
   const started = informer.start()
   await informer.stop()
   await started
+})
+
+test('catches up by a list that begins after it was asked to, and tells only what differs', async () => {
+  const flaky = new FlakyStore()
+  const informer = createInformer(flaky.asStore(), PerfTier, quick)
+  for (const name of ['stays', 'goes']) await store.create(PerfTier, tier(name))
+  await informer.start()
+  flaky.isDeaf = true // its watches tell nothing from now on, as those of one that is far behind
+  flaky.breakWatches.abort()
+  flaky.breakWatches = new AbortController()
+  const changes: string[] = []
+  informer.onChange(({ type, object }) => changes.push(`${type} ${object.metadata.name}`))
+  await store.create(PerfTier, tier('comes'))
+  await store.delete(PerfTier, { name: 'goes' })
+  expect(changes).toEqual([])
+  await Promise.all([informer.catchUp(), informer.catchUp()])
+  expect(changes.sort()).toEqual(['ADDED comes', 'DELETED goes'])
+  expect(flaky.lists).toBe(2)
+  await informer.stop()
+})
+
+test('one that was not started starts to catch up; stopping ends the wait', async () => {
+  const flaky = new FlakyStore()
+  await store.create(PerfTier, tier('a'))
+  const informer = createInformer(flaky.asStore(), PerfTier, quick)
+  await informer.catchUp()
+  expect(informer.items()).toHaveLength(1)
+  flaky.away = true
+  const waiting = informer.catchUp()
+  await expect.poll(() => flaky.lists).toBeGreaterThan(2)
+  await informer.stop()
+  await waiting
+})
+
+test("objects are kept without the API server's managedFields, and frozen", async () => {
+  const managed = (object: PerfTier): PerfTier => ({ ...object, metadata: { ...object.metadata, managedFields: [{ manager: 'kubectl' }] } as PerfTier['metadata'] }) // prettier-ignore
+  const versioned = (name: string): PerfTier => managed({ metadata: { name, uid: name, resourceVersion: '1' }, spec: {} }) // prettier-ignore
+  const server = {
+    list: () => Promise.resolve({ items: [versioned('a')], resourceVersion: '1' }),
+    async *watch() {
+      yield { type: 'ADDED', object: versioned('b') }
+      yield { type: 'DELETED', object: versioned('b') }
+      await new Promise(() => {})
+    },
+  } as unknown as ResourceStore
+  const informer = createInformer(server, PerfTier, quick)
+  const told: PerfTier[] = []
+  informer.onChange(({ object }) => told.push(object))
+  await informer.start()
+  await expect.poll(() => told).toHaveLength(3)
+  for (const { metadata } of told) {
+    expect(Object.keys(metadata)).toEqual(['name', 'uid', 'resourceVersion'])
+    expect(Object.isFrozen(metadata)).toBe(true)
+  }
 })

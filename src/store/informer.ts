@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { KindDefinition, KubeObject } from '../api/index.ts'
 import { asCarbonadoError, type CarbonadoError, type Logger } from '../base/index.ts'
-import { deepFreeze } from './frozen.ts'
+import { ChangeHandlers } from './change-handlers.ts'
 import type { ObjectReference, ResourceStore, Selection, WatchEvent } from './resource-store.ts'
+import { SharedText } from './shared-text.ts'
 
 /** One change of what an informer holds. With a selector DELETED also means that the object no longer matches. */
 export interface InformerChange<T> {
@@ -23,16 +24,27 @@ export interface InformerOptions<T = never> {
   maximumRetryDelay?: number
 }
 
-/** A copy of some objects of a kind in memory that follows the store. All objects are shared and frozen. */
+/**
+ * A copy of some objects of a kind in memory that follows the store. All objects are shared and frozen, and lack the
+ * `managedFields` of a Kubernetes API server, which keeps them through any update that does not have them.
+ */
 export interface Informer<T extends KubeObject> {
   /** Resolves once the copy is complete, however long the store is away; throws only when the selection is not valid. */
   start(): Promise<void>
+  /**
+   * Resolves once the copy has everything that the store had at the moment of the call, however long the store is away;
+   * a copy that only follows may be behind.
+   */
+  catchUp(): Promise<void>
   get(reference: ObjectReference): T | undefined
   items(): T[]
   /** Calls the handler on every later change (also those of the first list); returns a function that ends that. */
   onChange(handler: (change: InformerChange<T>) => void): () => void
   stop(): Promise<void>
 }
+
+/** Where controllers get their copies of the objects of a kind from. */
+export type InformerOf = <T extends KubeObject>(kind: KindDefinition<T>) => Informer<T>
 
 /** Makes an informer; it survives lost connections, ended watches and forgotten versions. */
 export function createInformer<T extends KubeObject>(
@@ -52,11 +64,16 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   readonly #kind: KindDefinition<T>
   readonly #options: InformerOptions<T>
   readonly #objects = new Map<string, T>()
-  readonly #handlers = new Set<(change: InformerChange<T>) => void>()
+  readonly #handlers: ChangeHandlers<T>
   readonly #stop = new AbortController()
   /** Where the watch goes on; undefined when everything must be listed. */
   #version: string | undefined
   #running: Promise<void> | undefined
+  /** Those who wait for a list that begins after they came. */
+  #catchingUp: (() => void)[] = []
+  /** Ends the watch that is under way. */
+  #endWatch: AbortController | undefined
+  readonly #texts = new SharedText()
   /** Since when the store is away, and when that is said next; by a clock that does not jump. */
   #outage: { since: number; nextNote: number; interval: number } | undefined
   readonly #synced = Promise.withResolvers<void>()
@@ -65,11 +82,19 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     this.#store = store
     this.#kind = kind
     this.#options = options
+    this.#handlers = new ChangeHandlers(kind.kind, options.logger)
   }
 
   start(): Promise<void> {
     this.#running ??= this.#run()
     return this.#synced.promise
+  }
+
+  catchUp(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#catchingUp.push(resolve)
+    this.#endWatch?.abort()
+    return Promise.all([this.start(), promise]).then(() => {})
   }
 
   get(reference: ObjectReference): T | undefined {
@@ -81,24 +106,25 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   }
 
   onChange(handler: (change: InformerChange<T>) => void): () => void {
-    this.#handlers.add(handler)
-    return () => this.#handlers.delete(handler)
+    return this.#handlers.add(handler)
   }
 
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.#running
     this.#synced.resolve()
+    for (const caughtUp of this.#catchingUp.splice(0)) caughtUp()
   }
 
   async #run(): Promise<void> {
     let failures = 0
     while (!this.#stop.signal.aborted) {
       try {
-        if (this.#version === undefined) await this.#list()
+        if (this.#version === undefined || this.#catchingUp.length > 0) await this.#list()
         this.#synced.resolve()
+        if (this.#catchingUp.length > 0) continue
         const seen = await this.#watch()
-        if (seen > 0) failures = 0
+        if (seen > 0 || this.#catchingUp.length > 0) failures = 0
         else await this.#pause(0) // a server that ends every watch at once must not be asked without pause
       } catch (thrown) {
         const error = asCarbonadoError(thrown)
@@ -114,6 +140,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   }
 
   async #list(): Promise<void> {
+    const waiting = this.#catchingUp.length
     const seen = new Set<string>()
     let token: string | undefined
     let version: string
@@ -130,16 +157,18 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     for (const [key, object] of this.#objects) if (!seen.has(key)) this.#drop(key, object)
     this.#version = version
     this.#noteRecovery()
+    for (const caughtUp of this.#catchingUp.splice(0, waiting)) caughtUp()
   }
 
   /** Follows the store until the watch ends; returns how many events came. */
   async #watch(): Promise<number> {
     let seen = 0
+    this.#endWatch = new AbortController()
     const events = this.#store.watch(this.#kind, {
       ...this.#options.selection,
       resourceVersion: this.#version,
       allowBookmarks: true,
-      signal: this.#stop.signal,
+      signal: AbortSignal.any([this.#stop.signal, this.#endWatch.signal]),
     })
     for await (const event of events) {
       this.#apply(event)
@@ -164,29 +193,24 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     const key = keyOf(whole.metadata)
     const previous = this.#objects.get(key)
     if (previous?.metadata.resourceVersion === whole.metadata.resourceVersion) return
-    const object = this.#options.keep?.(whole) ?? whole
+    const object = this.#kept(whole)
     if (previous && previous.metadata.uid !== object.metadata.uid) this.#drop(key, previous)
-    deepFreeze(object)
     this.#objects.set(key, object)
-    if (previous && previous.metadata.uid === object.metadata.uid) this.#tell({ type: 'MODIFIED', object, previous })
-    else this.#tell({ type: 'ADDED', object })
+    if (previous && previous.metadata.uid === object.metadata.uid)
+      this.#handlers.tell({ type: 'MODIFIED', object, previous })
+    else this.#handlers.tell({ type: 'ADDED', object })
   }
 
   #drop(key: string, object: T): void {
     const previous = this.#objects.get(key)
     if (!previous) return
     this.#objects.delete(key)
-    this.#tell({ type: 'DELETED', object: deepFreeze(object), previous })
+    this.#handlers.tell({ type: 'DELETED', object: this.#kept(object), previous })
   }
 
-  #tell(change: InformerChange<T>): void {
-    for (const handler of this.#handlers) {
-      try {
-        handler(change)
-      } catch (error) {
-        this.#options.logger?.error({ err: error, kind: this.#kind.kind }, 'a change handler failed')
-      }
-    }
+  #kept(whole: T): T {
+    const slim = withoutManagedFields(whole)
+    return this.#texts.frozen(this.#options.keep?.(slim) ?? slim)
   }
 
   /** Says once that the store is away, and again at intervals that double: hours of it must not fill a disk. */
@@ -219,6 +243,13 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   }
 }
 
+/** Unlike a template's, the text of a join is kept in one piece; a name alone is the object's own text. */
 function keyOf({ name, namespace }: ObjectReference): string {
-  return [namespace ?? '', name].join('/') // unlike a template's, the text of a join is kept in one piece
+  return namespace === undefined ? name : [namespace, name].join('/')
+}
+
+/** The API server's account of who set which field is larger than most objects. */
+function withoutManagedFields<T extends KubeObject>(object: T): T {
+  const { managedFields, ...metadata } = object.metadata as T['metadata'] & { managedFields?: unknown }
+  return managedFields === undefined ? object : { ...object, metadata }
 }

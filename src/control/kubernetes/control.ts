@@ -5,7 +5,7 @@ import { allKinds, type KindDefinition, type Pod } from '../../api/index.ts'
 import { asCarbonadoError, type Logger } from '../../base/index.ts'
 import { admitPrimarySubnets } from '../../network/control.ts'
 import { acquireLeadership, fencedStore, RestStore, type Leadership, type ResourceStore } from '../../store/index.ts'
-import type { ControlFeature } from '../feature.ts'
+import type { ControlFeature, FeatureControllers } from '../feature.ts'
 import { Listeners } from '../listeners.ts'
 import { apiServerOf, type KubernetesControlConfig } from './config.ts'
 import { ObjectCache } from './object-cache.ts'
@@ -51,7 +51,9 @@ export async function startKubernetesControl(
     pods.start()
     return pods
   }
-  const leading = new Leading(store, config, { logger, features, startPods })
+  const startFeature: LeadingOptions['startFeature'] = (feature, fenced) =>
+    feature.start(fenced, { logger, informerOf: (kind) => cache.viewOf(kind) })
+  const leading = new Leading(store, config, { logger, features, startFeature, startPods })
   started.defer(() => leading.stop())
   const app = makeWebhookApp({
     kinds,
@@ -97,6 +99,7 @@ export async function startKubernetesControl(
 interface LeadingOptions {
   logger: Logger
   features: ControlFeature[]
+  startFeature: (feature: ControlFeature, store: ResourceStore) => Promise<FeatureControllers>
   startPods: (store: ResourceStore) => PodControllers
 }
 
@@ -137,7 +140,7 @@ class Leading {
   }
 
   async #run(): Promise<void> {
-    const { logger, features, startPods } = this.#options
+    const { logger, features, startFeature, startPods } = this.#options
     const { lease } = this.#config.kubernetes
     const identity = `${hostname()}_${randomUUID()}`
     const stopping = this.#stopping.signal
@@ -149,7 +152,7 @@ class Leading {
     controllers.defer(() => leadership.release())
     const store = fencedStore(this.#store, leadership)
     for (const feature of features) {
-      const running = await feature.start(store, { logger })
+      const running = await startFeature(feature, store)
       controllers.defer(() => running.stop())
     }
     const pods = startPods(store)

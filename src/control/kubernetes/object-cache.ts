@@ -3,6 +3,7 @@ import type { Logger } from '../../base/index.ts'
 import {
   compileSelection,
   createInformer,
+  InformerView,
   selectorViewOf,
   type Informer,
   type ObjectReference,
@@ -17,8 +18,10 @@ import {
  */
 export class ObjectCache implements SyncReader {
   readonly #informers: Map<string, Informer<never>>
+  readonly #logger: Logger
 
   constructor(store: ResourceStore, kinds: KindDefinition[], logger: Logger) {
+    this.#logger = logger
     this.#informers = new Map(
       kinds.map((kind) => {
         const keep = keepOf(kind)
@@ -30,6 +33,11 @@ export class ObjectCache implements SyncReader {
   /** The copy of one kind, to be told of changes; belongs to the cache. */
   informerOf<T extends KubeObject>(kind: KindDefinition<T>): Informer<T> {
     return this.#of(kind)
+  }
+
+  /** The copy of one kind for controllers that start later: at their start it has all that others wrote before. */
+  viewOf<T extends KubeObject>(kind: KindDefinition<T>): Informer<T> {
+    return new InformerView(this.#of(kind), kind, this.#logger)
   }
 
   /** Resolves once everything has been read. */

@@ -24,13 +24,13 @@ import {
   type Matcher,
   type SelectorView,
 } from '../selector.ts'
+import { SharedText } from '../shared-text.ts'
 import { Database, type ChangeRow } from './database.ts'
 import { ListPages } from './list-pages.ts'
 import { FlushNote } from './log-check.ts'
 import { LogFlush } from './log-flush.ts'
 import { deleted, keyOf, newObject, replaced, withNewStatus, type Outcome } from './object-rules.ts'
 import { ObjectTable } from './object-table.ts'
-import { SharedText } from './shared-text.ts'
 import { eventFor, Watcher, WatchHub, type Change } from './watch-hub.ts'
 
 /** Settings of an embedded store. */
