@@ -1,7 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import type { Logger } from '../base/index.ts'
+import { readIfWhole, writeWhole, type Logger } from '../base/index.ts'
 import { sumOfWindows, WindowHistory, type RecentWindows, type SavedHistory, type Windows } from '../guarantee/index.ts'
 import type { EndpointCounters } from '../network/engine.ts'
 import type { Part } from './parts.ts'
@@ -64,7 +61,7 @@ export function createAttainmentMemory(
   return {
     name: 'attainment memory',
     start() {
-      const saved = readIfWhole(file)
+      const saved = readIfWhole<Partial<Saved>>(file)
       sent.hour.restore(saved, steadyNow())
       arrived.hour.restore(saved?.receiving, steadyNow())
       earlier = arrived.hour.totals()
@@ -100,21 +97,5 @@ class Direction {
 
   recent(id: string): RememberedWindows {
     return { lastHour: this.hour.recent(id), lastSeconds: this.#seconds.recent(id) }
-  }
-}
-
-/** Writes a file so that a reader never meets half of it. */
-export async function writeWhole(file: string, text: string): Promise<void> {
-  mkdirSync(dirname(file), { recursive: true })
-  await writeFile(`${file}.new`, text, { mode: 0o600 })
-  await rename(`${file}.new`, file)
-}
-
-/** Reads a JSON file; undefined when it is not there or damaged. */
-export function readIfWhole(file: string): Partial<Saved> | undefined {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Partial<Saved>
-  } catch {
-    return undefined
   }
 }

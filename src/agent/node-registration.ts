@@ -29,7 +29,7 @@ export interface NodeRegistrationOptions {
 }
 
 /** Milliseconds that the start waits for control when it can go on without; containers cannot start meanwhile. */
-const patience = 1_000
+const patience = 500
 
 /** This node's Node object: made when missing, kept alive with heartbeats. */
 export class NodeRegistration implements Part {

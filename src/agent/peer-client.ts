@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { text } from 'node:stream/consumers'
+import type { ConnectionOptions } from 'node:tls'
 import { urlToHttpOptions } from 'node:url'
-import { Conflict, NotFound, readTextFile, Unavailable } from '../base/index.ts'
+import { Conflict, NotFound, raceConnections, readTextFile, Unavailable } from '../base/index.ts'
 import type { AgentConfig } from './config.ts'
 
 /** Milliseconds that another agent may take to answer; it only writes a few map entries, but its answer may have to come through a flood. */
@@ -20,6 +21,17 @@ export interface PeerSettings {
   serverName?: string
 }
 
+/** Connections are needed most when the network is full, and loses the greetings of TCP and TLS. */
+class RacingAgent extends Agent {
+  override createConnection(...[options, done]: Parameters<Agent['createConnection']>): undefined {
+    // who waits for it has given up by then, and asks anew
+    raceConnections(options as ConnectionOptions, AbortSignal.timeout(patience)).then(
+      (socket) => done?.(null, socket),
+      (error: Error) => done?.(error, undefined as never),
+    )
+  }
+}
+
 /** Speaks to the live API of other agents, over connections that are kept. */
 export class PeerClient {
   readonly #connections: Agent
@@ -29,7 +41,7 @@ export class PeerClient {
   constructor({ caFile, tokenFile, serverName }: PeerSettings) {
     const ca = readTextFile(caFile, 'authority of other agents')
     this.#authorization = `Bearer ${readTextFile(tokenFile, 'token for other agents').trim()}`
-    this.#connections = new Agent({
+    this.#connections = new RacingAgent({
       ca,
       servername: serverName,
       keepAlive: true,

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { apiVersionOf, Node } from '../api/index.ts'
 import { Unavailable, type Logger } from '../base/index.ts'
 import type { PlaneReserve, Windows } from '../guarantee/index.ts'
@@ -51,6 +52,7 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
         control,
         endpoints: () => attachments.attached().map(({ request }) => request),
         store,
+        sendersFile: join(config.stateDirectory, 'senders.json'),
         putToPeer: peers && ((address, message) => peers.put(address, '/v1/receive-limits', message)),
         onProblem: (problem) => record(events, config.nodeName, problem),
         logger,
@@ -62,8 +64,8 @@ export function createReceivePart(options: ReceivePartOptions): ReceivePart {
     problems: () => guarantee?.problems ?? [],
     windowsOf: (endpointId) => guarantee?.windowsOf(endpointId) ?? { withDemand: 0, attained: 0 },
     start: () => guarantee?.start(),
-    stop() {
-      guarantee?.stop()
+    async stop() {
+      await guarantee?.stop()
       peers?.close()
     },
     async accept(message, speaker) {

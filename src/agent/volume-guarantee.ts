@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Logger } from '../base/index.ts'
+import { readIfWhole, writeWhole, type Logger } from '../base/index.ts'
 import { sumOfWindows, WindowHistory, type Windows } from '../guarantee/index.ts'
 import {
   findCgroupIo,
@@ -10,7 +10,7 @@ import {
 } from '../storage/io-limits/index.ts'
 import type { StorageAgent } from '../storage/agent/index.ts'
 import type { LiveStorage, LiveVolume } from '../storage/live-volume.ts'
-import { lastHour, readIfWhole, steadyNow, writeWhole } from './attainment-memory.ts'
+import { lastHour, steadyNow } from './attainment-memory.ts'
 import type { Part } from './parts.ts'
 
 const saveInterval = 60_000

@@ -1,4 +1,5 @@
 export * from './configuration.ts'
+export * from './connection-race.ts'
 export * from './errors.ts'
 export * from './exec.ts'
 export * from './log.ts'

@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { rename, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { InvalidInput } from './errors.ts'
 
 /** Reads a text file. Throws InvalidInput that says what the file is for. */
@@ -10,5 +12,21 @@ export function readTextFile(file: string, what: string): string {
       remedy: 'Correct the path or the permissions.',
       cause: error,
     })
+  }
+}
+
+/** Writes a file for its owner alone, so that a reader never meets half of it; it is not flushed to the disk. */
+export async function writeWhole(file: string, text: string): Promise<void> {
+  mkdirSync(dirname(file), { recursive: true })
+  await writeFile(`${file}.new`, text, { mode: 0o600 })
+  await rename(`${file}.new`, file)
+}
+
+/** Reads a JSON file, which is taken for a `T`; undefined when it is not there or damaged. */
+export function readIfWhole<T>(file: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as T
+  } catch {
+    return undefined
   }
 }

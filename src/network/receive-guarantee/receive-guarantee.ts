@@ -8,6 +8,7 @@ import { LimitPusher } from './limit-pusher.ts'
 import type { ReceiveProblem } from './receive-problems.ts'
 import { Receiver, type ReceivingEndpoint } from './receiver.ts'
 import { SenderDirectory } from './sender-directory.ts'
+import { SenderMemory } from './sender-memory.ts'
 
 /** Sends a message to the agent at host:port; resolves with its answer. Rejects when that is not a success. */
 export type PutToPeer = (address: string, message: ReceiveLimits) => Promise<unknown>
@@ -22,6 +23,8 @@ export interface ReceiveGuaranteeOptions {
   control: ReceiveControl
   endpoints: () => ReceivingEndpoint[]
   store: Pick<ResourceStore, 'get'>
+  /** Keeps where senders are, for the next agent. */
+  sendersFile: string
   /** Absent: other nodes cannot be told, only what stays on this one is kept in order. */
   putToPeer: PutToPeer | undefined
   /** Is told problems that are new. */
@@ -33,10 +36,12 @@ export interface ReceiveGuaranteeOptions {
 export class ReceiveGuarantee {
   readonly #keeper: LimitKeeper
   readonly #receiver: Receiver
+  readonly #memory: SenderMemory
 
   constructor(options: ReceiveGuaranteeOptions) {
-    const { nodeName, control, store, putToPeer, logger } = options
-    const directory = new SenderDirectory(store)
+    const { nodeName, control, store, sendersFile, putToPeer, logger } = options
+    const memory = (this.#memory = new SenderMemory(sendersFile, logger))
+    const directory = new SenderDirectory(store, undefined, memory)
     const keeper = (this.#keeper = new LimitKeeper(control))
     const send = async (node: string, message: ReceiveLimits): Promise<LimitUses> => {
       if (node === nodeName) return keeper.apply(message)
@@ -46,7 +51,7 @@ export class ReceiveGuarantee {
       try {
         return parseLimitUses(await putToPeer(address, message), message.limits.length)
       } catch (error) {
-        directory.forgetAddress(node)
+        directory.doubtAddress(node)
         throw error
       }
     }
@@ -58,9 +63,10 @@ export class ReceiveGuarantee {
     this.#receiver.start()
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     this.#receiver.stop()
     this.#keeper.stop()
+    await this.#memory.stop()
   }
 
   /** What this node may send to receivers that are held to a limit now. */

@@ -7,7 +7,7 @@ import {
 } from 'node:http2'
 import { isIP } from 'node:net'
 import { PassThrough, pipeline } from 'node:stream'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { raceConnections } from '../../base/index.ts'
 import type { HttpAnswer, HttpRequest, ServerAddress, Trust } from './http-connections.ts'
 
 /** Milliseconds: how a connection whose other end has gone without a word is noticed. */
@@ -21,7 +21,6 @@ export interface KeepAlive {
 /** As clients of Kubernetes have it: a watch on a dead connection must not wait for its own, longer, timeout. */
 const usualKeepAlive: KeepAlive = { pingInterval: 30_000, pingPatience: 15_000 }
 
-const connectTimeout = 10_000
 /** Milliseconds that a connection is kept without a request; servers close it later than that. */
 const unusedTimeout = 60_000
 /** Requests at a time until the server has told its limit, as Go's servers and RFC 9113 recommend. */
@@ -35,14 +34,14 @@ export async function openHttp2(
   trust: Trust,
   closing: AbortSignal,
 ): Promise<ClientHttp2Session | 'not spoken'> {
-  const socket = connectTls({
+  const options = {
     ...trust,
     host: hostname,
     port: Number(port || 443),
     ALPNProtocols: ['h2', 'http/1.1'],
     ...(isIP(hostname) ? {} : { servername: hostname }),
-  })
-  await secured(socket, closing)
+  }
+  const socket = await raceConnections(options, closing)
   if (socket.alpnProtocol !== 'h2') {
     socket.destroy()
     return 'not spoken'
@@ -54,26 +53,6 @@ export async function openHttp2(
   session.on('error', () => {}) // those whose requests it had are told
   session.once('connect', () => session.setLocalWindowSize(windows.connection))
   return session
-}
-
-function secured(socket: TLSSocket, closing: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(() => socket.destroy(new Error(`not connected within ${connectTimeout / 1000} s`)), connectTimeout) // prettier-ignore
-    const onClosing = (): void => void socket.destroy(closing.reason as Error)
-    closing.addEventListener('abort', onClosing)
-    if (closing.aborted) onClosing()
-    socket.once('secureConnect', resolve)
-    socket.on('error', reject)
-    const settled = (): void => {
-      clearTimeout(late)
-      closing.removeEventListener('abort', onClosing)
-    }
-    socket.once('secureConnect', settled)
-    socket.once('close', () => {
-      settled()
-      reject(connectionClosed())
-    })
-  })
 }
 
 /** One connection of HTTP/2 with its requests. */
