@@ -6,7 +6,6 @@
 #include <bpf/bpf_helpers.h>
 #include "soft-vf.h"
 
-#define NANOSECONDS 1000000000ull
 #define TENTH (NANOSECONDS / 10)
 /* A queue whose shortest wait in a tenth of a second stays above this has demand waiting. */
 #define STANDING_QUEUE_MICROSECONDS 200

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
 /*
  * Notes who else on a VLAN says that an address of ours is its own: RFC 5227 section 2.4 for ARP, RFC 4862 section 5.4
- * for neighbour discovery; and who sends under a MAC of ours. Frames are only looked at. Include it after the maps
- * `endpoints` and `forwarding`.
+ * for neighbour discovery; and who sends under a MAC of ours. Frames are only looked at.
  */
 #ifndef CARBONADO_DUPLICATE_ADDRESS_H
 #define CARBONADO_DUPLICATE_ADDRESS_H
 
 #include "anti-spoof.h"
+#include "soft-vf-maps.h"
 
 /* Which of an endpoint's addresses. */
 #define DUPLICATE_MAC 1

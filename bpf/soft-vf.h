@@ -11,6 +11,9 @@
 #define INTERFACE_INDEX_BASE 65536
 #define CLASS_MAJOR 1
 
+/* Of a second. */
+#define NANOSECONDS 1000000000ull
+
 /* What this endpoint receives is held to its cap. */
 #define ENDPOINT_CAPPED 1u
 
