@@ -242,14 +242,16 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
     it('is of one instant in the snapshots of a group, while it is written', async () => {
       await Promise.all([create('g1'), create('g2')])
       const [one, two] = [await open(await writable('g1'), 'r+'), await open(await writable('g2'), 'r+')]
-      let isDone = false
-      const writing = writeInTurns([one, two], () => isDone)
+      const turns = { written: 0, isDone: false }
+      const writing = writeInTurns([one, two], turns)
       const groups = [0, 1, 2].map((each) => [`g1-${each}`, `g2-${each}`] as const)
       for (const [first, second] of groups) {
+        const before = turns.written
+        await waitUntil(async () => turns.written > before + 1, 10)
         await pool.snapshot([{ id: first, volumeId: 'g1' }, { id: second, volumeId: 'g2' }]) // prettier-ignore
       }
-      isDone = true
-      expect(await writing).toBeGreaterThan(3)
+      turns.isDone = true
+      await writing
       await Promise.all([one.close(), two.close()])
       for (const [first, second] of groups) {
         const [a, b] = [Number(await content(first)), Number(await content(second))]
@@ -300,23 +302,22 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
   })
 }
 
-/** Writes a number to the one, then to the other, each on the drive before the next; returns how many. */
-async function writeInTurns(devices: Awaited<ReturnType<typeof open>>[], isDone: () => boolean): Promise<number> {
-  let count = 0
-  for (; !isDone(); count++) {
+/** Writes a number to the one, then to the other, each on the drive before the next, until it is to end. */
+async function writeInTurns(devices: Awaited<ReturnType<typeof open>>[], turns: { written: number; isDone: boolean }): Promise<void> {
+  for (; !turns.isDone; turns.written++) {
     const text = Buffer.alloc(4096)
-    text.write(String(count))
+    text.write(String(turns.written))
     for (const device of devices) {
       await device.write(text, 0, text.length, 0)
       await device.datasync()
     }
   }
-  return count
-}
+} // prettier-ignore
 
 async function waitUntil(isSo: () => Promise<boolean>, interval = 100): Promise<void> {
-  for (let attempt = 0; !(await isSo()); attempt++) {
-    if (attempt === 300) throw new Error(`it did not come about in ${attempt} looks`)
+  const giveUp = Date.now() + 90_000
+  while (!(await isSo())) {
+    if (Date.now() > giveUp) throw new Error('it did not come about in 90 s')
     await new Promise((resolve) => setTimeout(resolve, interval))
   }
 }

@@ -7,7 +7,7 @@ import {
   type Network,
 } from '../../api/index.ts'
 import { CarbonadoError, Conflict, Exhausted } from '../../base/index.ts'
-import type { ResourceStore } from '../../store/index.ts'
+import { findObject, type ResourceStore } from '../../store/index.ts'
 import { AddressPool } from './address-pool.ts'
 import { contains } from './address-range.ts'
 import { ClaimIndex } from './claim-index.ts'
@@ -280,7 +280,7 @@ async function deleteExactly(store: ResourceStore, kind: KindDefinition, { metad
   } catch (error) {
     if (hasCode(error, 'NotFound')) return
     if (!hasCode(error, 'Conflict')) throw error
-    const found = await store.get(kind, { name }).catch(() => undefined)
+    const found = await findObject(store, kind, { name })
     if (found?.metadata.uid === uid) throw error
   }
 }

@@ -29,7 +29,7 @@ export interface LoopDevice {
 }
 
 const attemptsForFree = 64
-const attemptsToDetach = 10
+const attemptsToDetach = 50
 /** Milliseconds. */
 const attemptInterval = 30
 
