@@ -127,3 +127,15 @@ export const Endpoint = defineKind({
   },
 })
 export type Endpoint = ObjectOf<typeof Endpoint>
+
+/**
+ * Whether control has decided about a generation of an endpoint, the present one unless told. What a pod was given stays
+ * right whichever of its sandboxes holds it: node and network of such an endpoint never change, and rates follow its tier
+ * by themselves.
+ */
+export function isDecidedAbout({ metadata, spec, status }: Endpoint, generation = metadata.generation ?? 0): boolean {
+  const decision = status?.allocation
+  if (!decision) return false
+  const isForAnyHolder = decision.state === 'Allocated' && !spec.isStatic && isOwnedByPod({ metadata })
+  return isForAnyHolder || decision.generation >= generation
+}

@@ -1,4 +1,4 @@
-import { attachmentFinalizer, isOwnedByPod, type Allocation, type Endpoint } from '../../api/index.ts'
+import { attachmentFinalizer, isDecidedAbout, isOwnedByPod, type Allocation, type Endpoint } from '../../api/index.ts'
 import type { AttachedEndpoint, AttachRequest } from '../engine.ts'
 import { cniNetworkAnnotation, netnsAnnotation, routingAnnotation } from './endpoint-facts.ts'
 import type { JournalRecord } from './journal.ts'
@@ -85,9 +85,9 @@ function stepForAttached(situation: Situation, record: JournalRecord): Step {
 }
 
 /** The rates of a decision that is up to date and differs; a refusal leaves what was promised before. */
-function changedRates({ metadata, status }: Endpoint, request: AttachRequest): Rates | undefined {
-  const decision = status?.allocation
-  if (decision?.state !== 'Allocated' || decision.generation !== metadata.generation) return undefined
+function changedRates(endpoint: Endpoint, request: AttachRequest): Rates | undefined {
+  const decision = endpoint.status?.allocation
+  if (decision?.state !== 'Allocated' || !isDecidedAbout(endpoint)) return undefined
   const { bandwidthFloor, bandwidthCap } = decision
   if (bandwidthFloor === request.bandwidthFloor && bandwidthCap === request.bandwidthCap) return undefined
   return ratesOf(decision)

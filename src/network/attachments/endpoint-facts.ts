@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import {
   attachmentFinalizer,
+  isDecidedAbout,
   type Allocation,
   type Endpoint,
   type Holder,
@@ -177,8 +178,7 @@ export function inUse(endpoints: Endpoint[]): Conflict {
 export function isDecided(endpoint: Endpoint, bound: BoundEndpoint): boolean {
   if (endpoint.metadata.name !== bound.reference.name || endpoint.metadata.uid !== bound.uid) return false
   if (endpoint.metadata.deletionTimestamp) return true
-  const decision = endpoint.status?.allocation
-  return decision !== undefined && decision.generation >= bound.generation
+  return isDecidedAbout(endpoint, bound.generation)
 }
 
 /** What control has given. Throws Conflict when the endpoint is being deleted, and the error of a refusal. */

@@ -280,7 +280,8 @@ export class EndpointObjects {
     isStillWanted: () => boolean = () => true,
   ): Promise<void> {
     for (let attempt = 1; ; attempt++) {
-      const endpoint = await this.read(reference)
+      const known = attempt === 1 ? this.#knownToBeHeld(reference, uid, holder) : undefined
+      const endpoint = known ?? (await this.read(reference))
       if (!endpoint || endpoint.metadata.uid !== uid || endpoint.spec.nodeName !== this.#nodeName) return
       if (endpoint.spec.holder && !isSameHolder(endpoint.spec.holder, holder)) return
       if (!isStillWanted()) return
@@ -295,6 +296,20 @@ export class EndpointObjects {
         if (code !== 'Conflict' || attempt === 5) throw error
       }
     }
+  }
+
+  /**
+   * The copy in memory where it says that the endpoint is this very holder's. The writes that follow are refused if that
+   * is no longer so; anything else that a copy says may be an earlier truth.
+   */
+  #knownToBeHeld(
+    reference: ObjectReference,
+    uid: string,
+    holder: Pick<Holder, 'containerId' | 'interfaceName'>,
+  ): Endpoint | undefined {
+    const known = this.#informer.get(reference)
+    const isHeld = known?.metadata.uid === uid && known.spec.holder && isSameHolder(known.spec.holder, holder)
+    return isHeld ? known : undefined
   }
 
   /** Says in the object that it is attached. */
@@ -361,7 +376,9 @@ export class EndpointObjects {
   async #unbind(endpoint: Endpoint): Promise<void> {
     const reference = referenceTo(endpoint)
     let { resourceVersion } = endpoint.metadata
-    if (endpoint.status?.attachment ?? endpoint.status?.conditions) {
+    // a pod's goes with the pod, or its next sandbox is reported in this one's place: not worth a write of its own
+    const isCleared = !isOwnedByPod(endpoint) && (endpoint.status?.attachment ?? endpoint.status?.conditions)
+    if (isCleared) {
       const patch = { status: { attachment: null, conditions: null } }
       const options = { subresource: 'status', resourceVersion } as const
       const written = await this.#answer(

@@ -1,4 +1,4 @@
-import { Endpoint, type Allocation, type Refusal } from '../../api/index.ts'
+import { Endpoint, isDecidedAbout, type Allocation, type Refusal } from '../../api/index.ts'
 import { silentLogger, WorkQueue } from '../../base/index.ts'
 import { createInformer, type ResourceStore } from '../../store/index.ts'
 
@@ -25,8 +25,7 @@ export async function startFakeControl(
     const endpoint = informer.get({ namespace, name })
     if (!endpoint || endpoint.metadata.deletionTimestamp) return { done: true }
     const { generation, uid } = endpoint.metadata
-    const before = endpoint.status?.allocation
-    if (before?.generation === generation && decidedIn.get(uid!) === round) return { done: true }
+    if (isDecidedAbout(endpoint) && decidedIn.get(uid!) === round) return { done: true }
     decidedIn.set(uid!, round)
     const allocation = { ...decide(endpoint), generation }
     await store

@@ -48,6 +48,9 @@ describe('the endpoint of a pod', () => {
     await node.prepare(pod)
     await eventually(() => decisions === 1)
     expect((await attach(node, 'c1')).addresses[0]!.address).toBe('10.0.0.2')
+    await node.attachments.remove(sandbox('c1'))
+    expect((await attach(node, 'c2')).addresses[0]!.address).toBe('10.0.0.2')
+    expect(decisions).toBe(1)
   })
 
   test('that was refused when it was prepared is decided about again', async () => {

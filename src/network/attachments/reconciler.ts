@@ -21,7 +21,7 @@ export interface ReconcilerParts {
   logger: Logger
 }
 
-/** Milliseconds after which an attached endpoint that the informer still does not know counts as gone. */
+/** Milliseconds that news of what the agent wrote may take: until then the copy in memory is not held against it. */
 const newsPatience = 10_000
 
 /** Names one endpoint and one life of it. */
@@ -54,6 +54,8 @@ export class EndpointReconciler {
   readonly #adding = new Map<string, number>()
   readonly #missing = new Set<string>()
   readonly #lost = new Set<string>()
+  /** When attachments were reported, by the endpoint's uid, in milliseconds of a clock that never jumps. */
+  readonly #reportedAt = new Map<string, number>()
   #isSynced = false
   #unsubscribe: () => void = () => {}
 
@@ -173,6 +175,7 @@ export class EndpointReconciler {
       if (journal.get(endpointId)?.state !== 'removing') return
       await engine.detach(endpointId)
       this.#missing.delete(endpointId)
+      this.#reportedAt.delete(endpointId)
       const record = journal.get(endpointId)!
       journal.put({ ...record, state: 'detached' })
       for (const child of journal.all()) if (isChildOf(child, record)) this.requeue(child)
@@ -282,7 +285,7 @@ export class EndpointReconciler {
         await this.#shape(key.uid, step.rates)
         return false
       case 'report':
-        await objects.reportAttachment(object!, attachmentOf(record!, journal.all()))
+        await this.#report(key, record!, object!)
         return true
     }
   }
@@ -299,6 +302,14 @@ export class EndpointReconciler {
     return place !== nodeName || holder?.containerId !== containerId || holder.interfaceName !== interfaceName
   }
 
+  /** Once: other changes of the object may come by before the news of the report. */
+  async #report(key: EndpointKey, record: JournalRecord, object: Endpoint): Promise<void> {
+    const age = performance.now() - (this.#reportedAt.get(key.uid) ?? -Infinity)
+    if (age < newsPatience) return this.#queue.addAfter(encodeKey(key), newsPatience - age)
+    await this.#parts.objects.reportAttachment(object, attachmentOf(record, this.#parts.journal.all()))
+    this.#reportedAt.set(key.uid, performance.now())
+  }
+
   async #repair(endpointId: string): Promise<void> {
     const { journal, netnsState } = this.#parts
     await this.withEngine(endpointId, async (engine) => {
@@ -308,6 +319,7 @@ export class EndpointReconciler {
       const { hostInterface, mtu } = await engine.attach(record.request)
       journal.put({ ...journal.get(endpointId)!, hostInterface, mtu })
     })
+    this.#reportedAt.delete(endpointId) // the interface may have another name now
     this.#missing.delete(endpointId)
   }
 

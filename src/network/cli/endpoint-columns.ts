@@ -1,4 +1,4 @@
-import { formatQuantity, type Endpoint, type Network } from '../../api/index.ts'
+import { formatQuantity, isDecidedAbout, type Endpoint, type Network } from '../../api/index.ts'
 import { formatAttainment } from '../../guarantee/index.ts'
 import { formatLabels, type Column } from '../../verb/index.ts'
 import type { LiveEndpoint } from '../live-endpoint.ts'
@@ -18,12 +18,12 @@ export interface EndpointRow {
 const shortIdLength = 12
 
 /** `Attached`, `Releasing`, `Refused`, `Allocated` (and waiting for a container) or `Pending` (control has not decided). */
-export function stateOf({ metadata, spec, status }: Endpoint): string {
+export function stateOf(endpoint: Endpoint): string {
+  const { metadata, spec, status } = endpoint
   if (metadata.deletionTimestamp) return 'Releasing'
-  const allocation = status?.allocation
-  if (!allocation || allocation.generation !== metadata.generation) return 'Pending'
-  if (allocation.state === 'Refused') return 'Refused'
-  return spec.holder && status.attachment ? 'Attached' : 'Allocated'
+  if (!isDecidedAbout(endpoint)) return 'Pending'
+  if (status?.allocation?.state === 'Refused') return 'Refused'
+  return spec.holder && status?.attachment ? 'Attached' : 'Allocated'
 }
 
 /** The pod where the runtime named one, else the beginning of the container's id. */
@@ -75,7 +75,7 @@ export const endpointColumns: Column<EndpointRow>[] = [
   { header: 'MAC', value: ({ endpoint }) => macOf(endpoint) },
   { header: 'GATEWAY', value: (row) => gatewaysOf(row).join(',') },
   { header: 'VLAN', value: vlanOf },
-  { header: 'VF', value: ({ endpoint }) => endpoint.status?.attachment?.hostInterface },
+  { header: 'VF', value: ({ endpoint: { spec, status } }) => spec.holder && status?.attachment?.hostInterface },
   { header: 'NODE', value: ({ endpoint }) => endpoint.spec.nodeName },
   { header: 'LABELS', value: ({ endpoint }) => formatLabels(endpoint.metadata.labels) },
   { header: 'INTERFACE', value: ({ endpoint }) => endpoint.spec.holder?.interfaceName, wide: true },

@@ -1,4 +1,5 @@
 import {
+  isDecidedAbout,
   l2DomainOf,
   type AddressClaim,
   type Allocation,
@@ -33,11 +34,11 @@ export function amountsOf({ bandwidthFloor }: BandwidthRates): Amounts {
  * What an endpoint was promised, and where, as far as its object tells: its floor counts from the decision for the
  * holder it has now, and while it is attached.
  */
-export function promisedTo({ metadata, spec, status }: Endpoint): { nodeName: string; amounts: Amounts } | undefined {
+export function promisedTo(endpoint: Endpoint): { nodeName: string; amounts: Amounts } | undefined {
+  const { spec, status } = endpoint
   const allocation = status?.allocation
   if (allocation?.state !== 'Allocated' || spec.nodeName === undefined) return undefined
-  const isCurrent = allocation.generation === metadata.generation
-  if (!isCurrent && status?.attachment?.nodeName !== spec.nodeName) return undefined
+  if (!isDecidedAbout(endpoint) && status?.attachment?.nodeName !== spec.nodeName) return undefined
   return { nodeName: spec.nodeName, amounts: amountsOf(allocation) }
 }
 

@@ -1,10 +1,9 @@
-import type { Endpoint } from '../../api/index.ts'
+import { isDecidedAbout, type Endpoint } from '../../api/index.ts'
 import type { Informer } from '../../store/index.ts'
 
 /** Whether control has nothing more to decide about the generation of an endpoint that somebody has seen. */
 export function isSettled(endpoint: Endpoint, generation: number): boolean {
-  const decided = endpoint.status?.allocation?.generation
-  return endpoint.metadata.deletionTimestamp !== undefined || (decided !== undefined && decided >= generation)
+  return endpoint.metadata.deletionTimestamp !== undefined || isDecidedAbout(endpoint, generation)
 }
 
 /** Tells those who have written an endpoint when it is decided about. */

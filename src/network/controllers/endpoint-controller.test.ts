@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { AddressClaim, Endpoint, Event, MacClaim, Network, Node, PerfTier } from '../../api/index.ts'
+import { AddressClaim, Endpoint, Event, MacClaim, Network, Node, PerfTier, type Allocation } from '../../api/index.ts'
+import type { ResourceStore } from '../../store/index.ts'
 import {
   bind,
   ControlFixture,
@@ -300,6 +301,50 @@ describe('a static endpoint', () => {
     })
   })
 })
+
+describe('the endpoint of a pod', () => {
+  it('keeps its decision and its promise whichever sandbox holds it, and follows its tier', async () => {
+    await using control = await started()
+    const { store } = control
+    await createTier(store, 'gold', '600M')
+    await createNetwork(store, 'blue', { perfTierName: 'gold' })
+    await createPrepared(store, 'of-a-pod', 'n1')
+    const prepared = await control.allocated('of-a-pod')
+    await bind(store, 'of-a-pod', 'n1', 'sandbox-1')
+    await control.restart()
+    await createEndpoint(store, 'other')
+    expect(await control.refused('other')).toMatchObject({ code: 'Exhausted' })
+    expect(await allocationNow(store)).toEqual(prepared)
+    await store.patch(PerfTier, { name: 'gold' }, { spec: { networkBandwidth: '300M' } })
+    await eventually(async () => (await allocationNow(store))?.bandwidthFloor === 300_000_000 || undefined)
+  })
+
+  it('that was refused is decided about again for a sandbox', async () => {
+    await using control = await started()
+    const { store } = control
+    await createTier(store, 'gold', '600M')
+    await createNetwork(store, 'blue', { perfTierName: 'gold' })
+    await createEndpoint(store, 'other')
+    await control.allocated('other')
+    await createPrepared(store, 'of-a-pod', 'n1')
+    await control.refused('of-a-pod')
+    await remove(store, 'other')
+    await bind(store, 'of-a-pod', 'n1', 'sandbox-1')
+    await control.allocated('of-a-pod')
+  })
+})
+
+/** What control makes for a pod that gets a node. */
+async function createPrepared(store: ResourceStore, name: string, nodeName: string): Promise<void> {
+  const ownerReferences = [{ apiVersion: 'v1', kind: 'Pod', name: 'web', uid: 'uid-of-web' }]
+  const metadata = { name, namespace: 'default', ownerReferences }
+  await store.create(Endpoint, { metadata, spec: { networkName: 'blue', nodeName, isStatic: false } })
+}
+
+async function allocationNow(store: ResourceStore): Promise<Allocation | undefined> {
+  const { status } = await store.get(Endpoint, { namespace: 'default', name: 'of-a-pod' })
+  return status?.allocation?.state === 'Allocated' ? status.allocation : undefined
+}
 
 describe('deletion', () => {
   it('gives addresses back only when the finalizer is gone', async () => {

@@ -1,5 +1,6 @@
 import {
   Endpoint,
+  isDecidedAbout,
   l2DomainOf,
   type AddressClaim,
   type Allocation,
@@ -95,7 +96,7 @@ export class EndpointController {
 
   async #bringUpToDate(endpoint: Endpoint): Promise<void> {
     const { allocation } = endpoint.status ?? {}
-    if (allocation?.generation !== endpoint.metadata.generation) return this.#decide(endpoint)
+    if (!isDecidedAbout(endpoint)) return this.#decide(endpoint)
     if (allocation?.state === 'Allocated') await this.#reshape(endpoint, allocation)
     const { addresses, macs } = surplusOf(endpoint, this.#claimsOf(endpoint))
     await this.#parts.book.release(addresses, macs)
