@@ -1,9 +1,10 @@
+import { benchPod } from './bench-pod.ts'
 import { expectedSetting, PodNetworks, type PodNetwork } from './pod-networks.ts'
-import { applyObjects, imageReference, kubectl } from '../../lab/kubernetes/index.ts'
+import { applyObjects, kubectl } from '../../lab/kubernetes/index.ts'
 import { compareRounds, quantile } from '../statistics.ts'
 import type { Group, Measurement, RunContext } from '../suite.ts'
 import type { KubernetesLab } from './kubernetes-lab.ts'
-import { PodWatch } from './pod-watch.ts'
+import { PhaseWatch } from './phase-watch.ts'
 
 const comparedWith = 'bridge + host-local'
 const rows = {
@@ -70,13 +71,17 @@ function ratio({ ours, theirs }: Both, pick: (round: Round) => number): Measurem
 
 async function round(network: PodNetwork, networks: PodNetworks, count: number, context: RunContext): Promise<Round> {
   await networks.use(network)
-  await using watch = new PodWatch('app=bench')
+  await using watch = new PhaseWatch({ resource: 'pods', selector: 'app=bench', phase: 'Running' })
   const begin = performance.now()
-  await applyObjects(Array.from({ length: count }, (_, index) => podOf(`bench-${index}`, network)))
-  await watch.running(count, 300_000)
+  await applyObjects(
+    Array.from({ length: count }, (_, index) =>
+      benchPod(`bench-${index}`, { labels: { app: 'bench' }, annotations: network.annotations }),
+    ),
+  )
+  await watch.reached(count, 300_000)
   const pods = [...watch.seen.values()]
-  const allRunning = Math.max(...pods.map(({ runningAt }) => runningAt!)) - begin
-  const p50 = quantile(pods.map(({ createdAt, runningAt }) => runningAt! - createdAt), 0.5) // prettier-ignore
+  const allRunning = Math.max(...pods.map(({ reachedAt }) => reachedAt!)) - begin
+  const p50 = quantile(pods.map(({ createdAt, reachedAt }) => reachedAt! - createdAt), 0.5) // prettier-ignore
   const addresses = (await kubectl(['get', 'pods', '-l', 'app=bench', '-o', 'jsonpath={.items[*].status.podIP}'])).split(' ') // prettier-ignore
   if (addresses.length !== count || !addresses.every((address) => network.hasAddress(address))) {
     throw new Error(`${addresses.length} of ${count} pods have an address, expected one of ${expectedSetting(network)}`)
@@ -88,16 +93,4 @@ async function round(network: PodNetwork, networks: PodNetworks, count: number, 
   const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`
   context.progress(`${count} pods on ${network.name}: p50 ${seconds(p50)}, all Running ${seconds(allRunning)}, deleted ${seconds(allDeleted)}, ${left} left`) // prettier-ignore
   return { p50, allRunning, allDeleted, duplicates: count - new Set(addresses).size, left }
-}
-
-function podOf(name: string, { annotations }: PodNetwork): object {
-  // it ends when it is told to, so that deletion is not a matter of patience
-  const command = ['sh', '-c', 'trap exit TERM; sleep infinity & wait']
-  const container = { name: 'main', image: imageReference('busybox'), imagePullPolicy: 'Never', command }
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, labels: { app: 'bench' }, annotations },
-    spec: { terminationGracePeriodSeconds: 5, containers: [container] },
-  }
 }

@@ -2,6 +2,7 @@ import { removeLab } from '../network/fresh-lab.ts'
 import { stage, type Suite } from '../suite.ts'
 import { controlMemoryGroup } from './control-memory-group.ts'
 import { extenderGroup } from './extender-group.ts'
+import { claimsGroup } from './claims-group.ts'
 import { closeKubernetesLab, labReadyGroup, openKubernetesLab } from './kubernetes-lab.ts'
 import { podsGroup } from './pods-group.ts'
 
@@ -14,7 +15,7 @@ export const kubernetesSuite: Suite = {
       name: 'lab with Kubernetes',
       open: openKubernetesLab,
       close: closeKubernetesLab,
-      groups: [labReadyGroup, podsGroup],
+      groups: [labReadyGroup, claimsGroup, podsGroup],
     }),
   ],
   cleanUp: removeLab,
