@@ -2,7 +2,7 @@ import './own-lab.ts'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
 import { applyObjects, imageReference, kubectl } from '../../lab/kubernetes/index.ts'
-import { waitFor } from '../../lab/processes.ts'
+import { formatDrives } from '../support/cluster-drives.ts'
 
 let lab: Lab
 
@@ -10,11 +10,7 @@ beforeAll(async () => {
   await takeLabDown()
   lab = await Lab.up({ kubernetes: true, nodes: 2, rate: null })
   await applyObjects([network])
-  for (const { metadata } of await drives((drive) => drive.status?.agent !== undefined)) {
-    const wish = JSON.stringify({ spec: { format: { requestId: `request-of-${metadata.name}` } } })
-    await kubectl(['patch', 'drives.carbonado.io', metadata.name, '--type=merge', '-p', wish])
-  }
-  await drives(({ status }) => status?.agent?.state === 'Ready')
+  await formatDrives(lab.nodes)
 })
 afterAll(() => lab?.down())
 
@@ -23,25 +19,6 @@ const network = {
   kind: 'Network',
   metadata: { name: 'pods' },
   spec: { subnets: [{ cidr: '10.40.0.0/24', gateway: '10.40.0.1' }], vlan: 300 },
-}
-
-interface DriveObject {
-  metadata: { name: string }
-  status?: { agent?: { state?: string } }
-}
-
-/** The drives of both nodes, once all are as asked for. */
-async function drives(areSo: (drive: DriveObject) => boolean): Promise<DriveObject[]> {
-  let items: DriveObject[] = []
-  await waitFor(
-    'the drives',
-    async () => {
-      items = (await get<{ items: DriveObject[] }>('drives.carbonado.io')).items
-      return items.filter(areSo).length === 2
-    },
-    { deadline: 60_000, interval: 200 },
-  )
-  return items
 }
 
 async function get<T>(...what: string[]): Promise<T> {
@@ -269,5 +246,98 @@ describe('claims of a Kubernetes cluster', () => {
     await gone('pod', 'first')
     await ready('second')
     await expectNothingLeft()
+  })
+})
+
+describe('the node of a pod with volumes', () => {
+  const nodeOf = (name: string): Promise<string> => kubectl(['get', 'pod', name, '-o', 'jsonpath={.spec.nodeName}'])
+  const eventsOf = (name: string): Promise<string> =>
+    kubectl(['get', 'events', '--field-selector', `involvedObject.name=${name}`, '-o', 'jsonpath={.items[*].message}'])
+  const carbonado = (kind: string, name: string, spec: object): object => ({
+    apiVersion: 'carbonado.io/v1alpha1',
+    kind,
+    metadata: { name },
+    spec,
+  })
+
+  /** A volume on a node and a claim for it. Its PersistentVolume says nothing of nodes, so that only the extender knows. */
+  function volumeOn(nodeName: string, name: string): object[] {
+    const size = { storage: '64Mi' }
+    const csi = { driver: 'csi.carbonado.io', volumeHandle: name, fsType: 'ext4' }
+    return [
+      carbonado('Volume', name, { size: '64Mi', filesystem: 'ext4', nodeNames: [nodeName] }),
+      {
+        apiVersion: 'v1',
+        kind: 'PersistentVolume',
+        metadata: { name },
+        spec: { capacity: size, accessModes: ['ReadWriteOnce'], storageClassName: '', csi },
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        metadata: { name, namespace: 'default' },
+        spec: { accessModes: ['ReadWriteOnce'], storageClassName: '', volumeName: name, resources: { requests: size } },
+      },
+    ]
+  }
+
+  test('is the one that has the copy; a pod that may not go there is told where it is', async () => {
+    const places = { 'on-n1': 'n1', 'on-n2': 'n2', 'also-n1': 'n1', 'also-n2': 'n2' }
+    const names = Object.keys(places)
+    await applyObjects(Object.entries(places).flatMap(([name, node]) => volumeOn(node, name)))
+    const phase = '--for=jsonpath={.status.phase}=Available'
+    await kubectl(['wait', 'volumes.carbonado.io', ...names, phase, '--timeout=60s'], { deadline: 65_000 })
+    await applyObjects(names.map((name) => pod(name)))
+    await ready(...names)
+    const nodes = await Promise.all(names.map(async (name) => [name, await nodeOf(name)]))
+    expect(Object.fromEntries(nodes)).toEqual(places)
+    await gone('pod', 'on-n2')
+    await applyObjects([pod('elsewhere', { claimName: 'on-n2', nodeName: 'n1' })])
+    await expect.poll(() => eventsOf('elsewhere'), { timeout: 30_000 }).toMatch(/volume on-n2 of claim on-n2 is on n2/)
+    await kubectl(['delete', 'pod,pvc', '--all', '--wait=true', '--timeout=120s'], { deadline: 125_000 })
+    await gone('pv', ...names)
+    await gone('volumes.carbonado.io', ...names)
+    await expectNothingLeft()
+  })
+
+  /** A tier with a floor and a class of volumes that have it. */
+  const classOf = (name: string, floor: number): object[] => [
+    carbonado('PerfTier', name, { storageIops: String(floor) }),
+    {
+      apiVersion: 'storage.k8s.io/v1',
+      kind: 'StorageClass',
+      metadata: { name },
+      provisioner: 'csi.carbonado.io',
+      parameters: { perfTier: name },
+      volumeBindingMode: 'WaitForFirstConsumer',
+    },
+  ]
+
+  test('has a drive with the IOPS of its floor left; where none has, it is told what is left of each', async () => {
+    const drives = await get<{ items: { status: { capacity: { iops: { total: number } } } }[] }>('drives.carbonado.io')
+    const totals = drives.items.map(({ status }) => status.capacity.iops.total)
+    const most = Math.floor(Math.max(...totals) * 0.6)
+    await applyObjects([
+      ...totals.flatMap((total, index) => classOf(`most-of-n${index + 1}`, Math.floor(total * 0.6))),
+      ...classOf('most', most),
+    ])
+    for (const node of ['n1', 'n2']) {
+      const name = `on-${node}`
+      await applyObjects([claim(name, { storageClass: `most-of-${node}` }), pod(name, { nodeName: node })])
+      await ready(name)
+    }
+    await applyObjects([claim('third', { storageClass: 'most' }), pod('third')])
+    const why = (node: string): RegExp =>
+      new RegExp(`node ${node}: claim third: needs ${most} IOPS, drive ${node}.drive0 has \\d+ IOPS of \\d+ IOPS left`)
+    await expect.poll(() => eventsOf('third'), { timeout: 60_000 }).toMatch(why('n1'))
+    expect(await eventsOf('third')).toMatch(why('n2'))
+    // and goes on as soon as one has room
+    await gone('pod', 'on-n1', 'on-n2')
+    await gone('pvc', 'on-n1', 'on-n2')
+    await ready('third')
+    await expectNothingLeft()
+    const names = ['most-of-n1', 'most-of-n2', 'most']
+    await gone('storageclass', ...names)
+    await gone('perftiers.carbonado.io', ...names)
   })
 })
