@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { SpaceUsage } from './space-usage.ts'
 import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
 
 /** Finalizer of the agent of `spec.nodeName`: there may be something of the plex on the drive. */
@@ -70,8 +71,8 @@ export const Plex = defineKind({
         deviceSize: Type.Optional(Type.Integer()),
         /** When it came to be in the pool. */
         madeAt: Type.Optional(Type.String()),
-        /** Bytes on the drive that only this plex holds, and that it shares with snapshots and clones. */
-        usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
+        /** Space that it takes on the drive, beside its snapshots. */
+        usage: Type.Optional(SpaceUsage),
         /** Share done of a copy from another node, 0 to 1. */
         progress: Type.Optional(Type.Number()),
         restoredRequestId: Type.Optional(Type.String()),
@@ -83,7 +84,7 @@ export const Plex = defineKind({
             /** Bytes of the plex when it was taken. */
             size: Type.Optional(Type.Integer()),
             failure: Type.Optional(Type.String()),
-            usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
+            usage: Type.Optional(SpaceUsage),
           }),
         ),
       }),

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { SpaceUsage } from './space-usage.ts'
 import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
 
 /** Finalizer of control on a Snapshot: its copies in the pools are to go first. */
@@ -43,8 +44,8 @@ export const Snapshot = defineKind({
         /** Bytes of the volume when it was taken. */
         size: Type.Optional(Type.Integer()),
         filesystem: Type.Optional(Type.String()),
-        /** Bytes that only the snapshot holds (deleting it gives them back), and those it shares. */
-        usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
+        /** Space that it takes on the drives. */
+        usage: Type.Optional(SpaceUsage),
       }),
     ),
   },

@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { carbonadoGroup, defineKind, type ObjectOf } from './meta.ts'
+import { SpaceUsage } from './space-usage.ts'
 import { Quantity } from './quantity.ts'
 
 /** Finalizer of control on a Volume: its plexes are to go first. */
@@ -78,8 +79,8 @@ export const Volume = defineKind({
         plexes: Type.Array(Type.Object({ name: Type.String(), nodeName: Type.String(), driveName: Type.String() })),
         /** Plexes that have every acknowledged write: only these may serve it. */
         inSync: Type.Array(Type.String()),
-        /** Bytes on the drives that only this volume holds, and that it shares with snapshots and clones. */
-        usage: Type.Optional(Type.Object({ own: Type.Integer(), shared: Type.Integer() })),
+        /** Space that it takes on the drives, beside its snapshots. */
+        usage: Type.Optional(SpaceUsage),
         restoredRequestId: Type.Optional(Type.String()),
         /** Share done of a copy from another node, 0 to 1. */
         progress: Type.Optional(Type.Number()),

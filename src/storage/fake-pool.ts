@@ -57,7 +57,7 @@ export class FakePool implements Pool {
     for (const block of this.#entry(id).blocks.values()) {
       usage[holders.get(block) === 1 ? 'own' : 'shared'] += fakeBlockSize
     }
-    return usage
+    return { ...usage, reclaimable: usage.own }
   }
 
   async create({ id, size }: { id: string; size: number }): Promise<void> {

@@ -10,10 +10,14 @@ export interface PoolEntry {
   sourceId?: string
 }
 
-/** Bytes that an entry takes on the drive: `own` come back when it is deleted, `shared` others hold too. */
+/**
+ * Bytes that an entry takes on the drive: `own` nobody else holds, `shared` others hold too. `reclaimable` come back when it
+ * is deleted, which is more than `own` where the pool gives out space in larger pieces than those that are still in use.
+ */
 export interface EntryUsage {
   own: number
   shared: number
+  reclaimable: number
 }
 
 /** Bytes of a pool, and the share of the format's own metadata space in use (0 to 1) where that has a limit. */

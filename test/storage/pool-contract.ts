@@ -210,18 +210,41 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
       const path = await writable('u1')
       const before = await settledUse()
       execFileSync('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', 'count=32', 'oflag=direct', 'status=none'])
-      expect(await pool.usage('u1')).toEqual({ own: 32 * mebibyte, shared: 0 })
+      expect(await pool.usage('u1')).toEqual({ own: 32 * mebibyte, shared: 0, reclaimable: 32 * mebibyte })
       await pool.snapshot([{ id: 'u-s', volumeId: 'u1' }])
-      expect(await pool.usage('u-s')).toEqual({ own: 0, shared: 32 * mebibyte })
+      expect(await pool.usage('u-s')).toEqual({ own: 0, shared: 32 * mebibyte, reclaimable: 0 })
       execFileSync('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', 'count=8', 'oflag=direct', 'status=none'])
-      expect(await pool.usage('u1')).toEqual({ own: 8 * mebibyte, shared: 24 * mebibyte })
+      const both = { own: 8 * mebibyte, shared: 24 * mebibyte, reclaimable: 8 * mebibyte }
+      expect([await pool.usage('u1'), await pool.usage('u-s')]).toEqual([both, both])
       await waitUntil(async () => (await pool.space()).used - before > 39 * mebibyte)
       await pool.delete('u-s')
       execFileSync('blkdiscard', ['--offset', '0', '--length', String(16 * mebibyte), path])
-      expect(await pool.usage('u1')).toEqual({ own: 16 * mebibyte, shared: 0 })
+      expect(await pool.usage('u1')).toEqual({ own: 16 * mebibyte, shared: 0, reclaimable: 16 * mebibyte })
       await pool.deactivate('u1')
       await pool.delete('u1')
       await waitUntil(async () => (await pool.space()).used - before < 2 * mebibyte)
+    })
+
+    it('is told with what comes back of what a snapshot holds only pieces of', async () => {
+      const before = await settledUse()
+      await create('p1')
+      const path = await writable('p1')
+      const useBecomes = (bytes: number): Promise<void> =>
+        waitUntil(async () => Math.abs((await pool.space()).used - bytes) < 3 * mebibyte)
+      const write = async (...options: string[]): Promise<unknown> =>
+        run('fio', ['--name=fill', `--filename=${path}`, '--direct=1', '--ioengine=psync', '--size=16M', ...options])
+      await write('--rw=write', '--bs=1M')
+      await pool.snapshot([{ id: 'p-1', volumeId: 'p1' }])
+      await write('--rw=write:4k', '--bs=1020k', '--offset=4k') // all but a piece of each mebibyte
+      await pool.snapshot([{ id: 'p-2', volumeId: 'p1' }])
+      await pool.delete('p-1')
+      await write('--rw=write:1020k', '--bs=4k') // and the pieces, which only the second snapshot still has then
+      const [volume, snapshot] = [await pool.usage('p1'), await pool.usage('p-2')]
+      const inUse = volume.reclaimable + snapshot.reclaimable + snapshot.shared
+      await useBecomes(before + inUse)
+      await pool.delete('p-2')
+      await useBecomes(before + inUse - snapshot.reclaimable)
+      await pool.deactivate('p1')
     })
   })
 

@@ -86,7 +86,7 @@ describe('snapshots', () => {
   })
 
   it('are reported as they are, and as lost when they were there', () => {
-    const now = { time: 'now', usage: { own: 1, shared: 2 } }
+    const now = { time: 'now', usage: { own: 1, shared: 2, reclaimable: 3 } }
     expect(snapshotReport({ uid: 's' }, snapshot, now)).toEqual({
       uid: 's',
       takenAt: 'now',

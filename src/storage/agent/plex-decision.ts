@@ -1,5 +1,5 @@
 import type { Plex } from '../../api/index.ts'
-import type { PoolEntry } from '../pool-format.ts'
+import type { EntryUsage, PoolEntry } from '../pool-format.ts'
 
 type SnapshotStatus = NonNullable<Plex['status']>['snapshots'][number]
 
@@ -75,7 +75,7 @@ export function snapshotsToTake({ spec, status }: Plex, entries: PoolEntry[]): P
 export function snapshotReport(
   before: SnapshotStatus,
   entry: PoolEntry | undefined,
-  now: { time: string; usage?: { own: number; shared: number }; failure?: string },
+  now: { time: string; usage?: EntryUsage; failure?: string },
 ): SnapshotStatus {
   const { uid, takenAt, failure } = before
   if (entry) {

@@ -15,7 +15,7 @@ import {
   type VerbContext,
   type VerbHost,
 } from '../../verb/index.ts'
-import { spaceCell } from './cells.ts'
+import { reclaimableCell, spaceCell } from './cells.ts'
 import { problemOf, waitFor, waitGone, type Sight } from './wait.ts'
 
 interface SnapshotCreateFlags {
@@ -36,6 +36,7 @@ function snapshotColumns(now: Date): Column<Snapshot>[] {
     { header: 'TAKEN', value: ({ status }) => status?.takenAt },
     { header: 'OWN', value: ({ status }) => status?.usage && spaceCell(status.usage.own) },
     { header: 'SHARED', value: ({ status }) => status?.usage && spaceCell(status.usage.shared) },
+    { header: 'RECLAIMABLE', value: ({ status }) => reclaimableCell(status?.usage) },
     { header: 'NODE', value: ({ status }) => status?.nodeNames?.join(',') },
     { header: 'GROUP', value: ({ spec }) => spec.groupName },
     { header: 'LABELS', value: ({ metadata }) => formatLabels(metadata.labels) },
@@ -89,7 +90,7 @@ export function addSnapshotVerbs(program: Command, host: VerbHost): void {
     .action(host.run(listSnapshots))
     .addHelpText(
       'after',
-      '\nOWN comes back when the snapshot is deleted.\n\nExample:\n  $ dctl snapshot list --src v1\n',
+      '\nRECLAIMABLE comes back when the snapshot is deleted.\n\nExample:\n  $ dctl snapshot list --src v1\n',
     )
   snapshot
     .command('get')

@@ -2,7 +2,7 @@ import type { Plex, Volume, VolumeAttachment } from '../../api/index.ts'
 import { formatQuantity, parseQuantity } from '../../api/index.ts'
 import { formatAttainment, formatSpace } from '../../guarantee/index.ts'
 import { formatAge, formatLabels, renderFields, renderTable, type Column } from '../../verb/index.ts'
-import { spaceCell } from './cells.ts'
+import { reclaimableCell, spaceCell } from './cells.ts'
 import type { LiveVolume } from '../live-volume.ts'
 import type { VolumeReport } from './live-volumes.ts'
 
@@ -41,6 +41,7 @@ export function volumeColumns(now: Date): Column<VolumeRow>[] {
       value: ({ volume }) => volume.status?.usage && spaceCell(volume.status.usage.shared),
       wide: true,
     },
+    { header: 'RECLAIMABLE', value: ({ volume }) => reclaimableCell(volume.status?.usage), wide: true },
     { header: 'MESSAGE', value: ({ volume }) => volume.status?.message, wide: true },
   ]
 }
@@ -82,6 +83,7 @@ export function describeVolume(row: VolumeRow, plexes: Plex[], snapshots: string
   const { volume, attachment } = row
   const { metadata, spec, status } = volume
   const floor = status?.iopsFloor
+  const reclaimable = reclaimableCell(status?.usage)
   const fields: [string, string | number | undefined][] = [
     ['Name', metadata.name],
     ['Labels', formatLabels(metadata.labels)],
@@ -101,7 +103,7 @@ export function describeVolume(row: VolumeRow, plexes: Plex[], snapshots: string
     ...guaranteeFields(row.report, now),
     ['Space of its own', status?.usage && formatSpace(status.usage.own)],
     ['Space shared', status?.usage && `${formatSpace(status.usage.shared)} with snapshots and clones`],
-    ['Reclaimable', status?.usage && `${formatSpace(status.usage.own)} come back when it is deleted`],
+    ['Reclaimable', reclaimable && `${reclaimable} come back when it is deleted`],
     ['Snapshots', snapshots.join(', ')],
     ['Attached to', attachment?.spec.nodeName],
     ['Device', attachment?.status?.devicePath],

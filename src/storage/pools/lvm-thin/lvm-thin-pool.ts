@@ -85,7 +85,7 @@ export class LvmThinPool implements Pool {
 
   async usage(id: string): Promise<EntryUsage> {
     const { thinId } = this.#entry(await this.#read(), id)
-    return (await this.#thinPool.usages()).get(thinId) ?? { own: 0, shared: 0 }
+    return (await this.#thinPool.usages()).get(thinId) ?? { own: 0, shared: 0, reclaimable: 0 }
   }
 
   async create({ id, size, sectorSize }: { id: string; size: number; sectorSize: SectorSize }): Promise<void> {

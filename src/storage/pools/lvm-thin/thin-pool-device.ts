@@ -48,7 +48,7 @@ export class ThinPoolDevice {
       const fields = 'DEV,EXCLUSIVE_BLOCKS,SHARED_BLOCKS'
       const { stdout } = await exec(['thin_ls', '--metadata-snap', '--no-headers', '--format', fields, this.#metadata], { deadline: 120_000 }) // prettier-ignore
       const rows = stdout.trim().split('\n').filter(Boolean).map((row) => row.trim().split(/\s+/).map(Number)) // prettier-ignore
-      return new Map(rows.map(([id, own, shared]) => [id!, { own: own! * chunk, shared: shared! * chunk }]))
+      return new Map(rows.map(([id, own, shared]) => [id!, { own: own! * chunk, shared: shared! * chunk, reclaimable: own! * chunk }])) // prettier-ignore
     } finally {
       await dmsetup('message', this.#target, '0', 'release_metadata_snap')
     }
