@@ -1,4 +1,5 @@
 import type { AddressClaim, MacClaim } from '../../api/index.ts'
+import { KeyedLists } from '../../base/index.ts'
 
 type Claim = AddressClaim | MacClaim
 
@@ -16,9 +17,9 @@ export function endpointKey({ namespace, name }: { namespace?: string; name: str
  */
 export class ClaimIndex<T extends Claim> {
   readonly #byName = new Map<string, T>()
-  // Lists and not maps: most have one entry, and there are as many of them as endpoints in the cluster.
-  readonly #byOwner = new Map<string, T[]>()
-  readonly #owners = new Map<string, string[]>()
+  // There are as many owners as endpoints in the cluster: keys are the claims' own texts.
+  readonly #byOwner = new KeyedLists<T>()
+  readonly #byOwnerName = new KeyedLists<T>()
   /** uids of claims that are gone, in two generations: an ADDED that comes late must not bring one back. */
   #gone = new Set<string>()
   #goneBefore = new Set<string>()
@@ -34,12 +35,13 @@ export class ClaimIndex<T extends Claim> {
 
   /** The claims that name this endpoint uid as their owner. */
   of(uid: string): T[] {
-    return [...(this.#byOwner.get(uid) ?? [])]
+    return this.#byOwner.of(uid)
   }
 
-  /** uids of all endpoints of this key (`namespace/name`) that own a claim: one that lives, others that are gone. */
-  ownersNamed(key: string): string[] {
-    return [...(this.#owners.get(key) ?? [])]
+  /** uids of all endpoints of this name that own a claim: one that lives, others that are gone. */
+  ownersNamed({ namespace, name }: { namespace?: string; name: string }): string[] {
+    const owners = this.#byOwnerName.of(name).map(({ spec }) => spec.endpoint)
+    return [...new Set(owners.filter((owner) => owner.namespace === namespace).map(({ uid }) => uid))]
   }
 
   /** Adds a claim; false when it is known or gone, or another claim holds the name. */
@@ -50,9 +52,8 @@ export class ClaimIndex<T extends Claim> {
     if (known) return false
     this.#byName.set(name, claim)
     const { endpoint } = claim.spec
-    addTo(this.#byOwner, endpoint.uid, claim)
-    const key = endpointKey(endpoint)
-    if (!this.#owners.get(key)?.includes(endpoint.uid)) addTo(this.#owners, key, endpoint.uid)
+    this.#byOwner.add(endpoint.uid, claim)
+    this.#byOwnerName.add(endpoint.name, claim)
     return true
   }
 
@@ -64,8 +65,8 @@ export class ClaimIndex<T extends Claim> {
     if (!known || known.metadata.uid !== uid) return false
     this.#byName.delete(name)
     const { endpoint } = known.spec
-    removeFrom(this.#byOwner, endpoint.uid, known)
-    if (!this.#byOwner.has(endpoint.uid)) removeFrom(this.#owners, endpointKey(endpoint), endpoint.uid)
+    this.#byOwner.remove(endpoint.uid, known)
+    this.#byOwnerName.remove(endpoint.name, known)
     return true
   }
 
@@ -76,16 +77,4 @@ export class ClaimIndex<T extends Claim> {
     }
     this.#gone.add(uid)
   }
-}
-
-function addTo<V>(lists: Map<string, V[]>, key: string, value: V): void {
-  const known = lists.get(key)
-  if (known) known.push(value)
-  else lists.set(key, [value])
-}
-
-function removeFrom<V>(lists: Map<string, V[]>, key: string, value: V): void {
-  const left = (lists.get(key) ?? []).filter((other) => other !== value)
-  if (left.length > 0) lists.set(key, left)
-  else lists.delete(key)
 }

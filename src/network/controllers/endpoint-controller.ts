@@ -86,7 +86,8 @@ export class EndpointController {
   /** Gives back the claims that bear this endpoint's name but belong to one that is gone. */
   async #collectGarbage(key: string, livingUid: string | undefined): Promise<void> {
     const { book, store } = this.#parts
-    const owners = new Set([...book.addresses.ownersNamed(key), ...book.macs.ownersNamed(key)])
+    const name = referenceOf(key)
+    const owners = new Set([...book.addresses.ownersNamed(name), ...book.macs.ownersNamed(name)])
     for (const uid of owners) {
       if (uid === livingUid) continue
       const found = await findObject(store, Endpoint, referenceOf(key))

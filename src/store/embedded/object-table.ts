@@ -15,10 +15,11 @@ export class ObjectTable {
   }
 
   get(key: string): KubeObject | undefined {
-    return this.#byKey.get(key)
+    return this.#byKey.get(shortened(key))
   }
 
-  set(key: string, object: KubeObject): void {
+  set(longKey: string, object: KubeObject): void {
+    const key = longKey.startsWith('/') ? object.metadata.name : longKey
     const previous = this.#byKey.get(key)
     this.#byKey.set(key, object)
     this.#sorted = undefined
@@ -31,7 +32,8 @@ export class ObjectTable {
     }
   }
 
-  delete(key: string): void {
+  delete(longKey: string): void {
+    const key = shortened(longKey)
     const previous = this.#byKey.get(key)
     if (!previous) return
     this.#byKey.delete(key)
@@ -58,6 +60,11 @@ export class ObjectTable {
   #inOrder(keys: Iterable<string>): KubeObject[] {
     return [...keys].sort((one, other) => (one < other ? -1 : 1)).map((key) => this.#byKey.get(key)!)
   }
+}
+
+/** Objects without a namespace are kept by their names, which are in memory anyway. */
+function shortened(key: string): string {
+  return key.startsWith('/') ? key.slice(1) : key
 }
 
 function addTo(index: Map<string, Set<string>>, value: string, key: string): void {
