@@ -3,7 +3,7 @@
 // the agent answers. It decides nothing and starts in about a millisecond; everything else lives in the agent.
 //
 //   request:  "CARBONADO-CNI/1\n", u32 length + CNI_* variables as KEY=VALUE\0..., u32 length + standard input
-//   reply:    one byte exit code, then standard output until end of file
+//   reply:    one byte exit code, then standard output: one line, or nothing until end of file
 // Lengths are little endian. Where the agent cannot be asked, the error of the CNI specification is printed here.
 
 #define _GNU_SOURCE
@@ -233,6 +233,7 @@ static void send_request(int agent)
 	}
 }
 
+// The line is JSON without line breaks, so the first line break ends it; the agent closes the connection a little later.
 static size_t read_reply(int agent)
 {
 	size_t length = 0;
@@ -243,6 +244,8 @@ static size_t read_reply(int agent)
 		if (count <= 0)
 			break;
 		length += (size_t)count;
+		if (length > 1 && reply[length - 1] == '\n')
+			break;
 	}
 	return length;
 }

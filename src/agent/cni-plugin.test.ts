@@ -32,11 +32,12 @@ async function serve(handler: CniHandler): Promise<void> {
   await part.start()
 }
 
-/** A server that answers every connection with given bytes, at once or when it is written to. */
-async function serveBytes(bytes: Buffer): Promise<void> {
+/** A server that answers every connection with given bytes, at once, and closes it, unless it is to stay open. */
+async function serveBytes(bytes: Buffer, { staysOpen = false } = {}): Promise<void> {
   rawServer = createServer((connection) => {
     connection.on('error', () => {})
-    connection.end(bytes)
+    if (staysOpen) connection.write(bytes)
+    else connection.end(bytes)
   })
   await new Promise<void>((resolve) => rawServer!.listen(socket, resolve))
 }
@@ -81,6 +82,11 @@ describe('the plugin', () => {
     const output = 'x'.repeat(900_000)
     await serve(async () => ({ exitCode: 0, output }))
     expect(await run({ CNI_COMMAND: 'ADD' })).toEqual({ exitCode: 0, output })
+  })
+
+  test('does not wait for the end of the connection once it has the line', async () => {
+    await serveBytes(Buffer.from('\x03{"a":1}\n'), { staysOpen: true })
+    expect(await run({ CNI_COMMAND: 'ADD' })).toEqual({ exitCode: 3, output: '{"a":1}\n' })
   })
 
   test('without an agent says code 11 in the version asked for', async () => {

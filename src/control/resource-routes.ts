@@ -4,6 +4,7 @@ import { InvalidInput } from '../base/index.ts'
 import {
   earlyAnswerHeader,
   encodeEarlyAnswer,
+  entityTagOf,
   wantsEarlyAnswer,
   type DeleteOptions,
   type EmbeddedStore,
@@ -162,7 +163,9 @@ class KindHandlers {
 function answerEarly({ headers, url }: FastifyRequest, reply: FastifyReply, object: KubeObject): void {
   if (!wantsEarlyAnswer(headers)) return
   const value = encodeEarlyAnswer(object)
-  if (value !== undefined) reply.raw.writeEarlyHints({ link: `<${url}>; rel=self`, [earlyAnswerHeader]: value })
+  if (value === undefined) return
+  reply.raw.writeEarlyHints({ link: `<${url}>; rel=self`, [earlyAnswerHeader]: value })
+  reply.header('etag', entityTagOf(object))
 }
 
 function referenceOf(request: FastifyRequest): ObjectReference {

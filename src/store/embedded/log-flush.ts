@@ -21,7 +21,7 @@ export class LogFlush {
   readonly #onFailure: (flushed: number) => void
   #flushed = -1
   #running: Promise<void> | undefined
-  /** Ends the wait for the end of the turn. */
+  /** Begins the flush that waits for the end of the turn. */
   #beginNow: (() => void) | undefined
   #failure: Unavailable | undefined
 
@@ -74,16 +74,20 @@ export class LogFlush {
     closeSync(this.#descriptor)
   }
 
-  async #turnOfLoop(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#beginNow = resolve
-      setImmediate(resolve)
+  /** At the end of the turn of the event loop, unless told to begin before: what others write in it shares the flush. */
+  #run(): Promise<void> {
+    return new Promise((resolve) => {
+      const begin = (): void => {
+        clearImmediate(endOfTurn)
+        this.#beginNow = undefined
+        resolve(this.#flushNow())
+      }
+      const endOfTurn = setImmediate(begin)
+      this.#beginNow = begin
     })
-    this.#beginNow = undefined
   }
 
-  async #run(): Promise<void> {
-    await this.#turnOfLoop() // what others write in this turn of the event loop shares the flush
+  async #flushNow(): Promise<void> {
     const version = this.#committed()
     const note = this.#note?.read()
     try {

@@ -22,16 +22,21 @@ export interface HttpRequest {
   signal: AbortSignal
   /** Told the headers of informational answers (1xx). */
   onInformation?: (headers: IncomingHttpHeaders) => void
+  /** Whether a whole answer with this head needs no body, because what it would say is known. */
+  isKnownBy?: (statusCode: number, head: IncomingHttpHeaders) => boolean
   /** Milliseconds without a byte in either direction until the request is broken off. */
   idleTimeout: number
   /** Whether the answer is one of a known end and wanted as a whole, which is faster than to read it as a stream. */
   isWhole?: boolean
 }
 
-/** The head of an answer, and its body: to be read, or all of it where a whole answer was wanted and could be had. */
+/**
+ * The head of an answer, and its body: to be read, or all of it where a whole answer was wanted and could be had; undefined
+ * where the head was enough.
+ */
 export interface HttpAnswer {
   statusCode: number
-  body: Readable | string
+  body: Readable | string | undefined
 }
 
 /**

@@ -77,7 +77,8 @@ export class Http2Connection {
   }
 
   /** Resolves with the answer, or with its head and a body to be read. Rejects with whatever went wrong on the way. */
-  send({ method, path, headers, body, signal, onInformation, idleTimeout, isWhole }: HttpRequest): Promise<HttpAnswer> {
+  send(request: HttpRequest): Promise<HttpAnswer> {
+    const { method, path, headers, body, signal, onInformation, isKnownBy, idleTimeout, isWhole } = request
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
       const stream = this.#session.request(
@@ -94,6 +95,10 @@ export class Http2Connection {
       if (onInformation) stream.on('headers', (informational) => onInformation(informational))
       stream.once('response', (answered) => {
         const statusCode = answered[':status']!
+        if (isWhole && isKnownBy?.(statusCode, answered)) {
+          stream.resume()
+          return resolve({ statusCode, body: undefined })
+        }
         if (isWhole) return collect(stream, answered, (body) => resolve({ statusCode, body }))
         // from now on: whoever reads gets its turn later, when the whole answer may have come and its stream be closed
         const body = pipeline(stream, new PassThrough(), () => {}) // the reader is told

@@ -16,6 +16,7 @@ import type { Readable } from 'node:stream'
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { PerfTier } from '../../api/index.ts'
+import { earlyAnswerHeader, encodeEarlyAnswer, entityTagOf } from './early-answer.ts'
 import { HttpConnections } from './http-connections.ts'
 import { RestStore } from './rest-store.ts'
 import { openSilentWire } from './silent-wire.ts'
@@ -94,6 +95,23 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
     () => 'succeeded',
     (error: { code?: string }) => error.code,
   )
+
+test('the head of an answer is enough where it bears the tag of what was told early, and nowhere else', async () => {
+  const tier = (version: string): PerfTier => ({ metadata: { name: 'a', resourceVersion: version }, spec: {} })
+  let answered = { status: 201, version: '7', body: '' }
+  const server = await serve((stream) => {
+    stream.additionalHeaders({ ':status': 103, [earlyAnswerHeader]: encodeEarlyAnswer(tier('7')) })
+    stream.respond({ ':status': answered.status, etag: entityTagOf(tier(answered.version)) })
+    if (answered.body) stream.end(answered.body)
+  })
+  const create = async (): Promise<PerfTier> =>
+    client(server).create(PerfTier, { metadata: { name: 'a' }, spec: {} }, { onEarlyAnswer: () => {} })
+  expect(await create()).toEqual(tier('7'))
+  answered = { status: 201, version: '8', body: JSON.stringify(tier('8')) }
+  expect(await create()).toEqual(tier('8'))
+  answered = { status: 503, version: '7', body: JSON.stringify({ kind: 'Status', code: 503, message: 'disk' }) }
+  await expect(create()).rejects.toMatchObject({ code: 'Unavailable' })
+})
 
 test('watches and requests share one connection', async () => {
   const server = await serve((stream, path) => {

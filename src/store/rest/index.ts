@@ -1,4 +1,4 @@
-export { earlyAnswerHeader, encodeEarlyAnswer, wantsEarlyAnswer } from './early-answer.ts'
+export { earlyAnswerHeader, encodeEarlyAnswer, entityTagOf, wantsEarlyAnswer } from './early-answer.ts'
 export * from './in-pod.ts'
 export * from './rest-client.ts'
 export * from './rest-store.ts'

@@ -1,9 +1,15 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { Readable } from 'node:stream'
 import { text as readBody } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
 import { CarbonadoError, InvalidInput, readTextFile, Unavailable } from '../../base/index.ts'
-import { decodeEarlyAnswer, earlyPreference } from './early-answer.ts'
-import { HttpConnections, type HttpAnswer, type ServerAddress, type Trust } from './http-connections.ts'
+import { EarlyAnswer, earlyPreference } from './early-answer.ts'
+import {
+  HttpConnections,
+  type HttpAnswer,
+  type HttpRequest,
+  type ServerAddress,
+  type Trust,
+} from './http-connections.ts'
 import { errorOf } from './status.ts'
 
 /** How to reach a Kubernetes-style server. */
@@ -81,8 +87,10 @@ export class RestClient {
 
   async #json<T>(request: RestRequest): Promise<T> {
     const signal = AbortSignal.timeout(this.#timeout)
-    const answer = await this.#send(request, signal, this.#timeout, true)
-    return parse<T>(answer.statusCode, await this.#text(answer, signal))
+    const early = request.onEarlyAnswer && new EarlyAnswer(request.onEarlyAnswer)
+    const answer = await this.#send(request, signal, { idleTimeout: this.#timeout, isWhole: true, early })
+    if (answer.body === undefined) return early!.likely as T
+    return parse<T>(answer.statusCode, await this.#text(answer.body, signal))
   }
 
   /** Opens a stream (a watch). `signal` ends it; then errors from reading the stream are to be ignored. */
@@ -91,9 +99,10 @@ export class RestClient {
     const late = setTimeout(() => opening.abort(), this.#timeout)
     const ended = AbortSignal.any([opening.signal, signal])
     try {
-      const answer = await this.#send({ method: 'GET', path }, ended, this.#options.watchIdleTimeout ?? 95_000)
-      if (answer.statusCode === 200 && typeof answer.body !== 'string') return answer.body
-      return parse(answer.statusCode, await this.#text(answer, ended))
+      const idleTimeout = this.#options.watchIdleTimeout ?? 95_000
+      const { statusCode, body } = await this.#send({ method: 'GET', path }, ended, { idleTimeout })
+      if (statusCode === 200 && typeof body === 'object') return body
+      return parse(statusCode, await this.#text(body, ended))
     } finally {
       clearTimeout(late)
     }
@@ -108,22 +117,29 @@ export class RestClient {
     this.#connections.destroy()
   }
 
-  async #send(request: RestRequest, signal: AbortSignal, idleTimeout: number, isWhole = false): Promise<HttpAnswer> {
+  async #send(
+    request: RestRequest,
+    signal: AbortSignal,
+    { early, ...options }: Pick<HttpRequest, 'idleTimeout' | 'isWhole'> & { early?: EarlyAnswer },
+  ): Promise<HttpAnswer> {
     const { method, path, contentType = 'application/json' } = request
     const body = request.body === undefined ? undefined : JSON.stringify(request.body)
     const headers = { ...this.#headers(body === undefined ? undefined : contentType), ...request.headers }
-    const { onEarlyAnswer } = request
-    if (onEarlyAnswer) headers.prefer = earlyPreference
-    const onInformation = onEarlyAnswer && ((early: IncomingHttpHeaders): void => tellEarly(early, onEarlyAnswer))
+    const following: Pick<HttpRequest, 'onInformation' | 'isKnownBy'> = {}
+    if (early) {
+      headers.prefer = earlyPreference
+      following.onInformation = (informational) => early.take(informational)
+      following.isKnownBy = (statusCode, head) => early.isConfirmedBy(statusCode, head)
+    }
     try {
-      return await this.#connections.send({ method, path, headers, body, signal, onInformation, idleTimeout, isWhole })
+      return await this.#connections.send({ method, path, headers, body, signal, ...following, ...options })
     } catch (error) {
       throw this.#unavailable(error, signal)
     }
   }
 
-  async #text({ body }: HttpAnswer, signal: AbortSignal): Promise<string> {
-    if (typeof body === 'string') return body
+  async #text(body: Readable | string | undefined, signal: AbortSignal): Promise<string> {
+    if (body === undefined || typeof body === 'string') return body ?? ''
     try {
       return await readBody(body)
     } catch (error) {
@@ -155,11 +171,6 @@ export class RestClient {
       cause: error,
     })
   }
-}
-
-function tellEarly(headers: IncomingHttpHeaders, tell: (likely: unknown) => void): void {
-  const likely = decodeEarlyAnswer<unknown>(headers)
-  if (likely !== undefined) tell(likely)
 }
 
 function trustOf({ ca, caFile, insecure, clientCertificate, clientKey }: RestOptions): Trust {
