@@ -20,6 +20,7 @@ export function createCsi({ config, logger }: AgentOptions, server: string, stor
     ...(store ? controllerServices({ store, logger }) : []),
     nodeService({
       nodeName,
+      maximumVolumes: () => storage.maximumVolumes(),
       publisher: storage.publisher,
       attachedDevice: (volumeName) => storage.attachedDevice(volumeName),
     }),

@@ -86,6 +86,8 @@ export const Node = defineKind({
         zone: Type.Optional(Type.String()),
         /** Most interfaces of containers and VMs on the node. */
         maximumInterfaces: Type.Integer({ minimum: 1, maximum: 4000, default: 1000 }),
+        /** Most volumes that orchestrators use on the node at one time; 256 when absent. */
+        maximumVolumes: Type.Optional(Type.Integer({ minimum: 1, maximum: 256 })),
       },
       { additionalProperties: false },
     ),

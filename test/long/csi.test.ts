@@ -22,7 +22,7 @@ afterAll(() => lab?.down())
 it('csi-sanity passes with block volumes and leaves nothing', async () => {
   const { passed, failures } = await runSanity(lab, 'n1', 'block')
   expect(failures).toEqual([])
-  expect(passed).toBeGreaterThanOrEqual(94)
+  expect(passed).toBeGreaterThanOrEqual(95)
   await expectNoVolumes(lab)
 })
 

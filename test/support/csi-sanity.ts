@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { projectRoot } from '../../lab/places.ts'
 import type { Lab } from '../../lab/index.ts'
 import { nodePlaces } from '../../lab/places.ts'
+import { Node } from '../../src/api/index.ts'
 import { exec } from '../../src/base/index.ts'
 
 /** What csi-sanity said at its end. */
@@ -28,8 +29,12 @@ interface SpecReport {
   Failure?: { Message: string }
 }
 
+/** Volumes that the node may use while csi-sanity runs, which tries one more: it uses two at a time elsewhere. */
+const maximumVolumes = 6
+
 /** Runs the whole of csi-sanity on a node of the lab, with mounted volumes or with block devices. */
 export async function runSanity(lab: Lab, node: string, access: 'mount' | 'block'): Promise<SanityResult> {
+  await lab.store.patch(Node, { name: node }, { spec: { maximumVolumes } })
   const program = join(projectRoot, 'build', 'go', 'conformance', 'csi-sanity')
   const folder = `/run/csi-sanity-${access}`
   const options = [
@@ -39,6 +44,7 @@ export async function runSanity(lab: Lab, node: string, access: 'mount' | 'block
     `--csi.testvolumeaccesstype=${access}`,
     `--csi.testvolumesize=${64 * 2 ** 20}`,
     `--csi.testvolumeexpandsize=${128 * 2 ** 20}`,
+    '--csi.testnodevolumeattachlimit',
     `--csi.testvolumeparameters=${folder}/parameters.yaml`,
     `--csi.testvolumemutableparameters=${folder}/mutable.yaml`,
     `--ginkgo.json-report=${folder}/report.json`,

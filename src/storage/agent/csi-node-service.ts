@@ -2,7 +2,6 @@ import { CarbonadoError, Conflict, NotFound } from '../../base/index.ts'
 import type { FilesystemType } from '../../api/index.ts'
 import type { VolumePublisher } from './publish/index.ts'
 import type { AttachedDevice } from './attached-volumes.ts'
-import { maximumVolumesPerNode } from '../csi/attachment-service.ts'
 import { wantedUse, type WantedUse } from '../csi/capabilities.ts'
 import { rpcCapabilities } from '../csi/controller-services.ts'
 import { CsiError } from '../csi/csi-errors.ts'
@@ -22,6 +21,8 @@ import { topologyOf } from '../csi/topology.ts'
 /** What the Node service needs of this node. */
 export interface NodeStorage {
   nodeName: string
+  /** How many volumes may be used on this node at one time. Throws Unavailable while that cannot be asked. */
+  maximumVolumes: () => Promise<number>
   publisher: VolumePublisher
   /** The device of a volume that is attached to this node; waits for it. Throws NotFound, Conflict, Unavailable. */
   attachedDevice: (volumeName: string) => Promise<AttachedDevice>
@@ -40,9 +41,9 @@ export function nodeService(node: NodeStorage): CsiService {
   return {
     name: 'Node',
     methods: {
-      NodeGetInfo: () => ({
+      NodeGetInfo: async () => ({
         nodeId: node.nodeName,
-        maxVolumesPerNode: maximumVolumesPerNode,
+        maxVolumesPerNode: await node.maximumVolumes(),
         accessibleTopology: topologyOf(node.nodeName),
       }),
       NodeGetCapabilities: () => rpcCapabilities(nodeCapabilities),

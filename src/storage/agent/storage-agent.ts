@@ -1,8 +1,9 @@
 import { hostname } from 'node:os'
 import type { Readable } from 'node:stream'
-import { Drive, Plex, VolumeAttachment, type KindDefinition, type KubeObject } from '../../api/index.ts'
+import { Drive, Node, Plex, VolumeAttachment, type KindDefinition, type KubeObject } from '../../api/index.ts'
 import { WorkQueue, type Logger, type ReconcileResult } from '../../base/index.ts'
 import { createInformer, EventRecorder, InformerIndex, type Informer, type ResourceStore } from '../../store/index.ts'
+import { maximumVolumesOf } from '../csi/attachment-service.ts'
 import type { PoolFormat } from '../pool-format.ts'
 import { AttachedVolumes, type AttachedDevice } from './attached-volumes.ts'
 import { AttachmentReconciler } from './attachment-reconciler.ts'
@@ -225,6 +226,12 @@ export class StorageAgent {
     this.#queues.attachment.addAfter(volumeName, publishedDelay)
     const plex = this.#plexes.items().find(({ spec }) => spec.volumeName === volumeName)
     if (plex?.status?.deviceSize !== undefined) this.#queues.plex.add(plex.metadata.name)
+  }
+
+  /** How many volumes orchestrators may use on this node at one time. Throws NotFound and Unavailable. */
+  async maximumVolumes(): Promise<number> {
+    const { store, nodeName } = this.#options
+    return maximumVolumesOf(await store.get(Node, { name: nodeName }))
   }
 
   /** The device of a volume, once it is there; see AttachedVolumes. Throws NotFound, Conflict and Unavailable. */

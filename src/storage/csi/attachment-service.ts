@@ -10,7 +10,12 @@ import { waitForObject } from './object-wait.ts'
 import { existingVolume } from './volume-service.ts'
 
 /** Volumes that one node uses at most: that many devices were tried together. */
-export const maximumVolumesPerNode = 256
+const mostVolumes = 256
+
+/** How many volumes may be used on a node at one time. */
+export function maximumVolumesOf({ spec }: Node): number {
+  return spec.maximumVolumes ?? mostVolumes
+}
 
 /**
  * Gives a node the right to use a volume: the VolumeAttachment of its name, which exists once, so no other node has it at
@@ -33,7 +38,7 @@ export async function publishVolume(
   const readOnly = request.readonly || use.mode === 'SINGLE_NODE_READER_ONLY'
   const existing = await findObject(store, VolumeAttachment, { name: volumeId })
   if (existing) checkSame(existing, nodeId, readOnly)
-  else await create(context, volume, nodeId, readOnly)
+  else await create(context, volume, node, readOnly)
   return { publishContext: { readOnly: String(readOnly), filesystem: volume.spec.filesystem ?? '' } }
 }
 
@@ -57,12 +62,13 @@ function checkSame({ metadata, spec }: VolumeAttachment, nodeName: string, readO
 async function create(
   context: ControllerContext,
   { metadata: { name, uid } }: Volume,
-  nodeName: string,
+  node: Node,
   readOnly: boolean,
 ): Promise<void> {
   const { store } = context
+  const nodeName = node.metadata.name
   const { items } = await store.list(VolumeAttachment, { fieldSelector: `spec.nodeName=${nodeName}` })
-  if (items.length >= maximumVolumesPerNode) {
+  if (items.length >= maximumVolumesOf(node)) {
     throw new CsiError('RESOURCE_EXHAUSTED', `node ${nodeName} uses ${items.length} volumes, the most it can`, {
       remedy: 'Use the volume on another node, or stop what uses others there.',
     })

@@ -87,6 +87,19 @@ it('gives a volume to one node', async () => {
   expect((await fixture.store.list(VolumeAttachment)).items).toEqual([])
 })
 
+it('gives a node no more volumes than the administrator lets it have', async () => {
+  await fixture.store.patch(Node, { name: 'n1' }, { spec: { maximumVolumes: 2 } })
+  for (const name of ['v1', 'v2', 'v3']) await create(name)
+  for (const name of ['v1', 'v2']) await publish(name, 'n1')
+  await expect(publish('v3', 'n1')).rejects.toMatchObject({
+    csiCode: 'RESOURCE_EXHAUSTED',
+    message: 'node n1 uses 2 volumes, the most it can',
+  })
+  await publish('v2', 'n1') // has it already
+  await call('ControllerUnpublishVolume', { volumeId: 'v1', nodeId: 'n1' })
+  await publish('v3', 'n1')
+})
+
 it('gives no node more volumes than it can use', async () => {
   await using many = new StorageFixture(() => {}) // attachments without volumes
   const { store } = many
