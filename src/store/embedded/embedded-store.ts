@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { KindDefinition, KubeObject } from '../../api/index.ts'
-import { Conflict, Expired, InvalidInput, NotFound, Unavailable } from '../../base/index.ts'
+import { InvalidInput, Unavailable } from '../../base/index.ts'
 import type { Admit, GuardedWrite, SyncReader, WriteGuard } from '../admission.ts'
-import { deepFreeze } from '../frozen.ts'
-import { mergePatch } from '../merge-patch.ts'
 import type {
   CreateOptions,
   DeleteOptions,
@@ -12,26 +10,31 @@ import type {
   ObjectReference,
   PatchOptions,
   ResourceStore,
-  Selection,
   WatchEvent,
   WatchOptions,
 } from '../resource-store.ts'
-import {
-  compileSelection,
-  sameSelectorView,
-  selectorViewOf,
-  wantedField,
-  type Matcher,
-  type SelectorView,
-} from '../selector.ts'
+import { sameSelectorView, selectorViewOf } from '../selector.ts'
 import { SharedText } from '../shared-text.ts'
-import { Database, type ChangeRow } from './database.ts'
+import { Database } from './database.ts'
 import { ListPages } from './list-pages.ts'
 import { FlushNote } from './log-check.ts'
 import { LogFlush } from './log-flush.ts'
-import { deleted, keyOf, newObject, replaced, withNewStatus, type Outcome } from './object-rules.ts'
-import { ObjectTable } from './object-table.ts'
-import { eventFor, Watcher, WatchHub, type Change } from './watch-hub.ts'
+import {
+  alreadyExists,
+  checkSize,
+  deleted,
+  keyOf,
+  newObject,
+  patched,
+  referenceOf,
+  replaced,
+  withNewStatus,
+  type Outcome,
+} from './object-rules.ts'
+import { ObjectTables, tableName } from './object-tables.ts'
+import { UnflushedChanges } from './unflushed-changes.ts'
+import type { Change } from './watch-hub.ts'
+import { Watches } from './watches.ts'
 
 /** Settings of an embedded store. */
 export interface EmbeddedStoreOptions {
@@ -49,10 +52,6 @@ export interface EmbeddedStoreOptions {
   now?: () => Date
 }
 
-const replayBatch = 500
-/** Characters of JSON; patches could otherwise make an object larger than any request. */
-const largestObject = 1_500_000
-
 /**
  * A ResourceStore in one SQLite file. All objects are also held in memory: reads and watches never touch the disk, and
  * writes are synchronous, so each one is atomic with its admission and watchers see changes in commit order.
@@ -67,12 +66,11 @@ export class EmbeddedStore implements ResourceStore {
   readonly #options: Required<EmbeddedStoreOptions>
   readonly #database: Database
   readonly #flush: LogFlush | undefined
-  readonly #tables = new Map<string, ObjectTable>()
-  readonly #hub = new WatchHub()
+  readonly #tables = new ObjectTables()
+  readonly #watches: Watches
   readonly #pages = new ListPages()
   readonly #texts = new SharedText()
-  /** What commits that the disk may not have yet have replaced, in their order. */
-  readonly #undo: { version: number; kind: string; key: string; before: KubeObject | undefined }[] = []
+  readonly #unflushed = new UnflushedChanges(this.#tables)
   readonly #note: FlushNote | undefined
   /** The last version that counts, once the disk has refused to flush later ones. */
   #frozenAt: number | undefined
@@ -102,19 +100,23 @@ export class EmbeddedStore implements ResourceStore {
     }
     this.#openedAt = this.#database.version
     for (const { kind, key, body } of this.#database.objects()) {
-      this.#table(kind).set(key, this.#texts.frozen(JSON.parse(body) as KubeObject))
+      this.#tables.named(kind).set(key, this.#texts.frozen(JSON.parse(body) as KubeObject))
     }
-    this.reader = {
-      get: <T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference) =>
-        this.#table(tableName(kind)).get(keyOf(kind, reference)) as T | undefined,
-      list: <T extends KubeObject>(kind: KindDefinition<T>, selection: Selection = {}) =>
-        this.#select(kind, selection) as T[],
-    }
+    this.reader = this.#tables.reader()
+    this.#watches = new Watches({
+      database: this.#database,
+      tables: this.#tables,
+      checkOpen: () => this.#checkOpen(),
+      resourceVersion: () => this.resourceVersion,
+      frozenAt: () => this.#frozenAt,
+      bookmarkInterval: this.#options.bookmarkInterval,
+      queueLimit: this.#options.watchQueueLimit,
+    })
   }
 
   /** Number of open watches, for metrics. */
   get watchCount(): number {
-    return this.#hub.size
+    return this.#watches.count
   }
 
   /** Version of the last change. */
@@ -132,12 +134,12 @@ export class EmbeddedStore implements ResourceStore {
 
   /** Number of objects of a kind. */
   count(kind: KindDefinition): number {
-    return this.#table(tableName(kind)).size
+    return this.#tables.of(kind).size
   }
 
   async get<T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference): Promise<T> {
     this.#checkOpen()
-    return structuredClone(this.#existing(kind, reference))
+    return structuredClone(this.#tables.existing(kind, reference))
   }
 
   async list<T extends KubeObject>(kind: KindDefinition<T>, options: ListOptions = {}): Promise<ObjectList<T>> {
@@ -178,7 +180,7 @@ export class EmbeddedStore implements ResourceStore {
     ])
     const rest = token
       ? this.#pages.resume(token, query)
-      : { query, resourceVersion: this.resourceVersion, items: this.#select(kind, selection), from: 0 }
+      : { query, resourceVersion: this.resourceVersion, items: this.#tables.select(kind, selection), from: 0 }
     const { resourceVersion, items, from } = rest
     const next = limit === 0 ? items.length : from + limit
     const page = items.slice(from, next) as T[]
@@ -191,36 +193,11 @@ export class EmbeddedStore implements ResourceStore {
     }
   }
 
-  async *watch<T extends KubeObject>(
+  watch<T extends KubeObject>(
     kind: KindDefinition<T>,
     options: WatchOptions = {},
   ): AsyncGenerator<WatchEvent<T>, void> {
-    this.#checkOpen()
-    const matcher = compileSelection(kind, options)
-    const watcher = new Watcher(matcher, this.#options.watchQueueLimit)
-    const end = (): void => watcher.end()
-    options.signal?.addEventListener('abort', end)
-    if (options.signal?.aborted) end()
-    const bookmarks = options.allowBookmarks ? this.#startBookmarks(watcher) : undefined
-    try {
-      const past =
-        !options.resourceVersion || options.resourceVersion === '0'
-          ? this.#everything(kind, options, watcher)
-          : this.#replay(kind, matcher, watcher, parseVersion(options.resourceVersion))
-      for (const event of past) {
-        if (options.signal?.aborted || !this.#open) return
-        yield event as WatchEvent<T>
-      }
-      if (!this.#open) return
-      for (let events = await watcher.take(); events; events = await watcher.take()) {
-        for (const event of events) yield event as WatchEvent<T>
-        if (options.signal?.aborted) return
-      }
-    } finally {
-      clearInterval(bookmarks)
-      options.signal?.removeEventListener('abort', end)
-      this.#hub.remove(tableName(kind), watcher)
-    }
+    return this.#watches.watch(kind, options)
   }
 
   async create<T extends KubeObject>(
@@ -233,7 +210,7 @@ export class EmbeddedStore implements ResourceStore {
       const made = newObject(kind, object, randomUUID(), this.#options.now())
       const key = keyOf(kind, made.metadata)
       guard?.({ verb: 'create', kind: kind as KindDefinition, object: made })
-      if (this.#table(tableName(kind)).get(key)) throw alreadyExists(kind, made)
+      if (this.#tables.of(kind).get(key)) throw alreadyExists(kind, made)
       this.#options.admit({ verb: 'create', kind, object: made }, this.reader)
       return this.#stage(kind, key, 'ADDED', made, undefined)
     })
@@ -294,7 +271,7 @@ export class EmbeddedStore implements ResourceStore {
   async close(): Promise<void> {
     if (!this.#open) return
     this.#open = false
-    this.#hub.endAll()
+    this.#watches.close()
     this.#note?.remove()
     this.#database.close()
     await this.#flush?.close()
@@ -309,7 +286,7 @@ export class EmbeddedStore implements ResourceStore {
   ): T {
     this.#checkWritable()
     const staged = this.#database.transaction(() => {
-      const existing = this.#existing(kind, reference)
+      const existing = this.#tables.existing(kind, reference)
       const outcome = effect(existing)
       const object = outcome.result === 'unchanged' ? existing : outcome.object
       guard?.({ verb, kind, object, existing } as unknown as GuardedWrite)
@@ -335,100 +312,28 @@ export class EmbeddedStore implements ResourceStore {
     const earlier = existing && selectorViewOf(kind, existing)
     const before = earlier && !sameSelectorView(earlier, view) ? earlier : undefined
     const body = JSON.stringify(object)
-    if (body.length > largestObject) throw tooLarge(kind, object, body.length)
+    checkSize(kind, object, body)
     const row = { version, kind: tableName(kind), type, body, before: before ? JSON.stringify(before) : null }
     this.#database.write(key, row)
     return { key, version, body, object, change: { kind: row.kind, type, object, view, before: before ?? view } }
   }
 
   #publish<T extends KubeObject>({ key, version, body, object, change }: Staged<T>): T {
-    const table = this.#table(change.kind)
-    if (this.#flush) this.#rememberBefore(this.#flush.flushed, { version, kind: change.kind, key })
+    const table = this.#tables.named(change.kind)
+    if (this.#flush) this.#unflushed.remember({ version, kind: change.kind, key }, this.#flush.flushed)
     if (change.type === 'DELETED') table.delete(key)
     else table.set(key, object)
     this.#texts.frozen(object)
     this.#database.committed(version)
-    this.#hub.publish(change)
+    this.#watches.publish(change)
     return JSON.parse(body) as T
-  }
-
-  #rememberBefore(flushed: number, change: { version: number; kind: string; key: string }): void {
-    const surely = this.#undo.findIndex(({ version }) => version > flushed)
-    this.#undo.splice(0, surely < 0 ? this.#undo.length : surely)
-    this.#undo.push({ ...change, before: this.#table(change.kind).get(change.key) })
   }
 
   /** Takes back what the disk may not have: nobody was told of it but who was told that it could not be written. */
   #freeze(flushed: number): void {
     this.#frozenAt = Math.max(flushed, this.#openedAt)
-    for (const { version, kind, key, before } of this.#undo.splice(0).reverse()) {
-      if (version <= flushed) continue
-      if (before) this.#table(kind).set(key, before)
-      else this.#table(kind).delete(key)
-    }
-    this.#hub.endAll()
-  }
-
-  *#everything(kind: KindDefinition, selection: Selection, watcher: Watcher): Iterable<WatchEvent<KubeObject>> {
-    const objects = this.#select(kind, selection)
-    this.#hub.add(tableName(kind), watcher)
-    for (const object of objects) yield { type: 'ADDED', object }
-  }
-
-  *#replay(
-    kind: KindDefinition,
-    matcher: Matcher | undefined,
-    watcher: Watcher,
-    from: number,
-  ): Iterable<WatchEvent<KubeObject>> {
-    if (!this.#database.remembers(from)) throw expired(from)
-    let position = from
-    while (this.#open) {
-      if (position < this.#database.forgotten) throw expired(position)
-      const visible = this.#frozenAt ?? Infinity
-      const rows = this.#database
-        .changesAfter(position, tableName(kind), replayBatch)
-        .filter(({ version }) => version <= visible)
-      if (rows.length === 0) {
-        this.#hub.add(tableName(kind), watcher) // in the same turn as the empty read, so that nothing falls between
-        return
-      }
-      for (const row of rows) {
-        position = row.version
-        const event = eventFor(changeOf(kind, row), matcher)
-        if (event) yield event
-      }
-    }
-  }
-
-  #startBookmarks(watcher: Watcher): NodeJS.Timeout {
-    const interval = this.#options.bookmarkInterval
-    return setInterval(
-      () => watcher.push({ type: 'BOOKMARK', resourceVersion: this.resourceVersion }),
-      interval,
-    ).unref()
-  }
-
-  #existing<T extends KubeObject>(kind: KindDefinition<T>, reference: ObjectReference): T {
-    const found = this.#table(tableName(kind)).get(keyOf(kind, reference))
-    if (found) return found as T
-    const where = reference.namespace ? ` in namespace "${reference.namespace}"` : ''
-    throw new NotFound(`${kind.kind} "${reference.name}"${where} does not exist`, {
-      remedy: `List what there is, for example with \`dctl ${kind.kind.toLowerCase()} list\`.`,
-    })
-  }
-
-  #select(kind: KindDefinition, selection: Selection): KubeObject[] {
-    const matcher = compileSelection(kind, selection)
-    return this.#table(tableName(kind)).select(kind, matcher, wantedField(kind, selection))
-  }
-
-  #table(name: string): ObjectTable {
-    const known = this.#tables.get(name)
-    if (known) return known
-    const table = new ObjectTable()
-    this.#tables.set(name, table)
-    return table
+    this.#unflushed.takeBack(flushed)
+    this.#watches.endAll()
   }
 
   #checkWritable(): void {
@@ -448,68 +353,4 @@ interface Staged<T extends KubeObject> {
   body: string
   object: T
   change: Change
-}
-
-function tableName(kind: KindDefinition): string {
-  return `${kind.group}/${kind.plural}`
-}
-
-function referenceOf(object: KubeObject): ObjectReference {
-  const { name, namespace } = metadataOf(object)
-  return namespace === undefined ? { name } : { name, namespace }
-}
-
-function metadataOf(object: KubeObject): KubeObject['metadata'] {
-  const metadata = (object as Partial<KubeObject> | null)?.metadata
-  if (typeof metadata === 'object' && metadata !== null && typeof metadata.name === 'string') return metadata
-  throw new InvalidInput('The object has no metadata.name', { remedy: 'Set metadata.name.' })
-}
-
-function patched<T extends KubeObject>(
-  kind: KindDefinition<T>,
-  existing: T,
-  patch: object,
-  resourceVersion: string | undefined,
-): T {
-  const result = mergePatch(existing, patch) as T
-  const metadata = metadataOf(result)
-  if (metadata.name !== existing.metadata.name || metadata.namespace !== existing.metadata.namespace) {
-    throw new InvalidInput(`A patch of ${kind.kind} "${existing.metadata.name}" cannot change its name or namespace`, {
-      remedy: 'Create a new object and delete the old one.',
-    })
-  }
-  if (resourceVersion === undefined) return result
-  return { ...result, metadata: { ...metadata, resourceVersion } }
-}
-
-function changeOf(kind: KindDefinition, row: ChangeRow): Change {
-  const object = deepFreeze(JSON.parse(row.body) as KubeObject)
-  const view = selectorViewOf(kind, object)
-  const before = row.before === null ? view : (JSON.parse(row.before) as SelectorView)
-  return { kind: row.kind, type: row.type as Change['type'], object, view, before }
-}
-
-function parseVersion(text: string): number {
-  if (/^\d{1,16}$/.test(text)) return Number(text)
-  throw new InvalidInput(`resourceVersion "${text.slice(0, 40)}" is not valid`, {
-    remedy: 'Use a resourceVersion that a list, an object or a bookmark carried.',
-  })
-}
-
-function expired(version: number): Expired {
-  return new Expired(`Changes since version ${version} are no longer remembered`, { remedy: 'List again.' })
-}
-
-function alreadyExists(kind: KindDefinition, object: KubeObject): Conflict {
-  return new Conflict(`${kind.kind} "${object.metadata.name}" already exists`, {
-    remedy: 'Choose another name, or change the existing object.',
-    details: { reason: 'AlreadyExists' },
-  })
-}
-
-function tooLarge(kind: KindDefinition, object: KubeObject, size: number): InvalidInput {
-  return new InvalidInput(
-    `${kind.kind} "${object.metadata.name}" would have ${size} characters as JSON, at most ${largestObject} are stored`,
-    { remedy: 'Make the object smaller, for example its annotations.' },
-  )
 }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { apiVersionOf, validate, type KindDefinition, type KubeObject, type ObjectMeta } from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
+import { mergePatch } from '../merge-patch.ts'
 import type { DeleteOptions, ObjectReference } from '../resource-store.ts'
 import { labelProblem } from '../selector.ts'
 
@@ -8,6 +9,15 @@ type WithStatus = KubeObject & { status?: unknown }
 
 /** What a write makes of an object: nothing new, another state, or (the last finalizer went) its end. */
 export type Outcome<T> = { result: 'unchanged' } | { result: 'changed' | 'removed'; object: T }
+
+/** Characters of JSON; patches could otherwise make an object larger than any request. */
+const largestObject = 1_500_000
+
+/** Namespace and name of an object as it was sent. Throws InvalidInput when it has no name. */
+export function referenceOf(object: KubeObject): ObjectReference {
+  const { name, namespace } = metadataOf(object)
+  return namespace === undefined ? { name } : { name, namespace }
+}
 
 /** The object as it is first stored. Throws InvalidInput. */
 export function newObject<T extends KubeObject>(kind: KindDefinition<T>, input: T, uid: string, now: Date): T {
@@ -42,6 +52,24 @@ export function replaced<T extends KubeObject>(kind: KindDefinition<T>, existing
   if (!sameSpec(object, existing)) object.metadata.generation = (existing.metadata.generation ?? 0) + 1
   const gone = object.metadata.deletionTimestamp !== undefined && !object.metadata.finalizers?.length
   return { result: gone ? 'removed' : 'changed', object }
+}
+
+/** An object with a merge patch applied, as if it had been sent whole. Throws InvalidInput when the patch renames it. */
+export function patched<T extends KubeObject>(
+  kind: KindDefinition<T>,
+  existing: T,
+  patch: object,
+  resourceVersion: string | undefined,
+): T {
+  const result = mergePatch(existing, patch) as T
+  const metadata = metadataOf(result)
+  if (metadata.name !== existing.metadata.name || metadata.namespace !== existing.metadata.namespace) {
+    throw new InvalidInput(`A patch of ${kind.kind} "${existing.metadata.name}" cannot change its name or namespace`, {
+      remedy: 'Create a new object and delete the old one.',
+    })
+  }
+  if (resourceVersion === undefined) return result
+  return { ...result, metadata: { ...metadata, resourceVersion } }
 }
 
 /** The effect of replacing status and nothing else. Throws InvalidInput or Conflict. */
@@ -94,6 +122,23 @@ function checkPreconditions(
       { remedy: 'Read the object again, apply the change to that and retry.', details: { reason: 'VersionChanged' } },
     )
   }
+}
+
+/** Throws InvalidInput when an object is larger, as JSON, than any that is stored. */
+export function checkSize(kind: KindDefinition, { metadata }: KubeObject, { length }: string): void {
+  if (length <= largestObject) return
+  throw new InvalidInput(
+    `${kind.kind} "${metadata.name}" would have ${length} characters as JSON, at most ${largestObject} are stored`,
+    { remedy: 'Make the object smaller, for example its annotations.' },
+  )
+}
+
+/** The error for creating what there is. */
+export function alreadyExists(kind: KindDefinition, { metadata }: KubeObject): Conflict {
+  return new Conflict(`${kind.kind} "${metadata.name}" already exists`, {
+    remedy: 'Choose another name, or change the existing object.',
+    details: { reason: 'AlreadyExists' },
+  })
 }
 
 /** The key of a reference within its kind, `NAMESPACE/NAME`. Throws InvalidInput when the scope is wrong. */
@@ -164,4 +209,10 @@ function withType<T extends KubeObject>(kind: KindDefinition<T>, input: T): T {
 
 function timestamp(now: Date): string {
   return now.toISOString().replace(/\.\d+Z$/, 'Z')
+}
+
+function metadataOf(object: KubeObject): KubeObject['metadata'] {
+  const metadata = (object as Partial<KubeObject> | null)?.metadata
+  if (typeof metadata === 'object' && metadata !== null && typeof metadata.name === 'string') return metadata
+  throw new InvalidInput('The object has no metadata.name', { remedy: 'Set metadata.name.' })
 }
