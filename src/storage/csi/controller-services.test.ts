@@ -19,6 +19,7 @@ const defaults = {
 }
 const capability = { accessType: 'block', mount: null, accessMode: { mode: 'SINGLE_NODE_WRITER' } }
 const mebibyte = 2 ** 20
+const onOne = { accessibilityRequirements: { requisite: [{ segments: { 'topology.carbonado.io/node': 'n1' } }], preferred: [] } } // prettier-ignore
 
 async function call<T = Record<string, never>>(method: string, request: object): Promise<T> {
   const services = controllerServices({ store: fixture.store, logger: silentLogger(), patience: 5_000 })
@@ -76,7 +77,7 @@ it('takes the first preferred node that has room', async () => {
 })
 
 it('gives a volume to one node', async () => {
-  await create('v1', { accessibilityRequirements: { requisite: [{ segments: { 'topology.carbonado.io/node': 'n1' } }], preferred: [] } }) // prettier-ignore
+  await create('v1', onOne)
   await publish('v1', 'n1')
   await publish('v1', 'n1')
   await expect(publish('v1', 'n2')).rejects.toMatchObject({ csiCode: 'FAILED_PRECONDITION' })
@@ -89,7 +90,7 @@ it('gives a volume to one node', async () => {
 
 it('gives a node no more volumes than the administrator lets it have', async () => {
   await fixture.store.patch(Node, { name: 'n1' }, { spec: { maximumVolumes: 2 } })
-  for (const name of ['v1', 'v2', 'v3']) await create(name)
+  for (const name of ['v1', 'v2', 'v3']) await create(name, onOne)
   for (const name of ['v1', 'v2']) await publish(name, 'n1')
   await expect(publish('v3', 'n1')).rejects.toMatchObject({
     csiCode: 'RESOURCE_EXHAUSTED',
@@ -119,7 +120,6 @@ it('gives no node more volumes than it can use', async () => {
 })
 
 it('takes snapshots of a group at one instant, and deletes them together', async () => {
-  const onOne = { accessibilityRequirements: { requisite: [{ segments: { 'topology.carbonado.io/node': 'n1' } }], preferred: [] } } // prettier-ignore
   await Promise.all([create('a', onOne), create('b', onOne)])
   const request = { name: 'Group 1', sourceVolumeIds: ['a', 'b'], parameters: {} }
   interface Answer {
