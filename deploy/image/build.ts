@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, cpSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { exec, Unavailable } from '../../src/base/index.ts'
 import { packImage } from './pack.ts'
 
@@ -25,11 +25,10 @@ const home = '/usr/lib/carbonado'
  */
 export async function buildImage(reference: string, file: string): Promise<void> {
   const base = await debianRoot(packages)
-  const folder = `${file}.root`
-  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(dirname(file), { recursive: true })
+  const folder = mkdtempSync(`${file}.root-`)
   try {
-    mkdirSync(join(folder, '..'), { recursive: true })
-    await exec(['cp', '-a', '--reflink=auto', base, folder], { deadline: 120_000 })
+    await exec(['cp', '-aT', '--reflink=auto', base, folder], { deadline: 120_000 })
     await addProduct(folder)
     await packImage({ reference, root: folder }, file)
   } finally {
@@ -58,11 +57,20 @@ export async function debianRoot(packages: string[]): Promise<string> {
     await exec(['mmdebstrap', '--quiet', '--variant=essential', wanted, ...excluded, release, making], { deadline: 600_000 }) // prettier-ignore
     rmSync(join(making, 'var/cache/apt'), { recursive: true, force: true })
     rmSync(join(making, 'var/lib/apt'), { recursive: true, force: true })
-    renameSync(making, base)
+    publish(making, base)
   } finally {
     await exec(['rm', '-rf', making], { deadline: 60_000 })
   }
   return base
+}
+
+/** Gives a folder its final name, unless another process was faster. */
+function publish(making: string, base: string): void {
+  try {
+    renameSync(making, base)
+  } catch (error) {
+    if (!existsSync(base)) throw error
+  }
 }
 
 async function addProduct(folder: string): Promise<void> {

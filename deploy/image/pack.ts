@@ -30,8 +30,8 @@ export async function packImage(options: ImageOptions, file: string): Promise<vo
     const blobs = join(layout, 'blobs', 'sha256')
     mkdirSync(blobs, { recursive: true })
     await writeLayout(options, layout, blobs)
-    await archive(layout, `${file}.new`)
-    renameSync(`${file}.new`, file)
+    await archive(layout, `${layout}.new`) // a name of its own: two may make the same image at once
+    renameSync(`${layout}.new`, file)
   } finally {
     rmSync(layout, { recursive: true, force: true })
   }

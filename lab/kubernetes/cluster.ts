@@ -38,7 +38,7 @@ async function waitForRegistration(nodes: string[]): Promise<void> {
     const names = (await kubectl(['get', 'nodes', '-o', 'name']).catch(() => '')).split('\n')
     return nodes.every((node) => names.includes(`node/${node}`))
   }
-  await waitFor('the nodes to register', known, { deadline: 60_000, interval: 200 })
+  await waitFor('the nodes to register', known, { deadline: 180_000, interval: 200 })
 }
 
 /** Waits until Kubernetes calls all nodes Ready. */

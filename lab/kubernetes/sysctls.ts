@@ -1,4 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
+import { labDirectory } from '../places.ts'
 import { readJson, writeJson } from '../state.ts'
 import { kubernetesPlaces } from './places.ts'
 
@@ -12,17 +14,28 @@ const touched = [
   'kernel/keys/root_maxbytes',
 ]
 
-/** Notes how the machine is set before any kubelet starts. */
+/** Notes how the machine is set before any kubelet starts: as another lab has noted it, whose kubelets may run already. */
 export function rememberSysctls(): void {
   if (readJson(kubernetesPlaces.sysctls)) return
-  const values = Object.fromEntries(touched.map((name) => [name, readFileSync(`/proc/sys/${name}`, 'utf8').trim()]))
+  const values = notesOfOthers()[0] ?? Object.fromEntries(touched.map((name) => [name, readSysctl(name)]))
   writeJson(kubernetesPlaces.sysctls, values)
 }
 
-/** Sets back what kubelets changed; nothing when none was started. */
+/** Sets back what kubelets changed; nothing when none was started, or when another lab still has some. */
 export function restoreSysctls(): void {
   const values = readJson<Record<string, string>>(kubernetesPlaces.sysctls) ?? {}
+  if (notesOfOthers().length > 0) return
   for (const [name, value] of Object.entries(values)) {
-    if (readFileSync(`/proc/sys/${name}`, 'utf8').trim() !== value) writeFileSync(`/proc/sys/${name}`, value)
+    if (readSysctl(name) !== value) writeFileSync(`/proc/sys/${name}`, value)
   }
+}
+
+function readSysctl(name: string): string {
+  return readFileSync(`/proc/sys/${name}`, 'utf8').trim()
+}
+
+function notesOfOthers(): Record<string, string>[] {
+  const [folder, own] = [dirname(labDirectory), basename(labDirectory)]
+  const others = readdirSync(folder).filter((name) => name.startsWith('carbonado-lab') && name !== own)
+  return others.flatMap((name) => readJson(join(folder, name, relative(labDirectory, kubernetesPlaces.sysctls))) ?? [])
 }
