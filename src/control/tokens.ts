@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
@@ -90,7 +90,7 @@ export function callerProblem({
 
 /** What is kept of a token: SHA-256 in hexadecimal. Tokens are long and random, so no salt or slow hash is needed. */
 export function hashOf(token: string): string {
-  return createHash('sha256').update(token).digest('hex')
+  return hash('sha256', token)
 }
 
 function invalidTokens(file: string, problem: string): InvalidInput {

@@ -54,17 +54,6 @@ function farEnd(): { ifname: string; ifindex: number; mtu: number; address: stri
   return (JSON.parse(shown) as [ReturnType<typeof farEnd>])[0]
 }
 
-it('changes that are asked for at the same time are told each what was refused of its own', async () => {
-  const refused = await Promise.all([
-    socket.change([changeLink('nobody', 71_001, { isUp: true }), changeLink('near', index, { group: 7 })]),
-    socket.change([]),
-    socket.change([changeLink('near', index, { group: 0 })]),
-    socket.change([changeLink('nobody', 71_002, { isUp: true })]),
-  ])
-  expect(refused.map((each) => each.map(({ error }) => error.isDoneAlready))).toEqual([[true], [], [], [true]])
-  expect(refused[0]![0]!.request).not.toBe(refused[3]![0]!.request)
-})
-
 describe('links', () => {
   it('are pairs with one end elsewhere, changed as ip shows it', async () => {
     expect(farEnd()).toMatchObject({ ifname: 'far', mtu: 1400 })

@@ -174,6 +174,7 @@ class SqliteJournal implements Journal {
   }
 
   putAll(records: JournalRecord[]): void {
+    if (records.length === 1) return this.put(records[0]!)
     this.#run(() =>
       this.#inOneTransaction(() => records.forEach((each) => this.#write.run(each.endpointId, encode(each)))),
     )

@@ -1,4 +1,4 @@
-import { readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs'
+import { lstatSync, readFileSync, readlinkSync, statfsSync, statSync } from 'node:fs'
 import { InvalidInput, NotFound } from '../../base/index.ts'
 import { cniCodes } from '../cni/errors.ts'
 
@@ -15,13 +15,10 @@ export function netnsState(path: string): NetnsState {
   try {
     if (statfsSync(path).type !== nsfsMagic) return 'something-else'
     if (statSync(path).ino === statSync('/proc/self/ns/net').ino) return 'something-else'
-  } catch {
-    return 'gone'
-  }
-  try {
+    if (!lstatSync(path).isSymbolicLink()) return 'network-namespace' // a bind mount
     return readlinkSync(path).startsWith('net:[') ? 'network-namespace' : 'something-else'
   } catch {
-    return 'network-namespace' // a bind mount, no link
+    return 'gone'
   }
 }
 

@@ -82,17 +82,13 @@ export interface Announcements {
 
 /**
  * A socket that speaks rtnetlink (rtnetlink(7)) with the network namespace it was opened in, for as long as it is open.
- * Changes go in datagrams of 64 requests at most, those that are asked for in one go or while others are under way
- * together, and are carried out in order. They run on a thread of libuv's pool, because the kernel may hold them up for as
- * long as another interface is being removed; queries take microseconds and run at once. An open socket keeps its namespace alive: those of containers are closed right after use.
+ * Requests of one `change` go in one datagram (64 of them at most) and are carried out in order. They run on a thread of libuv's pool,
+ * because the kernel may hold them up for as long as another interface is being removed; queries take microseconds and
+ * run at once. An open socket keeps its namespace alive: those of containers are closed right after use.
  */
 export class NetlinkSocket {
   readonly #descriptor: number
   #number = 1
-  /** Requests that were asked for and not sent yet. */
-  #waiting: NetlinkRequest[] = []
-  /** What the kernel says to those, once they are sent. */
-  #next: Promise<RefusedRequest[]> | undefined
   #last: Promise<unknown> = Promise.resolve()
   #isOpen = true
   /** Answers to a change that is under way, received by a query. */
@@ -118,18 +114,8 @@ export class NetlinkSocket {
   }
 
   /** Carries requests out in order; one that is refused does not stop the others. */
-  async change(requests: NetlinkRequest[]): Promise<RefusedRequest[]> {
-    this.#waiting.push(...requests)
-    this.#next ??= this.#sendNext()
-    const refused = await this.#next
-    return refused.filter(({ request }) => requests.includes(request))
-  }
-
-  #sendNext(): Promise<RefusedRequest[]> {
+  change(requests: NetlinkRequest[]): Promise<RefusedRequest[]> {
     const done = this.#last.then(async () => {
-      const requests = this.#waiting
-      this.#waiting = []
-      this.#next = undefined
       const refused: RefusedRequest[] = []
       for (let at = 0; at < requests.length; at += requestsAtOnce) {
         refused.push(...(await this.#change(requests.slice(at, at + requestsAtOnce))))

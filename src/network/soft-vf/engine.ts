@@ -252,6 +252,7 @@ class SoftVfEngine implements NetworkEngine {
     const { slot } = made
     try {
       const endpoint = await this.#build(request, made)
+      this.#programs!.startCounting(slot)
       await confirmed
       this.#open(slot, endpoint)
       return endpoint
@@ -302,13 +303,10 @@ class SoftVfEngine implements NetworkEngine {
     using end = inside
     const [host, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
     const mtu = request.mtu ?? this.#usualMtu
-    const hostSide = Promise.all([
-      this.#socket.must([
-        changeLink(host, index, { alias: encodeAlias(request), ...(mtu === this.#usualMtu ? {} : { mtu }) }),
-        ...receiveCap(slot, request), // before it is up: to change the queue of a device in use takes longer
-        changeLink(host, index, { isUp: true }),
-      ]),
-      this.#shaper!.shape(slot, request),
+    const hostSide = this.#shaper!.shape(slot, request, [
+      changeLink(host, index, { alias: encodeAlias(request), ...(mtu === this.#usualMtu ? {} : { mtu }) }),
+      ...receiveCap(slot, request), // before it is up: to change the queue of a device in use takes longer
+      changeLink(host, index, { isUp: true }),
     ])
     await end.configure(request, mtu, hostSide).finally(() => hostSide)
     if (request.isHostLeg) hardenHostLeg(request.interfaceName)
@@ -324,7 +322,6 @@ class SoftVfEngine implements NetworkEngine {
   /** From here on the endpoint can send and receive: until now its program knew nobody in the slot. */
   #open(slot: number, endpoint: AttachedEndpoint): void {
     const { endpoints, forwarding } = this.#programs!
-    this.#programs!.startCounting(slot)
     endpoints.set(slotKey(slot), encodeEndpoint(endpoint))
     forwarding.set(forwardingKey(endpoint.macAddress, endpoint.vlan), slot)
     this.#remember(slot, endpoint)

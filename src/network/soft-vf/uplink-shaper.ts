@@ -81,14 +81,17 @@ export class UplinkShaper {
     if (isThere) await this.#socket.change(this.#unusedPlanes(plan))
   }
 
-  /** Keeps these rates for the endpoint in a slot from now on. */
-  async shape(slot: number, rates: Rates): Promise<void> {
+  /** Keeps these rates for the endpoint in a slot from now on. `ahead` goes to the kernel first, in the same go. */
+  async shape(slot: number, rates: Rates, ahead: NetlinkRequest[] = []): Promise<void> {
     const before = this.#plan().floors
     this.#rates.set(slot, rates)
-    if (this.#isShaped) return this.#isNeeded() ? this.#reshape(slot, rates, before) : this.#removeTree()
-    if (rates.bandwidthFloor === 0) return
+    if (this.#isShaped && this.#isNeeded()) return this.#reshape(slot, rates, before, ahead)
+    if (rates.bandwidthFloor === 0) {
+      if (ahead.length > 0) await this.#socket.must(ahead)
+      return this.#isShaped ? this.#removeTree() : undefined
+    }
     try {
-      await this.#makeTree()
+      await this.#makeTree(ahead)
     } catch (error) {
       this.#rates.delete(slot)
       await this.#removeTree()
@@ -151,16 +154,16 @@ export class UplinkShaper {
   }
 
   /** Where the share of all floors changes, all classes do; otherwise only the one. */
-  async #reshape(slot: number, rates: Rates, before: number): Promise<void> {
+  async #reshape(slot: number, rates: Rates, before: number, ahead: NetlinkRequest[]): Promise<void> {
     const plan = this.#plan()
     const classes = plan.floors === before ? [this.#classOf(slot, rates, plan)] : this.#allClasses(plan)
-    await this.#socket.must(classes)
+    await this.#socket.must([...ahead, ...classes])
   }
 
-  async #makeTree(): Promise<void> {
+  async #makeTree(ahead: NetlinkRequest[] = []): Promise<void> {
     this.#isShaped = true
     const plan = this.#plan()
-    await this.#socket.must([...this.#tree(plan), ...this.#allClasses(plan)])
+    await this.#socket.must([...ahead, ...this.#tree(plan), ...this.#allClasses(plan)])
     if (this.#isShaped) this.#onChange(true)
   }
 

@@ -91,24 +91,29 @@ export class Http2Connection {
         stream.destroy(why)
       }
       const onAbort = (): void => breakOff(signal.reason as Error)
+      let isAnswered = false
+      const tell = (answer: HttpAnswer): void => {
+        isAnswered = true
+        resolve(answer)
+      }
       stream.on('error', (error) => reject(wasRefused(stream) ? refusal() : error))
       if (onInformation) stream.on('headers', (informational) => onInformation(informational))
       stream.once('response', (answered) => {
         const statusCode = answered[':status']!
         if (isWhole && isKnownBy?.(statusCode, answered)) {
           stream.resume()
-          return resolve({ statusCode, body: undefined })
+          return tell({ statusCode, body: undefined })
         }
-        if (isWhole) return collect(stream, answered, (body) => resolve({ statusCode, body }))
+        if (isWhole) return collect(stream, answered, (body) => tell({ statusCode, body }))
         // from now on: whoever reads gets its turn later, when the whole answer may have come and its stream be closed
         const body = pipeline(stream, new PassThrough(), () => {}) // the reader is told
-        resolve({ statusCode, body })
+        tell({ statusCode, body })
       })
       stream.setTimeout(idleTimeout, () => breakOff(new Error(`nothing was heard for ${idleTimeout / 1000} s`)))
       stream.once('close', () => {
         signal.removeEventListener('abort', onAbort)
         this.#ended()
-        reject(wasRefused(stream) ? refusal() : connectionClosed())
+        if (!isAnswered) reject(wasRefused(stream) ? refusal() : connectionClosed())
       })
       signal.addEventListener('abort', onAbort)
       if (signal.aborted) onAbort()

@@ -30,7 +30,7 @@ export class Http2Connections {
    */
   async send(request: HttpRequest): Promise<HttpAnswer | 'not spoken'> {
     for (let attempt = 1; ;) {
-      const connection = await orAborted(this.#withRoom(), request.signal)
+      const connection = this.#usable ?? (await orAborted(this.#withRoom(), request.signal))
       if (connection === 'not spoken') return connection
       if (!connection.hasRoom) continue // another request took it meanwhile
       try {
@@ -48,9 +48,13 @@ export class Http2Connections {
     for (const connection of this.#open) connection.destroy()
   }
 
+  get #usable(): Http2Connection | undefined {
+    return this.#open.values().find((connection) => connection.hasRoom)
+  }
+
   async #withRoom(): Promise<Http2Connection | 'not spoken'> {
     for (;;) {
-      const usable = [...this.#open].find((connection) => connection.hasRoom)
+      const usable = this.#usable
       if (usable) return usable
       const opened = await (this.#opening ??= this.#openAnother())
       if (opened === 'not spoken' || opened.hasRoom) return opened

@@ -86,11 +86,17 @@ export class RestClient {
   }
 
   async #json<T>(request: RestRequest): Promise<T> {
-    const signal = AbortSignal.timeout(this.#timeout)
+    const patience = new AbortController()
+    const late = setTimeout(() => patience.abort(), this.#timeout)
     const early = request.onEarlyAnswer && new EarlyAnswer(request.onEarlyAnswer)
-    const answer = await this.#send(request, signal, { idleTimeout: this.#timeout, isWhole: true, early })
-    if (answer.body === undefined) return early!.likely as T
-    return parse<T>(answer.statusCode, await this.#text(answer.body, signal))
+    try {
+      const options = { idleTimeout: this.#timeout, isWhole: true, early }
+      const answer = await this.#send(request, patience.signal, options)
+      if (answer.body === undefined) return early!.likely as T
+      return parse<T>(answer.statusCode, await this.#text(answer.body, patience.signal))
+    } finally {
+      clearTimeout(late)
+    }
   }
 
   /** Opens a stream (a watch). `signal` ends it; then errors from reading the stream are to be ignored. */
