@@ -17,6 +17,8 @@ const agnhost = { version: '2.63.0', reference: 'registry.k8s.io/e2e-test-images
 const aliases: [of: string, alias: string][] = [
   [agnhost.reference, 'registry.k8s.io/e2e-test-images/glibc-dns-testing:2.0.0'],
   [imageReference('pause'), 'registry.k8s.io/pause:3.10.2'],
+  [imageReference('busybox'), 'registry.k8s.io/e2e-test-images/busybox:1.37.0-1'],
+  [imageReference('busybox'), 'registry.k8s.io/e2e-test-images/nginx:1.15-4'], // asked for a shell only
 ]
 /** The cases call these beside the program itself. */
 const agnhostTools = ['bind9-dnsutils', 'ca-certificates', 'curl', 'iproute2', 'iputils-ping', 'netcat-openbsd']
