@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { formatAttainment } from '../../src/guarantee/index.ts'
 import type { Container, Lab } from '../index.ts'
 import { iops, type Narrator } from './narration.ts'
 import { showDctl } from './networks.ts'
@@ -56,10 +55,11 @@ async function showFloor(lab: Lab, narrator: Narrator): Promise<number> {
   await showDctl(lab, narrator, 'volume update db -p database')
   await sleep(1000)
   const promised = await watch(lab, narrator, 6, floor)
-  const { windows } = (await liveVolumes(lab, 'n1')).find(({ name }) => name === 'db')!
   const met = promised.filter(({ db }) => db >= floor * tolerance).length
   const delivered = `promised ${floor}, delivered ${iops(average(promised)).trim()}`
-  narrator.check(met >= promised.length - 1, `${delivered}: attainment by the agent ${formatAttainment(windows!)}`)
+  const least = promised.length - 1 // a busy machine may lose one
+  const told = `floor met in ${met} of ${promised.length} seconds (at least ${least} are asked for)`
+  narrator.check(met >= least, `${delivered}: ${told}`)
   await showDctl(lab, narrator, 'volume describe db')
   return alone.reduce((sum, { db, others }) => sum + db + others, 0) / alone.length
 }
