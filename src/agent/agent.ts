@@ -136,7 +136,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     },
   }
   const guarantee = createVolumeGuarantee(config.stateDirectory, () => storage, logger)
-  const storage = createStorage(options, store, (plexUids, work) => guarantee.withoutLimits(plexUids, work))
+  const storage = createStorage(options, store, () => guarantee)
   const endpointMetrics = createEndpointMetrics(
     () => readEndpoints(attachments.attached(), engine.counters(), memory),
     drift,

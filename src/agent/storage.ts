@@ -2,19 +2,19 @@ import { join } from 'node:path'
 import { Node, apiVersionOf } from '../api/index.ts'
 import { Unavailable } from '../base/index.ts'
 import { findFreeDrives, StorageAgent, type FetchBlocks } from '../storage/agent/index.ts'
-import type { WithoutCaps } from '../storage/agent/quiesce/quiescer.ts'
 import type { RestStore } from '../store/index.ts'
 import type { AgentOptions } from './agent.ts'
 import { createPeerClient } from './peer-client.ts'
+import type { VolumeGuarantee } from './volume-guarantee.ts'
 
 /** Milliseconds that one segment of a copy may take. */
 const segmentTimeout = 120_000
 
-/** The storage of this node. */
+/** The storage of this node. `guarantee` is asked for late: it is made with this part. */
 export function createStorage(
   { config, poolFormats = [], logger }: AgentOptions,
   store: RestStore,
-  withoutCaps: WithoutCaps,
+  guarantee: () => VolumeGuarantee,
 ): StorageAgent {
   const { drives, nodeName, stateDirectory } = config
   return new StorageAgent({
@@ -24,7 +24,8 @@ export function createStorage(
     devices: drives ? () => Promise.resolve([...drives]) : findFreeDrives,
     fetchBlocks: fetchThrough(config, store),
     publishFolder: join(stateDirectory, 'volumes'),
-    withoutCaps,
+    withoutCaps: (plexUids, work) => guarantee().withoutLimits(plexUids, work),
+    copyAllowance: (id) => guarantee().copyAllowance(id),
     logger,
   })
 }

@@ -21,6 +21,8 @@ export interface VolumeGuarantee extends Part {
   live(): LiveStorage
   /** Runs work while nothing holds these volumes back, given by the uids of their plexes. */
   withoutLimits<T>(plexUids: string[], work: () => Promise<T>): Promise<T>
+  /** Bytes per second that a copy may move, by the uid of the snapshot or plex; undefined: as much as it can. */
+  copyAllowance(id: string): number | undefined
 }
 
 /**
@@ -89,8 +91,9 @@ export function createVolumeGuarantee(
       await save()
     },
     withoutLimits: (plexUids, work) => guarantee.withoutLimits(plexUids, work),
+    copyAllowance: (id) => guarantee.allowance(id),
     live() {
-      const volumes = guarantee.volumes.map(live)
+      const volumes = guarantee.volumes.filter(({ isCopy = false }) => !isCopy).map(live)
       const drives = [...new Set(volumes.map(({ driveName }) => driveName))].map((name) => {
         const calibrated = storage().abilityOf(name)?.iops
         const delivered = volumes.filter((each) => each.driveName === name).reduce((sum, { iops }) => sum + iops, 0)

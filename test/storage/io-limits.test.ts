@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,7 +12,9 @@ import {
   removeStaleLimits,
   type GuardedVolume,
 } from '../../src/storage/io-limits/index.ts'
-import { findDisk } from '../../src/storage/io-limits/disk-stat.ts'
+import { copyBlock, encodeBlocks } from '../../src/storage/agent/copy-stream.ts'
+import { DriveCopies } from '../../src/storage/agent/drive-copies.ts'
+import { findDisk, readDiskStat } from '../../src/storage/io-limits/disk-stat.ts'
 import { foldersBelow } from '../../src/storage/io-limits/cgroup-tree.ts'
 import { fioIn, PacedLoops } from '../support/paced-loops.ts'
 
@@ -25,8 +27,7 @@ let folder: string
 let pods: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'carbonado-limits-'))
-  pods = join(io.root, `carbonado-limits-${process.pid}`)
-  mkdirSync(pods)
+  pods = mkdtempSync(join(io.root, 'carbonado-limits-'))
 })
 afterEach(() => {
   for (const cgroup of foldersBelow(pods).reverse()) rmdirSync(cgroup)
@@ -38,10 +39,14 @@ const volume = (devicePath: string, more: Partial<GuardedVolume> = {}): GuardedV
 }
 
 /** Runs work while floors and caps of these volumes are kept. */
-async function guarding<T>(volumes: GuardedVolume[], work: (guarantee: IopsGuarantee) => Promise<T>): Promise<T> {
+async function guarding<T>(
+  volumes: GuardedVolume[] | (() => GuardedVolume[]),
+  work: (guarantee: IopsGuarantee) => Promise<T>,
+): Promise<T> {
   const logger = silentLogger()
   const release = new ReleaseWatch(folder, logger)
-  const parts = { volumes: () => volumes, ability: () => ability, io, release, onWindows: () => {}, logger }
+  const list = typeof volumes === 'function' ? volumes : (): GuardedVolume[] => volumes
+  const parts = { volumes: list, ability: () => ability, io, release, onWindows: () => {}, logger }
   const guarantee = new IopsGuarantee(parts)
   guarantee.start()
   try {
@@ -53,6 +58,9 @@ async function guarding<T>(volumes: GuardedVolume[], work: (guarantee: IopsGuara
 
 const limitedCgroups = (device: string): string[] =>
   io.limited(findDisk(device)!.number, foldersBelow(io.root)).map((each) => each.slice(io.root.length))
+
+/** Bytes that devices have moved. */
+const moved = (devices: string[]): number[] => devices.map((device) => readDiskStat(findDisk(device)!.statFile)!.bytes)
 
 async function until(what: string, holds: () => boolean): Promise<void> {
   for (const end = performance.now() + 15_000; !holds(); await sleep(20)) {
@@ -90,14 +98,59 @@ describe('a floor', () => {
         fioIn(join(pods, `pod-${index}/c`), device, ['--rw=randrw', ...direct], 4),
       )
       await sleep(500)
-      const delivered = await fioIn(join(pods, 'gold'), gold, ['--rw=randrw', ...direct], 3)
-      expect(delivered.read + delivered.write).toBeGreaterThan(0.8 * 1500) // alone with the flood: an eighth of the drive
+      const load = fioIn(join(pods, 'gold'), gold, ['--rw=randrw', ...direct], 3)
+      await until('neighbours to be held back', () => others.some((device) => limitedCgroups(device).length > 0))
+      const before = moved(loops.devices)
+      await sleep(1500)
+      const [ofGold, ...ofOthers] = moved(loops.devices).map((bytes, index) => bytes - before[index]!)
+      await load
+      const flooded = (await Promise.all(floods)).reduce((all, { read, write }) => all + read + write, 0)
+      expect(ofGold!).toBeGreaterThan(0.6 * ofOthers.reduce((sum, bytes) => sum + bytes)) // without a floor: a seventh
       expect(guarantee.windowsOf(gold).withDemand).toBeGreaterThanOrEqual(2)
       expect(guarantee.windowsOf(gold).attained).toBeGreaterThan(0)
-      const sum = (await Promise.all(floods)).reduce((all, { read, write }) => all + read + write, 0)
-      expect(sum).toBeGreaterThan(500)
+      expect(flooded).toBeGreaterThan(500)
       await until('limits to go', () => others.every((device) => limitedCgroups(device).length === 0))
     })
+  })
+})
+
+test('copies of snapshots hold themselves back for a floor, and go on as they like afterwards', async () => {
+  await using loops = await PacedLoops.make(5, driveIops)
+  const [gold, ...sources] = loops.devices as [string, ...string[]]
+  let allowance: IopsGuarantee['allowance'] = () => undefined
+  const copies = new DriveCopies((id) => allowance(id))
+  const volumes = (): GuardedVolume[] => [volume(gold, { floor: 1500 }), ...copies.volumes()]
+  await guarding(volumes, async (guarantee) => {
+    allowance = (id) => guarantee.allowance(id)
+    let isOver = false
+    const copying = sources.map(async (devicePath) => {
+      const pace = copies.begin({ id: devicePath, driveName: 'drive', devicePath })
+      while (!isOver) for await (const _ of encodeBlocks(devicePath, 0, 64 * copyBlock, pace));
+      copies.end(devicePath)
+    })
+    try {
+      const load = fioIn(join(pods, 'gold'), gold, ['--rw=randrw', ...direct], 4)
+      await until('copies to be held back', () => sources.some((id) => allowance(id) !== undefined))
+      const before = moved(loops.devices)
+      let allowed = 2 * sources.length * copyBlock // a block each is on its way, and another when the limit sinks
+      for (let since = performance.now(), end = since + 2000, at = since; at < end; since = at) {
+        await sleep(20)
+        at = performance.now()
+        // the least that a copy has is a block in half a second
+        const rates = sources.map((id) => Math.max(2 * copyBlock, allowance(id) ?? Infinity))
+        allowed += (rates.reduce((sum, rate) => sum + rate) * (at - since)) / 1000
+      }
+      const [ofGold, ...ofCopies] = moved(loops.devices).map((bytes, index) => bytes - before[index]!)
+      const copied = ofCopies.reduce((sum, bytes) => sum + bytes)
+      expect(copied).toBeLessThan(1.5 * allowed)
+      expect(ofGold! / 4096).toBeGreaterThan(0.6 * (copied / 65_536)) // what the drive moves at once; half of it is promised
+      expect(sources.flatMap(limitedCgroups)).toEqual([])
+      await load
+      await until('copies to go on as they like', () => sources.every((id) => allowance(id) === undefined))
+    } finally {
+      isOver = true
+      await Promise.all(copying)
+    }
   })
 })
 

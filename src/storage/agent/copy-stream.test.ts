@@ -59,6 +59,17 @@ describe('a copy of blocks', () => {
     expect(readFileSync(target).equals(readFileSync(source()))).toBe(true)
   })
 
+  it('asks how fast it may go for each block, read or written', async () => {
+    const asked: number[] = []
+    const pace = { isHeld: () => true, after: (bytes: number) => Promise.resolve(void asked.push(bytes)) }
+    const target = empty('paced')
+    await writeBlocks(encodeBlocks(source(), 0, size, pace), target, { offset: 0, length: size })
+    expect(asked).toEqual([...Array<number>(5).fill(copyBlock), 4096]) // zeros are read, too
+    await writeBlocks(encodeBlocks(source(), 0, size), target, { offset: 0, length: size }, pace)
+    expect(asked.slice(6)).toEqual([copyBlock, 4096]) // and not written
+    expect(readFileSync(target).equals(readFileSync(source()))).toBe(true)
+  })
+
   it('that is cut off or changed on the way is an error', async () => {
     const bytes = Buffer.concat(await parts())
     const range = { offset: 0, length: size }

@@ -2,20 +2,30 @@ import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { Unavailable } from '../../base/index.ts'
+import type { CopyPace } from './drive-copies.ts'
 
 /** Bytes of a block of the stream, the unit of what is left out when it is all zeros. */
 export const copyBlock = 2 ** 20
 /** Bytes that one request asks for, the unit of resuming. */
 export const copySegment = 64 * copyBlock
 
+/** Bytes that are written before they are flushed: so much at most comes upon the drive at once. */
+const longestDirt = 8 * copyBlock
+
 const headerLength = 8 + 4 + 32
 const zeros = Buffer.alloc(copyBlock)
 
 /**
  * Blocks of a device from `offset` for `length` bytes, as they go over the wire: for each block that is not all zeros its
- * offset (8 bytes), length (4 bytes), SHA-256 and content; at the end a header of length 0 with the offset reached.
+ * offset (8 bytes), length (4 bytes), SHA-256 and content; at the end a header of length 0 with the offset reached. It goes
+ * at the pace that is given, if one is.
  */
-export async function* encodeBlocks(devicePath: string, offset: number, length: number): AsyncGenerator<Buffer> {
+export async function* encodeBlocks(
+  devicePath: string,
+  offset: number,
+  length: number,
+  pace?: CopyPace,
+): AsyncGenerator<Buffer> {
   const file = await open(devicePath, 'r')
   try {
     for (let at = offset; at < offset + length; at += copyBlock) {
@@ -23,6 +33,7 @@ export async function* encodeBlocks(devicePath: string, offset: number, length: 
       const block = Buffer.allocUnsafe(wanted)
       const { bytesRead } = await file.read(block, 0, wanted, at)
       if (bytesRead < wanted) throw new Unavailable(`${devicePath} ends at ${at + bytesRead}, before ${at + wanted}`)
+      await pace?.after(wanted)
       if (block.equals(zeros.subarray(0, wanted))) continue
       yield header(at, block)
       yield block
@@ -43,19 +54,29 @@ function header(offset: number, block: Buffer): Buffer {
 
 /**
  * Writes what `encodeBlocks` made to a device that holds nothing but zeros and earlier writes of the same, and flushes
- * it. Throws Unavailable when the stream ends early or a checksum is wrong.
+ * it, at the pace that is given, if one is. Throws Unavailable when the stream ends early or a checksum is wrong.
  */
 export async function writeBlocks(
   stream: Readable | AsyncIterable<Buffer>,
   devicePath: string,
   range: { offset: number; length: number },
+  pace?: CopyPace,
 ): Promise<void> {
   const file = await open(devicePath, 'r+')
   try {
     let reached = range.offset
     let isWhole = false
+    let dirty = 0
     for await (const { offset, block } of decode(stream)) {
-      if (block.length > 0) await file.write(block, 0, block.length, offset)
+      if (block.length > 0) {
+        await file.write(block, 0, block.length, offset)
+        dirty += block.length
+        if (dirty >= longestDirt || pace?.isHeld()) {
+          await file.datasync() // what waits in memory is not seen by who keeps floors, and comes all at once
+          dirty = 0
+        }
+        await pace?.after(block.length)
+      }
       reached = offset + block.length
       isWhole = block.length === 0
     }

@@ -3,6 +3,7 @@ import type { Plex } from '../../api/index.ts'
 import { InvalidInput, KeyedLock, NotFound } from '../../base/index.ts'
 import type { Pool } from '../pool-format.ts'
 import { copySegment, encodeBlocks, writeBlocks } from './copy-stream.ts'
+import type { CopyPace, DriveCopies } from './drive-copies.ts'
 import type { OpenPools } from './open-pools.ts'
 
 /** Fetches a range of a snapshot from the node that has it. */
@@ -19,20 +20,22 @@ const idleTime = 1_000
 export class SnapshotReader {
   readonly #pools: OpenPools
   readonly #locks = new KeyedLock()
-  readonly #readers = new Map<string, { count: number; timer?: NodeJS.Timeout }>()
+  readonly #copies: DriveCopies
+  readonly #readers = new Map<string, { count: number; pace: CopyPace; timer?: NodeJS.Timeout }>()
 
-  constructor(pools: OpenPools) {
+  constructor(pools: OpenPools, copies: DriveCopies) {
     this.#pools = pools
+    this.#copies = copies
   }
 
   /** The blocks of a range, encoded. Throws NotFound and InvalidInput. */
   async read(uid: string, offset: number, length: number): Promise<Readable> {
-    const { pool, size } = await this.#find(uid)
+    const { pool, driveName, size } = await this.#find(uid)
     if (!(offset >= 0 && length > 0 && length <= copySegment && offset + length <= size)) {
       throw new InvalidInput(`snapshot ${uid} of ${size} bytes has no range of ${length} at ${offset}`)
     }
-    const devicePath = await this.#acquire(uid, pool)
-    const stream = Readable.from(encodeBlocks(devicePath, offset, length), { objectMode: false })
+    const { devicePath, pace } = await this.#acquire(uid, pool, driveName)
+    const stream = Readable.from(encodeBlocks(devicePath, offset, length, pace), { objectMode: false })
     stream.once('close', () => this.#release(uid, pool))
     return stream
   }
@@ -41,28 +44,30 @@ export class SnapshotReader {
   async stop(): Promise<void> {
     for (const [uid, { timer }] of this.#readers) {
       clearTimeout(timer)
+      this.#copies.end(uid)
       const found = await this.#find(uid).catch(() => undefined)
       await found?.pool.deactivate(uid).catch(() => {})
     }
     this.#readers.clear()
   }
 
-  async #find(uid: string): Promise<{ pool: Pool; size: number }> {
+  async #find(uid: string): Promise<{ pool: Pool; driveName: string; size: number }> {
     for (const driveName of this.#pools.driveNames()) {
       const pool = this.#pools.get(driveName)!
       const entry = (await pool.list()).find(({ id, kind }) => id === uid && kind === 'snapshot')
-      if (entry) return { pool, size: entry.size }
+      if (entry) return { pool, driveName, size: entry.size }
     }
     throw new NotFound(`this node has no snapshot ${uid}`)
   }
 
-  #acquire(uid: string, pool: Pool): Promise<string> {
+  #acquire(uid: string, pool: Pool, driveName: string): Promise<{ devicePath: string; pace: CopyPace }> {
     return this.#locks.run(uid, async () => {
       const { devicePath } = await pool.activate(uid, { readOnly: true })
-      const reader = this.#readers.get(uid) ?? { count: 0 }
-      clearTimeout(reader.timer)
-      this.#readers.set(uid, { count: reader.count + 1 })
-      return devicePath
+      const known = this.#readers.get(uid)
+      clearTimeout(known?.timer)
+      const { count, pace } = known ?? { count: 0, pace: this.#copies.begin({ id: uid, driveName, devicePath }) }
+      this.#readers.set(uid, { count: count + 1, pace })
+      return { devicePath, pace }
     })
   }
 
@@ -72,13 +77,14 @@ export class SnapshotReader {
     const count = reader.count - 1
     const timer = count > 0 ? undefined : setTimeout(() => void this.#deactivate(uid, pool), idleTime)
     timer?.unref()
-    this.#readers.set(uid, { count, ...(timer ? { timer } : {}) })
+    this.#readers.set(uid, { count, pace: reader.pace, ...(timer ? { timer } : {}) })
   }
 
   #deactivate(uid: string, pool: Pool): Promise<void> {
     return this.#locks.run(uid, async () => {
       if (this.#readers.get(uid)?.count) return
       this.#readers.delete(uid)
+      this.#copies.end(uid)
       await pool.deactivate(uid).catch(() => {}) // gone, or still open: looked at again at the next start
     })
   }
@@ -87,6 +93,8 @@ export class SnapshotReader {
 /** What a copy works with beside its plex. */
 export interface CopyParts {
   fetch: FetchBlocks
+  /** Where it says that it uses a drive, and is told how fast it may. */
+  copies: DriveCopies
   /** Whether the plex is to go meanwhile. */
   isReleased: (plex: Plex) => boolean
 }
@@ -100,22 +108,24 @@ export async function copySnapshot(
   plex: Plex,
   pool: Pool,
   report: (progress: number) => Promise<void>,
-  { fetch, isReleased }: CopyParts,
+  { fetch, copies, isReleased }: CopyParts,
 ): Promise<boolean> {
   const { spec, status, metadata } = plex
   const { uid: snapshotUid, nodeName, size } = spec.source!
   const id = metadata.uid!
   await pool.create({ id, size: Math.max(spec.size, size), sectorSize: pool.sectorSize })
   const { devicePath } = await pool.activate(id, { readOnly: false })
+  const pace = copies.begin({ id, driveName: spec.driveName, devicePath })
   const resumed = Math.floor(((status?.progress ?? 0) * size) / copySegment) * copySegment
   try {
     for (let offset = resumed; offset < size; offset += copySegment) {
       if (isReleased(plex)) return false
       const range = { offset, length: Math.min(copySegment, size - offset) }
-      await writeBlocks(await fetch(nodeName, snapshotUid, range), devicePath, range)
+      await writeBlocks(await fetch(nodeName, snapshotUid, range), devicePath, range, pace)
       await report(Math.min(0.999, (offset + range.length) / size))
     }
   } finally {
+    copies.end(id)
     await pool.deactivate(id)
   }
   return true

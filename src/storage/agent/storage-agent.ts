@@ -11,6 +11,7 @@ import { abilityFrom } from '../io-limits/guarded.ts'
 import type { DriveAbility, GuardedVolume } from '../io-limits/index.ts'
 import { inspectDevice, type BlockDevice } from './block-device.ts'
 import { calibrate, type Calibrate } from './calibration.ts'
+import { DriveCopies } from './drive-copies.ts'
 import { DriveReconciler } from './drive-reconciler.ts'
 import { growFilesystem } from './filesystem-growth.ts'
 import { OpenPools } from './open-pools.ts'
@@ -44,6 +45,8 @@ export interface StorageAgentOptions {
   growFilesystem?: (devicePath: string) => Promise<void>
   /** Lifts the caps of volumes while they are written out before a freeze; absent: there are none. */
   withoutCaps?: WithoutCaps
+  /** Bytes per second that a copy of a snapshot may move now, by the uid of what it reads or fills; undefined: as many as it can. */
+  copyAllowance?: (id: string) => number | undefined
   /** Where it remembers what it has frozen. */
   quiesceFolder?: string
   publishSystem?: PublishSystem
@@ -67,6 +70,7 @@ export class StorageAgent {
   readonly publisher: VolumePublisher
   readonly #options: StorageAgentOptions
   readonly #pools: OpenPools
+  readonly #copies: DriveCopies
   readonly #reader: SnapshotReader
   readonly #clock = new RisingClock()
   readonly #recorder: EventRecorder
@@ -96,7 +100,8 @@ export class StorageAgent {
     this.#plexes = own(Plex)
     this.#attachments = own(VolumeAttachment)
     this.#pools = new OpenPools(formats)
-    this.#reader = new SnapshotReader(this.#pools)
+    this.#copies = new DriveCopies(options.copyAllowance ?? (() => undefined))
+    this.#reader = new SnapshotReader(this.#pools, this.#copies)
     this.#recorder = new EventRecorder(
       store,
       { controller: 'carbonado.io/storage-agent', instance: hostname() },
@@ -194,9 +199,9 @@ export class StorageAgent {
     await this.#pools.closeAll()
   }
 
-  /** Volumes that have a device on this node, with what they are promised and who uses them. */
+  /** Volumes that have a device on this node, with what they are promised and who uses them; and copies under way. */
   guardedVolumes(): GuardedVolume[] {
-    return this.#attached.guarded()
+    return [...this.#attached.guarded(), ...this.#copies.volumes()]
   }
 
   /** What a drive was measured to give; undefined when it never was. */
@@ -250,6 +255,7 @@ export class StorageAgent {
       copy: (plex, pool, report) =>
         copySnapshot(plex, pool, report, {
           fetch: fetchBlocks,
+          copies: this.#copies,
           isReleased: ({ metadata }) => {
             const current = this.#plexes.get(metadata)
             return current?.metadata.uid !== metadata.uid || current?.metadata.deletionTimestamp !== undefined

@@ -25,6 +25,8 @@ export interface GuardedVolume {
   cap?: number
   /** Parts of the names of the cgroups of those who use it, such as uids of pods. */
   consumers: string[]
+  /** A copy of a snapshot: it has no limit in the kernel, asks how much it may do, and holds itself back. */
+  isCopy?: boolean
 }
 
 /** What a drive was measured to give. */
@@ -131,6 +133,14 @@ export class IopsGuarantee {
     return { ...second.rates, ...(heldTo === undefined ? {} : { heldTo }) }
   }
 
+  /** Bytes per second that a copy may move; undefined: nobody holds it back. */
+  allowance(id: string): number | undefined {
+    const watched = this.#watched.get(id)
+    return watched?.heldTo === undefined
+      ? undefined
+      : watched.heldTo * this.#bytesPerOperation(watched.volume.driveName)
+  }
+
   /** Windows of a volume with a floor, since this agent first saw it. */
   windowsOf(id: string): Windows {
     return this.#windows.of(id)
@@ -203,9 +213,10 @@ export class IopsGuarantee {
       second: { at: now, stat, rates: { operations: 0, bytes: 0 } },
     }
     const { io } = this.#parts
-    if (io) watched.limiter = new DeviceLimiter(io, disk.number, this.#tree!.folders())
+    const { isCopy = false } = volume
+    if (io && !isCopy) watched.limiter = new DeviceLimiter(io, disk.number, this.#tree!.folders())
     this.#watched.set(volume.id, watched)
-    this.#parts.release.takeOver() // only now: who knows of no volume cannot give back what an earlier agent took
+    if (!isCopy) this.#parts.release.takeOver() // only now: who knows of no volume cannot give back what an earlier agent took
     return watched
   }
 
