@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../../base/index.ts'
 import { createFakeKernel, fakePublishSystem, type FakeKernel } from './fake-publish-system.ts'
 import { PublishJournal } from './publish-journal.ts'
-import { VolumePublisher, type PublishRequest, type StageRequest } from './volume-publisher.ts'
+import { VolumePublisher, type PublishRequest } from './volume-publisher.ts'
+import type { StageRequest } from './volume-staging.ts'
 
 const size = 64 * 2 ** 20
 let folder: string

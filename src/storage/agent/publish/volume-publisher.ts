@@ -1,34 +1,13 @@
-import { statfs } from 'node:fs/promises'
 import type { FilesystemType } from '../../../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Conflict, KeyedLock, NotFound, type Logger } from '../../../base/index.ts'
-import { mountOptions, optionsWithoutReplay } from './mount-options.ts'
-import { mountAt, showsDevice, type MountEntry } from './mount-table.ts'
-import {
-  nextPublishStep,
-  nextStageStep,
-  nextUnpublishStep,
-  repairOf,
-  type StageFacts,
-  type StageStep,
-  type TargetFacts,
-} from './publish-decision.ts'
+import { mountAt, showsDevice } from './mount-table.ts'
+import { repairOf } from './publish-decision.ts'
 import type { PublishJournal, PublishRecord, TargetRecord } from './publish-journal.ts'
 import { checkPublishPath, kernelPath } from './publish-path.ts'
 import type { PublishSystem } from './publish-system.ts'
-
-/** A volume that is to be staged. */
-export interface StageRequest {
-  volumeName: string
-  volumeUid: string
-  /** Path of its block device. */
-  device: string
-  access: 'mount' | 'block'
-  /** Absent on a raw block device. */
-  filesystem?: FilesystemType
-  readOnly: boolean
-  stagingPath: string
-  mountFlags: string[]
-}
+import { recordOf, VolumeStaging, type StageRequest } from './volume-staging.ts'
+import { VolumeTargets } from './volume-targets.ts'
+import { useOf, type VolumeUse } from './volume-use.ts'
 
 /** A staged volume that a container is to see. */
 export interface PublishRequest {
@@ -50,13 +29,6 @@ export interface PublishedVolume {
   targetPaths: string[]
 }
 
-/** How much of a volume is used, and whether something is wrong. */
-export interface VolumeUse {
-  bytes: { total: number; used?: number; available?: number }
-  inodes?: { total: number; used: number; available: number }
-  problem?: string
-}
-
 /** What a publisher works with. */
 export interface VolumePublisherParts {
   journal: PublishJournal
@@ -75,10 +47,14 @@ export interface VolumePublisherParts {
  */
 export class VolumePublisher {
   readonly #parts: VolumePublisherParts
+  readonly #staging: VolumeStaging
+  readonly #targets: VolumeTargets
   readonly #locks = new KeyedLock()
 
   constructor(parts: VolumePublisherParts) {
     this.#parts = parts
+    this.#staging = new VolumeStaging(parts)
+    this.#targets = new VolumeTargets(parts.system)
   }
 
   /** Undoes what an earlier process left that nobody was told of. */
@@ -95,7 +71,7 @@ export class VolumePublisher {
   async #repairOne(record: PublishRecord): Promise<void> {
     const { undoTargets, unstage, forget } = repairOf(record)
     for (const path of undoTargets) await this.#takeAway(record.volumeName, path)
-    if (unstage) await this.#unmountStaging(record)
+    if (unstage) await this.#staging.unmount(record)
     if (forget) this.#parts.journal.delete(record.volumeName)
   }
 
@@ -132,7 +108,7 @@ export class VolumePublisher {
       if (request.access === 'block') {
         journal.put({ ...recordOf(request, known), state: 'staged' })
       } else {
-        await this.#stageFilesystem(request, known)
+        await this.#staging.stage(request, known)
       }
     })
     this.#parts.onChange(volumeName)
@@ -154,96 +130,6 @@ export class VolumePublisher {
     )
   }
 
-  async #stageFilesystem(request: StageRequest, known: PublishRecord | undefined): Promise<void> {
-    const { journal } = this.#parts
-    const wasStaged = known?.state === 'staged'
-    const record = recordOf(request, known)
-    let isFormatting = known?.state === 'formatting' && known.volumeUid === request.volumeUid
-    const taken = new Set<StageStep['step']>()
-    if (!wasStaged && !isFormatting) journal.put({ ...record, state: 'staging' })
-    try {
-      for (;;) {
-        const step = nextStageStep(request, await this.#stageFacts(request, isFormatting, taken))
-        if (step.step === 'done') break
-        if (step.step === 'refuse') {
-          throw new Conflict(`volume ${request.volumeName}: ${step.why}`, { remedy: step.remedy })
-        }
-        taken.add(step.step)
-        if (step.step === 'format') journal.put({ ...record, state: 'formatting' })
-        await this.#stageStep(step.step, request)
-        if (step.step !== 'format') continue
-        isFormatting = false
-        journal.put({ ...record, state: 'staging' })
-      }
-    } catch (error) {
-      if (!wasStaged) await this.#undoStaging(record)
-      throw error
-    }
-    journal.put({ ...record, state: 'staged' })
-  }
-
-  async #stageFacts(
-    { device, stagingPath }: StageRequest,
-    isFormatting: boolean,
-    taken: StageFacts['taken'],
-  ): Promise<StageFacts> {
-    const { system } = this.#parts
-    const { path, mounted } = this.#targetFacts(device, stagingPath, 'mount')
-    return {
-      content: await system.content(device),
-      deviceSize: system.deviceSize(device),
-      path,
-      mounted: mounted === 'this volume, read-only' ? 'this volume' : mounted,
-      isFormatting,
-      taken,
-    }
-  }
-
-  async #stageStep(step: StageStep['step'], request: StageRequest): Promise<void> {
-    const { system } = this.#parts
-    const { device, stagingPath, filesystem } = request
-    switch (step) {
-      case 'make-folder':
-        return system.makeFolder(stagingPath)
-      case 'format':
-        return system.format(device, filesystem!)
-      case 'check':
-        return system.check(device)
-      case 'grow-unmounted':
-        return system.growUnmounted(device)
-      case 'mount':
-        return this.#mount(request)
-      case 'grow-mounted':
-        return system.growMounted(device, filesystem!, stagingPath)
-      case 'refuse':
-      case 'done':
-        return
-    }
-  }
-
-  async #mount({ device, stagingPath, filesystem, readOnly, mountFlags }: StageRequest): Promise<void> {
-    const { system, logger } = this.#parts
-    const options = mountOptions(filesystem!, { readOnly, flags: mountFlags })
-    try {
-      await system.mount(device, stagingPath, filesystem!, options)
-    } catch (error) {
-      if (!readOnly) throw error
-      logger.notice({ device }, 'a filesystem on a read-only device is mounted without replaying its log')
-      await system.mount(device, stagingPath, filesystem!, optionsWithoutReplay(filesystem!, options))
-    }
-  }
-
-  /** What a call did that nobody was told of; a filesystem that is half made stays noted. */
-  async #undoStaging(record: PublishRecord): Promise<void> {
-    const { journal, logger } = this.#parts
-    try {
-      await this.#unmountStaging(record)
-      if (journal.get(record.volumeName)?.state !== 'formatting') journal.delete(record.volumeName)
-    } catch (err) {
-      logger.warn({ err, volume: record.volumeName }, 'what was begun could not be undone; the next call goes on')
-    }
-  }
-
   /** Takes a volume away from this node again. Throws Conflict while it is published or in use. */
   async unstage(volumeName: string, stagingPath: string): Promise<void> {
     checkPublishPath(stagingPath, 'staging')
@@ -251,7 +137,8 @@ export class VolumePublisher {
       const { journal } = this.#parts
       const record = journal.get(volumeName)
       if (record?.state === 'formatting') return
-      if (record && record.stagingPath !== stagingPath) return this.#unmountForeign(volumeName, stagingPath)
+      if (record && record.stagingPath !== stagingPath)
+        return this.#staging.unmountForeign(this.#deviceOf(volumeName), stagingPath)
       const targets = record?.targets.map(({ path }) => path) ?? []
       const left = targets.filter((path) => this.pathsInUse(volumeName).includes(path))
       if (left.length > 0) {
@@ -261,30 +148,11 @@ export class VolumePublisher {
       }
       if (record) {
         journal.put({ ...record, state: 'unstaging' })
-        await this.#unmountStaging(record)
+        await this.#staging.unmount(record)
         journal.delete(volumeName)
-      } else await this.#unmountForeign(volumeName, stagingPath)
+      } else await this.#staging.unmountForeign(this.#deviceOf(volumeName), stagingPath)
     })
     this.#parts.onChange(volumeName)
-  }
-
-  async #unmountStaging({ device, stagingPath, access }: PublishRecord): Promise<void> {
-    if (access === 'block') return
-    for (;;) {
-      const { mounted } = this.#targetFacts(device, stagingPath, 'mount')
-      if (mounted === 'nothing' || mounted === 'something else') return
-      await this.#parts.system.unmount(kernelPath(stagingPath) ?? stagingPath)
-    }
-  }
-
-  /** A path that the journal does not know: this volume is unmounted there, anything else stays. */
-  async #unmountForeign(volumeName: string, stagingPath: string): Promise<void> {
-    const device = this.#deviceOf(volumeName)
-    if (device === undefined) return
-    const { mounted } = this.#targetFacts(device, stagingPath, 'mount')
-    if (mounted === 'this volume' || mounted === 'this volume, read-only') {
-      await this.#parts.system.unmount(kernelPath(stagingPath) ?? stagingPath)
-    }
   }
 
   /** Shows a staged volume at a target path. Throws Conflict when it is not staged, or published there otherwise. */
@@ -319,7 +187,7 @@ export class VolumePublisher {
     })
     if (!isTold) journal.put(withTarget({ path: targetPath, readOnly, state: 'publishing' }))
     try {
-      await this.#bringTo(record, targetPath, readOnly, isTold)
+      await this.#targets.bring(record, targetPath, readOnly, isTold)
     } catch (error) {
       if (!isTold) await this.#undoPublishing(withTarget(undefined), targetPath)
       throw error
@@ -345,38 +213,10 @@ export class VolumePublisher {
     return record
   }
 
-  async #bringTo(record: PublishRecord, path: string, readOnly: boolean, isTold: boolean): Promise<void> {
-    const { system } = this.#parts
-    const { device, access, stagingPath, volumeName } = record
-    const target = kernelPath(path)!
-    for (;;) {
-      const step = nextPublishStep({ access, readOnly }, this.#targetFacts(device, path, access), isTold)
-      switch (step.step) {
-        case 'done':
-          return
-        case 'refuse':
-          throw new Conflict(`volume ${volumeName}: ${step.why}`, {
-            remedy: step.remedy,
-            details: { isOtherwise: step.isOtherwise ?? false },
-          })
-        case 'make-target':
-          if (access === 'mount') system.makeFolder(target)
-          else system.makeFile(target)
-          break
-        case 'bind':
-          await system.bind(access === 'mount' ? stagingPath : device, target)
-          break
-        case 'make-read-only':
-          await system.makeReadOnly(target)
-          break
-      }
-    }
-  }
-
   async #undoPublishing(record: PublishRecord, targetPath: string): Promise<void> {
     const { journal, logger } = this.#parts
     try {
-      await this.#removeTarget(record.device, record.access, targetPath, 'undo')
+      await this.#targets.remove(record.device, record.access, targetPath, 'undo')
       journal.put(record)
     } catch (err) {
       logger.warn({ err, volume: record.volumeName }, 'what was begun could not be undone; the next call goes on')
@@ -397,30 +237,9 @@ export class VolumePublisher {
     const others = record?.targets.filter(({ path }) => path !== targetPath) ?? []
     if (record && known) journal.put({ ...record, targets: [...others, { ...known, state: 'unpublishing' }] })
     const access = record?.access ?? (this.#parts.system.pathKind(targetPath) === 'block device' ? 'block' : 'mount')
-    await this.#removeTarget(record?.device ?? this.#deviceOf(volumeName), access, targetPath)
+    await this.#targets.remove(record?.device ?? this.#deviceOf(volumeName), access, targetPath)
     const now = journal.get(volumeName)
     if (now && known) journal.put({ ...now, targets: now.targets.filter(({ path }) => path !== targetPath) })
-  }
-
-  /** `undo`: what this volume did not put there stays without a word. */
-  async #removeTarget(
-    device: string | undefined,
-    access: 'mount' | 'block',
-    path: string,
-    undo?: 'undo',
-  ): Promise<void> {
-    const target = kernelPath(path)
-    if (target === undefined) return
-    for (;;) {
-      const step = nextUnpublishStep(this.#targetFacts(device, path, access))
-      if (step.step === 'done') return
-      if (step.step === 'refuse') {
-        if (undo) return
-        throw new Conflict(`${path}: ${step.why}`, { remedy: step.remedy })
-      }
-      if (step.step === 'unmount') await this.#parts.system.unmount(target)
-      else this.#parts.system.remove(target)
-    }
   }
 
   /** Enlarges the filesystem of a staged volume to its device. Throws NotFound when it is not here, Conflict when it cannot. */
@@ -453,37 +272,12 @@ export class VolumePublisher {
     if (record.access === 'block') return { bytes: { total: system.deviceSize(record.device) } }
     const mount = mountAt(kernelPath(path) ?? path, system.mounts())
     if (!showsDevice(mount, system.deviceNumber(record.device))) throw notHere(volumeName, path)
-    const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(path)
-    return {
-      bytes: { total: blocks * bsize, used: (blocks - bfree) * bsize, available: bavail * bsize },
-      inodes: { total: files, used: files - ffree, available: ffree },
-      ...problemOf(record, mount!),
-    }
+    return useOf(record, path, mount!)
   }
 
   #deviceOf(volumeName: string): string | undefined {
     return this.#parts.journal.get(volumeName)?.device ?? this.#parts.deviceOf(volumeName)
   }
-
-  /** What is mounted at a path is not looked into: a filesystem that has failed would not answer. */
-  #targetFacts(device: string | undefined, path: string, access: 'mount' | 'block'): TargetFacts {
-    const { system } = this.#parts
-    const place = kernelPath(path) ?? path
-    const mount = mountAt(place, system.mounts())
-    if (!mount) return { path: system.pathKind(path), mounted: 'nothing' }
-    const number = device === undefined ? undefined : system.deviceNumber(device)
-    const isOurs = access === 'mount' ? showsDevice(mount, number) : system.deviceNumber(place) === number
-    if (!isOurs || number === undefined) return { path: 'other', mounted: 'something else' }
-    return { path: 'other', mounted: mount.isReadOnly ? 'this volume, read-only' : 'this volume' }
-  }
-}
-
-function recordOf(
-  request: StageRequest,
-  known: PublishRecord | undefined,
-): Omit<PublishRecord, 'state'> & { state: 'staging' } {
-  const targets = known?.volumeUid === request.volumeUid ? known.targets : []
-  return { ...request, state: 'staging', targets }
 }
 
 function notHere(volumeName: string, path?: string): NotFound {
@@ -497,12 +291,4 @@ function growthProblem(volumeName: string, filesystem: FilesystemType, error: un
     `the device of volume ${volumeName} has grown; its ext4 cannot grow while it is mounted, because the agent does not have CAP_SYS_RESOURCE`,
     { remedy: 'It grows when the volume is next staged: restart what uses it. XFS grows under use.', cause: error },
   )
-}
-
-function problemOf(
-  { readOnly, filesystem }: PublishRecord,
-  { isFilesystemReadOnly }: MountEntry,
-): { problem?: string } {
-  if (readOnly || !isFilesystemReadOnly) return {}
-  return { problem: `its ${filesystem} was made read-only after an error; look at the kernel's log and check it` }
 }
