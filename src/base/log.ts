@@ -1,4 +1,5 @@
 import pino from 'pino'
+import { CarbonadoError } from './errors.ts'
 
 /**
  * Levels by audience: `notice` for the operator, `warn` for one operation that went wrong,
@@ -14,11 +15,27 @@ export function createLogger(program: string, level = process.env.CARBONADO_LOG_
       level,
       customLevels: { notice: 35 },
       formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: errorForLog },
       timestamp: pino.stdTimeFunctions.isoTime,
       base: { name: program },
     },
     pino.destination({ fd: 2, sync: true }),
   )
+}
+
+/**
+ * An error as a line of the log has it: what can be expected, such as a server that does not answer, without its trace of
+ * calls, which tells nothing more and, with a thousand objects waiting for that server, fills a disk.
+ */
+export function errorForLog(error: Error): object {
+  if (!(error instanceof CarbonadoError) || error.code === 'Internal') return pino.stdSerializers.err(error)
+  const { code, message, remedy, cause } = error
+  return {
+    code,
+    message,
+    ...(remedy === undefined ? {} : { remedy }),
+    ...(cause instanceof Error ? { cause: cause.message } : {}),
+  }
 }
 
 /** A logger that says nothing, for tests. */

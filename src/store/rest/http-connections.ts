@@ -26,6 +26,8 @@ export interface HttpRequest {
   isKnownBy?: (statusCode: number, head: IncomingHttpHeaders) => boolean
   /** Milliseconds without a byte in either direction until the request is broken off. */
   idleTimeout: number
+  /** The same on a connection whose other end is pinged; `idleTimeout` unless told. */
+  pingedIdleTimeout?: number
   /** Whether the answer is one of a known end and wanted as a whole, which is faster than to read it as a stream. */
   isWhole?: boolean
 }

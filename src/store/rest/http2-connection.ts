@@ -78,7 +78,8 @@ export class Http2Connection {
 
   /** Resolves with the answer, or with its head and a body to be read. Rejects with whatever went wrong on the way. */
   send(request: HttpRequest): Promise<HttpAnswer> {
-    const { method, path, headers, body, signal, onInformation, isKnownBy, idleTimeout, isWhole } = request
+    const { method, path, headers, body, signal, onInformation, isKnownBy, isWhole } = request
+    const idleTimeout = request.pingedIdleTimeout ?? request.idleTimeout
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
       const stream = this.#session.request(
