@@ -17,7 +17,10 @@ const rows = {
 
 /** What one round of pods took, in milliseconds. */
 interface Round {
+  /** From when a pod was seen until it was Running. */
   p50: number
+  /** The same from the first request on: it has in it what creation itself waits for, such as webhooks. */
+  p50SinceBegin: number
   allRunning: number
   allDeleted: number
   duplicates: number
@@ -34,7 +37,12 @@ export const podsGroup: Group<KubernetesLab> = {
     await round(networks.bridge, networks, 12, context)
     if (wanted.has(rows.hundred.name)) {
       const both = await compare(networks, context.quick ? 30 : 100, context.quick ? 1 : 3, context)
-      result[rows.hundred.name] = ratio(both, ({ p50 }) => p50)
+      const sinceBegin = ratio(both, ({ p50SinceBegin }) => p50SinceBegin)
+      const seen = ratio(both, ({ p50 }) => p50)
+      result[rows.hundred.name] = {
+        ...seen,
+        detail: `${seen.detail}; from the first request on: ${sinceBegin.value.toFixed(2)}`,
+      }
     }
     if ([rows.running, rows.deleted, rows.duplicates, rows.leaks].some(({ name }) => wanted.has(name))) {
       const both = await compare(networks, context.quick ? 60 : 300, context.quick ? 1 : 2, context)
@@ -56,13 +64,17 @@ interface Both {
 async function compare(networks: PodNetworks, count: number, rounds: number, context: RunContext): Promise<Both> {
   const both: Both = { ours: [], theirs: [] }
   for (let index = 0; index < rounds; index++) {
-    both.ours.push(await round(networks.carbonado, networks, count, context))
-    both.theirs.push(await round(networks.bridge, networks, count, context))
+    const ours = async (): Promise<void> =>
+      void both.ours.push(await round(networks.carbonado, networks, count, context))
+    const theirs = async (): Promise<void> =>
+      void both.theirs.push(await round(networks.bridge, networks, count, context))
+    const turns = index % 2 === 0 ? [ours, theirs] : [theirs, ours] // neither is always the one that comes second
+    for (const turn of turns) await turn()
   }
   return both
 }
 
-function ratio({ ours, theirs }: Both, pick: (round: Round) => number): Measurement {
+function ratio({ ours, theirs }: Both, pick: (round: Round) => number): { value: number; detail: string } {
   const [mine, others] = [ours.map(pick), theirs.map(pick)]
   const { median, lowest, highest } = compareRounds(mine, others)
   const seconds = (values: number[]): string => values.map((value) => (value / 1000).toFixed(2)).join(', ')
@@ -82,6 +94,7 @@ async function round(network: PodNetwork, networks: PodNetworks, count: number, 
   const pods = [...watch.seen.values()]
   const allRunning = Math.max(...pods.map(({ reachedAt }) => reachedAt!)) - begin
   const p50 = quantile(pods.map(({ createdAt, reachedAt }) => reachedAt! - createdAt), 0.5) // prettier-ignore
+  const p50SinceBegin = quantile(pods.map(({ reachedAt }) => reachedAt! - begin), 0.5) // prettier-ignore
   const addresses = (await kubectl(['get', 'pods', '-l', 'app=bench', '-o', 'jsonpath={.items[*].status.podIP}'])).split(' ') // prettier-ignore
   if (addresses.length !== count || !addresses.every((address) => network.hasAddress(address))) {
     throw new Error(`${addresses.length} of ${count} pods have an address, expected one of ${expectedSetting(network)}`)
@@ -92,5 +105,5 @@ async function round(network: PodNetwork, networks: PodNetworks, count: number, 
   const left = await networks.leftOver()
   const seconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(2)} s`
   context.progress(`${count} pods on ${network.name}: p50 ${seconds(p50)}, all Running ${seconds(allRunning)}, deleted ${seconds(allDeleted)}, ${left} left`) // prettier-ignore
-  return { p50, allRunning, allDeleted, duplicates: count - new Set(addresses).size, left }
+  return { p50, p50SinceBegin, allRunning, allDeleted, duplicates: count - new Set(addresses).size, left }
 }

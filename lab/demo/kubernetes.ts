@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseQuantity } from '../../src/api/index.ts'
 import { Lab, takeLabDown, type Host } from '../index.ts'
 import { applyObjects, installDns, kubectl } from '../kubernetes/index.ts'
 import {
   databaseObjects,
+  databaseTier,
   networkObjects,
   nodePort,
   provideWordpressImages,
@@ -31,10 +33,13 @@ async function demo(narrator: Narrator): Promise<void> {
   narrator.say(`Kubernetes on three nodes, and Carbonado by its chart, after ${seconds()}.`)
   const client = await lab.addHost({ name: 'client', vlan: 100, address: '10.30.0.7/24' })
   await createNetworks(narrator)
+  narrator.step(2, 'WordPress and its database')
+  narrator.explain(
+    "Their images are packed from Debian's packages, without a registry; the first time that takes minutes.",
+  )
   await provideWordpressImages(lab.nodes)
   await installDns(lab.nodes)
-  await formatDrives(narrator, lab)
-  await startSite(narrator)
+  await startSite(narrator, await formatDrives(narrator, lab))
   await reachReplicas(narrator, client)
   await reachService(narrator, lab)
   await losePower(narrator, lab, client)
@@ -57,38 +62,47 @@ async function createNetworks(narrator: Narrator): Promise<void> {
     'VLAN 100 is where the company has its hosts. Its switch and firewalls see pods there like any server.',
   )
   await applyObjects(networkObjects())
+  narrator.explain(
+    'Two networks, and the static endpoints web-0 to web-2 (all objects of this demo: lab/wordpress/objects.ts):',
+  )
   narrator.command('kubectl apply -f networks.yaml -f endpoints.yaml')
   await show(narrator, 'get networks')
 }
 
-/** Gives the drive of every node to volumes; what it can do is measured meanwhile. */
-async function formatDrives(narrator: Narrator, lab: Lab): Promise<void> {
-  narrator.explain(
-    'The drives of the nodes become pools for volumes; each is measured, so that no more is promised than it gives.',
-  )
-  const names = async (): Promise<string[]> =>
-    (await kubectl(['get', 'drives.carbonado.io', '-o', 'name'])).split('\n').filter(Boolean)
-  await waitFor(async () => (await names()).length === lab.nodes.length, 60_000)
-  for (const name of await names()) {
-    const wish = JSON.stringify({ spec: { format: { requestId: `demo-${name.split('/')[1]}` } } })
-    await kubectl(['patch', name, '--type=merge', '-p', wish])
+/** Gives the drive of every node to volumes, one after the other: each is measured alone. Returns the most IOPS that one promises. */
+async function formatDrives(narrator: Narrator, lab: Lab): Promise<number> {
+  narrator.explain('The drives of the nodes become pools for volumes. Each is measured, alone, which takes some seconds;')
+  narrator.explain('nine tenths of what it gives can be promised.')
+  const list = async (path: string): Promise<string[]> =>
+    (await kubectl(['get', 'drives.carbonado.io', '-o', `jsonpath={.items[*]${path}}`])).split(' ').filter(Boolean)
+  await waitFor(async () => (await list('.metadata.name')).length === lab.nodes.length, 60_000)
+  for (const [index, name] of (await list('.metadata.name')).entries()) {
+    const wish = JSON.stringify({ spec: { format: { requestId: `demo-${name}` } } })
+    await kubectl(['patch', 'drives.carbonado.io', name, '--type=merge', '-p', wish])
+    await waitFor(async () => (await list('.status.capacity.iops.total')).filter((total) => total !== '0').length > index, 60_000)
   }
-  const states = (): Promise<string> =>
-    kubectl(['get', 'drives.carbonado.io', '-o', 'jsonpath={.items[*].status.agent.state}'])
-  await waitFor(async () => (await states()).split(' ').every((state) => state === 'Ready'), 120_000)
   await show(narrator, 'get drives.carbonado.io')
-}
+  return Math.max(0, ...(await list('.status.capacity.iops.total')).map(Number))
+} // prettier-ignore
 
-async function startSite(narrator: Narrator): Promise<void> {
-  narrator.step(2, 'WordPress and its database')
-  narrator.explain('MariaDB claims a volume that is promised 500 IOPS. Web replicas take the endpoints web-0 to web-2:')
+async function startSite(narrator: Narrator, promisable: number): Promise<void> {
+  const wanted = parseQuantity(databaseTier.spec.storageIops!, 'storageIops')
+  const less = promisable < wanted ? Math.floor(promisable / 2) : undefined
+  if (less === undefined) {
+    narrator.explain(`MariaDB claims a volume of the class carbonado-${databaseTier.name}: at least ${wanted} IOPS, whatever its neighbours do.`)
+  } else {
+    narrator.explain(`Volumes of tier ${databaseTier.name} are promised ${wanted} IOPS. This machine's disk gives less than that now, so no`)
+    narrator.explain(`drive would take one. MariaDB claims one of a tier of its own, ${less} IOPS.`)
+  }
+  narrator.explain('The web replicas take the endpoints web-0 to web-2, whichever is free:')
   narrator.explain(`carbonado.io/endpoint0: '{"endpointPrefix":"web"}'`)
   narrator.command('kubectl apply -f wordpress.yaml')
-  await applyObjects([...databaseObjects(), ...webObjects()])
+  await applyObjects([...databaseObjects(less), ...webObjects()])
   await kubectl(['rollout', 'status', 'deployment/web', '--timeout=180s'], { deadline: 185_000 })
   await show(narrator, 'get persistentvolumeclaims')
+  await show(narrator, 'get volumes.carbonado.io')
   await show(narrator, 'get pods -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName,IP:.status.podIP')
-}
+} // prettier-ignore
 
 async function sitePods(): Promise<SitePod[]> {
   const columns = '{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{"\\n"}{end}'
@@ -178,7 +192,8 @@ async function waitFor(isSo: () => Promise<boolean>, patience: number): Promise<
 
 function conclude(narrator: Narrator, took: string): void {
   sayOutcome(narrator, 'All of it came about.', 'This did not', took)
-  narrator.say('The cluster is still up: bin/dctl lab kubectl -- get pods -A. Remove everything with: make demo-down')
+  narrator.say('The cluster is still up, two of its nodes are off: bin/dctl lab kubectl -- get pods -A -o wide')
+  narrator.say('A node gets its power back by: bin/dctl lab start NODE. Remove everything with: make demo-down')
 }
 
 await runDemo(demo)

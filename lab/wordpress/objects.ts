@@ -1,3 +1,4 @@
+import { defaultPerfTiers } from '../../src/api/index.ts'
 import { imageReference } from '../kubernetes/index.ts'
 
 /** The networks of the site: the company's, on which its hosts reach the web replicas, and one for what is behind. */
@@ -40,8 +41,14 @@ export function networkObjects(): object[] {
 
 const password = { name: 'DATABASE_PASSWORD', valueFrom: { secretKeyRef: { name: 'database', key: 'password' } } }
 
-/** The database: one pod in the network behind, a volume that is promised 500 IOPS, and the Service by whose name it is found. */
-export function databaseObjects(): object[] {
+/** The tier that the database's volume has where drives can promise as much: one of those that Carbonado comes with. */
+export const databaseTier = defaultPerfTiers.find(({ name }) => name === 'high')!
+
+/**
+ * The database: one pod in the network behind, a volume of tier `high`, and the Service by whose name it is found. Where
+ * drives promise less than that, `lessIops` is what its volume is promised, by a tier of its own.
+ */
+export function databaseObjects(lessIops?: number): object[] {
   const container = {
     name: 'mariadb',
     image: imageReference('mariadb'),
@@ -57,26 +64,33 @@ export function databaseObjects(): object[] {
     kind: 'PersistentVolumeClaim',
     metadata: { name: 'database' },
     spec: {
-      storageClassName: 'carbonado-site',
+      storageClassName: `carbonado-${lessIops === undefined ? databaseTier.name : lesserTier}`,
       accessModes: ['ReadWriteOnce'],
       resources: { requests: { storage: '1Gi' } },
     },
   }
   return [
-    // 500 IOPS are what any machine gives that the lab runs on; the 20 000 of tier high are not
-    { apiVersion: carbonado, kind: 'PerfTier', metadata: { name: 'site' }, spec: { storageIops: '500' } },
-    {
-      apiVersion: 'storage.k8s.io/v1',
-      kind: 'StorageClass',
-      metadata: { name: 'carbonado-site' },
-      provisioner: 'csi.carbonado.io',
-      parameters: { perfTier: 'site' },
-      volumeBindingMode: 'WaitForFirstConsumer',
-    },
+    ...(lessIops === undefined ? [] : lesserTierObjects(lessIops)),
     { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'database' }, stringData: { password: 'of-the-demo' } },
     claim,
     workload('mariadb', 1, pod, { network: 'backend' }),
     service('mariadb', 3306),
+  ]
+}
+
+const lesserTier = 'site'
+
+function lesserTierObjects(iops: number): object[] {
+  return [
+    { apiVersion: carbonado, kind: 'PerfTier', metadata: { name: lesserTier }, spec: { storageIops: iops } },
+    {
+      apiVersion: 'storage.k8s.io/v1',
+      kind: 'StorageClass',
+      metadata: { name: `carbonado-${lesserTier}` },
+      provisioner: 'csi.carbonado.io',
+      parameters: { perfTier: lesserTier },
+      volumeBindingMode: 'WaitForFirstConsumer',
+    },
   ]
 }
 

@@ -53,6 +53,8 @@ export const Drive = defineKind({
     { name: 'Device', type: 'string', jsonPath: '.spec.device' },
     { name: 'State', type: 'string', jsonPath: '.status.agent.state' },
     { name: 'Size', type: 'integer', jsonPath: '.status.agent.size' },
+    { name: 'Promisable-IOPS', type: 'integer', jsonPath: '.status.capacity.iops.total' },
+    { name: 'Promised-IOPS', type: 'integer', jsonPath: '.status.capacity.iops.promised' },
     { name: 'Reason', type: 'string', jsonPath: '.status.agent.message', priority: 1 },
   ],
   schema: {

@@ -29,7 +29,7 @@ export const Volume = defineKind({
     { name: 'Phase', type: 'string', jsonPath: '.status.phase' },
     { name: 'Tier', type: 'string', jsonPath: '.status.perfTierName' },
     { name: 'Node', type: 'string', jsonPath: '.status.plexes[0].nodeName' },
-    { name: 'IOPS', type: 'integer', jsonPath: '.status.iopsFloor', priority: 1 },
+    { name: 'IOPS', type: 'integer', jsonPath: '.status.iopsFloor' },
     { name: 'Reason', type: 'string', jsonPath: '.status.message', priority: 1 },
   ],
   schema: {
