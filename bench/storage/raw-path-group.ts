@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { cpus } from 'node:os'
 import { compareRounds, median } from '../statistics.ts'
 import type { Group, Measurement, Row, RunContext } from '../suite.ts'
 import { fill, runFio, type FioJob } from './fio.ts'
@@ -13,6 +15,8 @@ interface Question {
 
 interface Load extends Omit<FioJob, 'seconds'> {
   name: string
+  /** Whether no processor sleeps meanwhile: waking one costs a virtual machine more than a write does. */
+  isAwake?: boolean
 }
 
 const kibibyte = 1024
@@ -23,6 +27,13 @@ const loads = {
   'write 32': { name: '4 KiB random write, depth 32', pattern: 'randwrite', blockBytes: 4 * kibibyte, depth: 32 },
   'read 1': { name: '4 KiB random read, depth 1', pattern: 'randread', blockBytes: 4 * kibibyte, depth: 1 },
   'write 1': { name: '4 KiB random write, depth 1', pattern: 'randwrite', blockBytes: 4 * kibibyte, depth: 1 },
+  'write 32 awake': {
+    name: '4 KiB random write, depth 32, no processor asleep',
+    pattern: 'randwrite',
+    blockBytes: 4 * kibibyte,
+    depth: 32,
+    isAwake: true,
+  },
   'read sequential': { name: '1 MiB sequential read', pattern: 'read', blockBytes: mebibyte, depth: 8 },
   'write sequential': { name: '1 MiB sequential write', pattern: 'write', blockBytes: mebibyte, depth: 8 },
 } satisfies Record<string, Load>
@@ -47,6 +58,7 @@ const questions: Question[] = [
   ...againstFile.map(([load, atLeast]) => question(load, 'pool file', atLeast)),
   ...random.map((load) => question(load, 'bare loop', 0.97)),
   ...random.map((load) => question(load, 'raw device')),
+  question('write 32 awake', 'pool file'),
 ]
 
 /** A volume in a pool of files, with what it is compared with; all are full and of one size. */
@@ -121,6 +133,7 @@ async function answer(place: RawPathPlace, load: Load, asked: Question[], contex
 async function measureRounds(place: RawPathPlace, contenders: Contender[], load: Load, { quick, progress }: RunContext): Promise<number[][]> {
   const [rounds, seconds] = quick ? [3, 1] : [9, 2]
   progress(`${load.name}: ${contenders.join(', ')}`)
+  using _awake = load.isAwake ? keepAwake() : undefined
   const results = contenders.map((): number[] => [])
   for (let round = 0; round < rounds; round++) {
     for (let turn = 0; turn < contenders.length; turn++) {
@@ -131,6 +144,13 @@ async function measureRounds(place: RawPathPlace, contenders: Contender[], load:
   }
   return results
 } // prettier-ignore
+
+/** Gives every processor something to do that gives way to everything else. */
+function keepAwake(): Disposable {
+  const untilWeEnd = ['sh', '-c', 'while kill -0 "$0"; do :; done', String(process.pid)]
+  const loops = cpus().map(() => spawn('chrt', ['--idle', '0', ...untilWeEnd], { stdio: 'ignore' }))
+  return { [Symbol.dispose]: () => loops.forEach((loop) => loop.kill('SIGKILL')) }
+}
 
 function absolute({ blockBytes, depth }: Load, bandwidth: number): string {
   if (blockBytes === mebibyte) return `${(bandwidth / mebibyte).toFixed(0)} MiB/s`
