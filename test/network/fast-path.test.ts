@@ -4,7 +4,7 @@ import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
 import { programsAhead } from '../../src/network/soft-vf/bpf-system-call.ts'
 import { placeOf } from '../../src/network/soft-vf/forwarding-table.ts'
 import { forwardingKey } from '../../src/network/soft-vf/map-layout.ts'
-import { container, iperfClient, iperfServer, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
+import { container, iperf, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
 import { enterOwnNamespaces, run, succeeds } from '../support/own-namespaces.ts'
 
 let engine: NetworkEngine
@@ -102,9 +102,8 @@ describe('queues', () => {
     const before = queued()
     for (let i = 0; i < 3; i++) expect(hasPing(sender, '10.30.0.42')).toBe(true)
     expect(queued() - before).toBeLessThanOrEqual(3) // broadcast goes through the queue
-    const server = await iperfServer('container42')
-    const rate = await iperfClient('container41', '-c', '10.30.0.42', '-t', '2', '-P', '4')
-    server.kill()
+    const options = ['-t', '2', '-P', '4']
+    const rate = await iperf({ from: 'container41', to: 'container42', address: '10.30.0.42', options })
     expect(queued()).toBeGreaterThan(before + 100)
     expect(rate).toBeLessThan(115e6)
     for (const { endpointId } of [sender, receiver]) await engine.detach(endpointId)

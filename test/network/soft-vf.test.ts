@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
-import { container, iperfClient, iperfServer, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
+import { container, iperf, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
 import { enterOwnNamespaces, run, runIn, succeeds } from '../support/own-namespaces.ts'
 
 let engine: NetworkEngine
@@ -224,15 +224,14 @@ describe('floors and caps', () => {
   it('hold a cap in both directions, also between containers of one node', { timeout: 30_000 }, async () => {
     const [capped, free] = [container(40, { bandwidthCap: cap }), container(41)]
     await Promise.all([engine.attach(capped), engine.attach(free)])
-    for (const server of ['container41', 'wire']) {
-      const process = await iperfServer(server)
-      const target = server === 'wire' ? wireAddress : '10.30.0.41'
+    for (const to of ['container41', 'wire']) {
+      const address = to === 'wire' ? wireAddress : '10.30.0.41'
       for (const direction of [[], ['-R']]) {
-        const rate = await iperfClient('container40', '-c', target, '-t', '1', '-O', '1', ...direction)
+        const options = ['-t', '1', '-O', '1', ...direction]
+        const rate = await iperf({ from: 'container40', to, address, options })
         expect(rate).toBeLessThan(cap * 1.05)
         expect(rate).toBeGreaterThan(cap * 0.8)
       }
-      process.kill()
     }
     await Promise.all([capped, free].map((request) => engine.detach(request.endpointId)))
   })
@@ -244,22 +243,8 @@ describe('floors and caps', () => {
       const [capped, free] = [container(42, { bandwidthCap: cap }), container(43)]
       await Promise.all([engine.attach(capped), engine.attach(free)])
       runIn('container42', 'tc', 'qdisc', 'del', 'dev', 'eth0', 'root')
-      const process = await iperfServer('container43')
-      const rate = await iperfClient(
-        'container42',
-        '-c',
-        '10.30.0.43',
-        '-u',
-        '-b',
-        '200M',
-        '-t',
-        '3',
-        '-O',
-        '1',
-        '-l',
-        '1400',
-      )
-      process.kill()
+      const options = ['-u', '-b', '200M', '-t', '3', '-O', '1', '-l', '1400']
+      const rate = await iperf({ from: 'container42', to: 'container43', address: '10.30.0.43', options })
       const sent = engine.counters().find((each) => each.endpointId === capped.endpointId)!
       expect(sent.drops.cap).toBeGreaterThan(1000)
       expect(rate).toBeLessThan(cap * 1.2)
@@ -272,12 +257,10 @@ describe('floors and caps', () => {
     engine = await startEngine(200e6)
     const [gold, neighbour] = [container(50, { bandwidthFloor: 120e6 }), container(51)]
     await Promise.all([engine.attach(gold), engine.attach(neighbour)])
-    const process = await iperfServer('wire')
     const flood = ['nsenter', `--net=${neighbour.netns}`, 'ping', '-q', '-f', '-s', '1400', '-l', '200', '-w', '5', wireAddress]
     const flooding = Promise.all([1, 2, 3].map(() => import('node:child_process').then(({ spawn }) => spawn(flood[0]!, flood.slice(1)))))
-    const rate = await iperfClient('container50', '-c', wireAddress, '-t', '4', '-O', '1')
+    const rate = await iperf({ from: 'container50', to: 'wire', address: wireAddress, options: ['-t', '4', '-O', '1'] })
     for (const child of await flooding) child.kill()
-    process.kill()
     const { windows } = engine.counters().find((each) => each.endpointId === gold.endpointId)!
     expect(rate).toBeGreaterThan(120e6 * 0.93)
     expect(windows.withDemand).toBeGreaterThanOrEqual(3)

@@ -1,5 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { silentLogger } from '../../src/base/index.ts'
 import type { PlaneReserve } from '../../src/guarantee/index.ts'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
@@ -55,17 +56,34 @@ export function container(number: number, settings: Partial<AttachRequest> = {})
   }
 }
 
-/** Starts iperf3 as a server in a namespace and waits until it listens. */
-export async function iperfServer(namespace: string): Promise<ChildProcess> {
-  const server = spawn('nsenter', [`--net=/run/netns/${namespace}`, 'iperf3', '-s', '--forceflush'])
+/** A transfer of iperf3: from a namespace, to an address in another one. */
+export interface Transfer {
+  from: string
+  to: string
+  address: string
+  /** Further options of the client. */
+  options?: string[]
+}
+
+/**
+ * Runs a transfer and returns received bits per second of payload. Each has a server of its own: one that has just served
+ * listens anew, and resets who came a moment too soon.
+ */
+export async function iperf({ from, to, address, options = [] }: Transfer): Promise<number> {
+  const server = spawn('nsenter', [`--net=/run/netns/${to}`, 'iperf3', '-s', '-1', '--forceflush'])
+  const ended = once(server, 'close')
   await new Promise<void>((resolve) =>
     server.stdout.on('data', (part) => String(part).includes('listening') && resolve()),
   )
-  return server
+  try {
+    return await iperfClient(from, '-c', address, ...options)
+  } finally {
+    server.kill()
+    await ended
+  }
 }
 
-/** Runs iperf3 as a client in a namespace; returns received bits per second of payload. */
-export async function iperfClient(namespace: string, ...options: string[]): Promise<number> {
+async function iperfClient(namespace: string, ...options: string[]): Promise<number> {
   const client = spawn('nsenter', [`--net=/run/netns/${namespace}`, 'iperf3', '-J', ...options])
   let text = ''
   client.stdout.on('data', (part) => (text += String(part)))
