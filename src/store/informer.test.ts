@@ -186,6 +186,24 @@ test('catches up by a list that begins after it was asked to, and tells only wha
   await informer.stop()
 })
 
+test('a later page that does not come is asked for again, and the list goes on from there', async () => {
+  for (let index = 0; index < 1_100; index += 1) await store.create(PerfTier, tier(`t${index}`))
+  const tokens: (string | undefined)[] = []
+  const list: ResourceStore['list'] = async (kind, options) => {
+    tokens.push(options?.continue)
+    if (tokens.length === 2 || tokens.length === 4) throw new Unavailable('no answer')
+    return store.list(kind, options)
+  }
+  const failing = { list, watch: store.watch.bind(store) } as unknown as ResourceStore
+  const informer = createInformer(failing, PerfTier, quick)
+  await informer.start()
+  expect(informer.items()).toHaveLength(1_100)
+  const [first, second, third] = new Set(tokens)
+  expect(tokens).toEqual([first, second, second, third, third])
+  expect(first).toBeUndefined()
+  await informer.stop()
+})
+
 test('one that was not started starts to catch up; stopping ends the wait', async () => {
   const flaky = new FlakyStore()
   await store.create(PerfTier, tier('a'))

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { KindDefinition, KubeObject } from '../api/index.ts'
 import { asCarbonadoError, type CarbonadoError, type Logger } from '../base/index.ts'
 import { ChangeHandlers } from './change-handlers.ts'
-import type { ObjectReference, ResourceStore, Selection, WatchEvent } from './resource-store.ts'
+import type { ObjectList, ObjectReference, ResourceStore, Selection, WatchEvent } from './resource-store.ts'
 import { SharedText } from './shared-text.ts'
 
 /** One change of what an informer holds. With a selector DELETED also means that the object no longer matches. */
@@ -56,6 +56,7 @@ export function createInformer<T extends KubeObject>(
 }
 
 const pageSize = 500
+const pageAttempts = 5
 /** Milliseconds until an outage is told again. */
 const firstRepeat = 60_000
 
@@ -145,7 +146,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     let token: string | undefined
     let version: string
     do {
-      const page = await this.#store.list(this.#kind, { ...this.#options.selection, limit: pageSize, continue: token })
+      const page = await this.#page(token)
       for (const object of page.items) {
         seen.add(keyOf(object.metadata))
         this.#put(object)
@@ -158,6 +159,19 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     this.#version = version
     this.#noteRecovery()
     for (const caughtUp of this.#catchingUp.splice(0, waiting)) caughtUp()
+  }
+
+  /** A later page that does not come is asked for again: else the whole list would have to begin anew. */
+  async #page(token: string | undefined): Promise<ObjectList<T>> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#store.list(this.#kind, { ...this.#options.selection, limit: pageSize, continue: token })
+      } catch (thrown) {
+        const isWorthIt = asCarbonadoError(thrown).code === 'Unavailable' && attempt < pageAttempts
+        if (token === undefined || !isWorthIt || this.#stop.signal.aborted) throw thrown
+        await this.#pause(attempt)
+      }
+    }
   }
 
   /** Follows the store until the watch ends; returns how many events came. */
