@@ -3,7 +3,6 @@ import {
   apiVersionOf,
   attachmentFinalizer,
   Endpoint,
-  isOwnedByPod,
   Network,
   Node,
   type Allocation,
@@ -24,7 +23,6 @@ import {
   annotationsFor,
   type BoundEndpoint,
   boundFrom,
-  cniNetworkAnnotation,
   holderFor,
   inUse,
   isDecided,
@@ -32,17 +30,15 @@ import {
   isOfPrefix,
   isSameHolder,
   leaving,
-  netnsAnnotation,
-  otherFinalizers,
   podReference,
   referenceFor,
   referenceTo,
   requireAsWished,
   requireBindable,
   rotated,
-  routingAnnotation,
 } from './endpoint-facts.ts'
 import { podEndpointNameFor } from './endpoint-name.ts'
+import { EndpointRelease } from './endpoint-release.ts'
 import type { InterfaceRequest } from './plan-interfaces.ts'
 import type { EndpointWish } from './wish.ts'
 
@@ -90,6 +86,7 @@ export class EndpointObjects {
   readonly #patience: Patience
   readonly #isKept: (endpointId: string) => boolean
   readonly #podsOwnEndpoints: boolean
+  readonly #releases: EndpointRelease
 
   constructor({ store, informer, nodeName, patience, isKept, podsOwnEndpoints = false }: EndpointObjectsParts) {
     this.#store = store
@@ -98,6 +95,7 @@ export class EndpointObjects {
     this.#patience = patience
     this.#isKept = isKept
     this.#podsOwnEndpoints = podsOwnEndpoints
+    this.#releases = new EndpointRelease({ store, informer, nodeName, patience: patience.answer })
   }
 
   /** Namespace and name of the endpoint that an interface is to have. */
@@ -273,43 +271,13 @@ export class EndpointObjects {
    * entries are gone: removing the finalizer lets control free the addresses. `isStillWanted` is asked right before each
    * write.
    */
-  async release(
+  release(
     reference: ObjectReference,
     uid: string,
     holder: Pick<Holder, 'containerId' | 'interfaceName'>,
-    isStillWanted: () => boolean = () => true,
+    isStillWanted?: () => boolean,
   ): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      const known = attempt === 1 ? this.#knownToBeHeld(reference, uid, holder) : undefined
-      const endpoint = known ?? (await this.read(reference))
-      if (!endpoint || endpoint.metadata.uid !== uid || endpoint.spec.nodeName !== this.#nodeName) return
-      if (endpoint.spec.holder && !isSameHolder(endpoint.spec.holder, holder)) return
-      if (!isStillWanted()) return
-      try {
-        const isKept = endpoint.spec.isStatic || (isOwnedByPod(endpoint) && !endpoint.metadata.deletionTimestamp)
-        if (isKept) await this.#unbind(endpoint)
-        else await this.#deleteDynamic(endpoint)
-        return
-      } catch (error) {
-        const code = error instanceof CarbonadoError ? error.code : undefined
-        if (code === 'NotFound') return
-        if (code !== 'Conflict' || attempt === 5) throw error
-      }
-    }
-  }
-
-  /**
-   * The copy in memory where it says that the endpoint is this very holder's. The writes that follow are refused if that
-   * is no longer so; anything else that a copy says may be an earlier truth.
-   */
-  #knownToBeHeld(
-    reference: ObjectReference,
-    uid: string,
-    holder: Pick<Holder, 'containerId' | 'interfaceName'>,
-  ): Endpoint | undefined {
-    const known = this.#informer.get(reference)
-    const isHeld = known?.metadata.uid === uid && known.spec.holder && isSameHolder(known.spec.holder, holder)
-    return isHeld ? known : undefined
+    return this.#releases.release(reference, uid, holder, isStillWanted)
   }
 
   /** Says in the object that it is attached. */
@@ -371,43 +339,6 @@ export class EndpointObjects {
       if (now?.metadata.resourceVersion === metadata.resourceVersion) throw error // refused, not overtaken
       return undefined
     }
-  }
-
-  async #unbind(endpoint: Endpoint): Promise<void> {
-    const reference = referenceTo(endpoint)
-    let { resourceVersion } = endpoint.metadata
-    // a pod's goes with the pod, or its next sandbox is reported in this one's place: not worth a write of its own
-    const isCleared = !isOwnedByPod(endpoint) && (endpoint.status?.attachment ?? endpoint.status?.conditions)
-    if (isCleared) {
-      const patch = { status: { attachment: null, conditions: null } }
-      const options = { subresource: 'status', resourceVersion } as const
-      const written = await this.#answer(
-        this.#store.patch(Endpoint, reference, patch, options),
-        'unbinding the endpoint',
-      )
-      resourceVersion = written.metadata.resourceVersion
-    }
-    const patch = {
-      metadata: {
-        finalizers: otherFinalizers(endpoint),
-        annotations: { [cniNetworkAnnotation]: null, [netnsAnnotation]: null, [routingAnnotation]: null },
-      },
-      spec: endpoint.spec.isStatic ? { nodeName: null, holder: null } : { holder: null },
-    }
-    await this.#answer(this.#store.patch(Endpoint, reference, patch, { resourceVersion }), 'unbinding the endpoint')
-  }
-
-  async #deleteDynamic(endpoint: Endpoint): Promise<void> {
-    const reference = referenceTo(endpoint)
-    let last = endpoint
-    if (!endpoint.metadata.deletionTimestamp) {
-      const options = { uid: endpoint.metadata.uid }
-      last = await this.#answer(this.#store.delete(Endpoint, reference, options), 'deleting the endpoint')
-    }
-    if (!last.metadata.finalizers?.includes(attachmentFinalizer)) return
-    const patch = { metadata: { finalizers: otherFinalizers(last) } }
-    const options = { resourceVersion: last.metadata.resourceVersion }
-    await this.#answer(this.#store.patch(Endpoint, reference, patch, options), 'deleting the endpoint')
   }
 
   async #chooseNetwork(group: string | undefined): Promise<string> {
