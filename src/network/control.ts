@@ -55,8 +55,10 @@ export interface NetworkControllers {
 /** Milliseconds for which an answer waits for a decision, which normally takes less than one. */
 const decisionPatience = 200
 
-/** Milliseconds for which counts (usage of networks, capacity of nodes) gather before they are written. */
-const countsDelay = 100
+/** Milliseconds for which what is promised or used gathers before the count is written: many endpoints come at once. */
+const countsDelay = 500
+/** Milliseconds for which changes of a node itself gather before its promises are judged anew. */
+const nodeDelay = 100
 
 /**
  * Starts the controllers of the network: endpoints and their claims, usage of networks, health and capacity of nodes,
@@ -167,7 +169,11 @@ class Controllers implements NetworkControllers {
       this.#queues.tier.add(name)
       if (type === 'MODIFIED') this.#addEndpoints((endpoint) => this.#tierOf(endpoint) === name)
     })
-    this.#nodes.onChange(({ object }) => this.#nodeChanged(object.metadata.name))
+    this.#nodes.onChange(({ object, previous }) => {
+      // news of a count that was written here is no reason to count again
+      const isCount = previous && !isDeepStrictEqual(previous.status?.capacity, object.status?.capacity)
+      this.#nodeChanged(object.metadata.name, isCount ? countsDelay : nodeDelay)
+    })
     this.#endpoints.onChange(({ type, object }) => this.#endpointChanged(type, object))
     this.#addresses.onChange(({ type, object }) => {
       if (type === 'DELETED') this.#book.dropAddress(object)
@@ -215,11 +221,11 @@ class Controllers implements NetworkControllers {
     this.#queues.usage.addAfter(name, countsDelay)
   }
 
-  #nodeChanged(name: string): void {
+  #nodeChanged(name: string, delay = nodeDelay): void {
     if (!this.#started) return
     this.#queues.health.add(name)
     this.#queues.hostAddress.add(name)
-    this.#queues.capacity.addAfter(name, countsDelay)
+    this.#queues.capacity.addAfter(name, delay)
   }
 
   #addEndpoints(selects: (endpoint: Endpoint) => boolean): void {
