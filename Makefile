@@ -76,7 +76,7 @@ test-long: setup build
 
 ## test-all: everything, the long suites last, and one closing line for all of it
 test-all: setup build
-	@scripts/test-lanes.sh "unit kernel long kubernetes" "guest guest-long"
+	@scripts/test-lanes.sh "unit kernel long kubernetes conformance" "guest guest-long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

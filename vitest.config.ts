@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { configDefaults, defineConfig } from 'vitest/config'
 import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
 
@@ -7,10 +8,14 @@ import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
  */
 const lane = process.env.TEST_LANE
 
+const conformance = 'test/kubernetes/end-to-end.test.ts'
+
 /**
  * `unit` runs side by side; every other project one file after the other, because its files share the machine's network
  * namespaces, bpffs and processor time. `guest` and `guest-long` run in a virtual machine and share nothing with the rest.
- * `make test` is unit, kernel and guest; the others take minutes for each file.
+ * `kubernetes` runs on two clusters side by side, because most of its time it waits for Kubernetes; `conformance` by
+ * itself, because its cases have deadlines of their own. `make test` is unit, kernel and guest; the others take minutes for
+ * each file.
  */
 export default defineConfig({
   test: {
@@ -35,7 +40,14 @@ export default defineConfig({
       serial('guest', ['test/guest/*.test.ts'], { order: 2, minutes: 1 }),
       serial('long', ['test/long/**/*.test.ts'], { order: 3, minutes: 10 }),
       serial('guest-long', ['test/guest/long/**/*.test.ts'], { order: 4, minutes: 10 }),
-      serial('kubernetes', ['test/kubernetes/**/*.test.ts'], { order: 5, minutes: 10, hookMinutes: 15 }),
+      serial('kubernetes', ['test/kubernetes/**/*.test.ts'], {
+        order: 5,
+        minutes: 10,
+        hookMinutes: 15,
+        exclude: [conformance],
+        workers: availableParallelism() < 4 ? 1 : 2,
+      }),
+      serial('conformance', [conformance], { order: 6, minutes: 10, hookMinutes: 15 }),
     ],
   },
 })
@@ -47,16 +59,19 @@ interface Serial {
   readonly minutes: number
   readonly hookMinutes?: number
   readonly exclude?: string[]
+  /** How many files run side by side; 1 unless told. */
+  readonly workers?: number
 }
 
-/** A project whose files run one after the other. */
-function serial(name: string, include: string[], { order, minutes, hookMinutes = 2, exclude = [] }: Serial) {
+/** A project whose files run one after the other, or a few side by side. */
+function serial(name: string, include: string[], options: Serial) {
+  const { order, minutes, hookMinutes = 2, exclude = [], workers = 1 } = options
   return {
     test: {
       name,
       include,
       exclude: [...configDefaults.exclude, ...exclude],
-      fileParallelism: false,
+      ...(workers === 1 ? { fileParallelism: false } : { maxWorkers: workers }),
       testTimeout: minutes * 60_000,
       hookTimeout: hookMinutes * 60_000,
       sequence: { groupOrder: order },

@@ -1,4 +1,6 @@
-import { waitFor } from '../processes.ts'
+import { ExecError, Unavailable } from '../../src/base/index.ts'
+import { programLog } from '../machines.ts'
+import { lastLines, waitFor } from '../processes.ts'
 import { makeCarbonadoImage, makeSidecarsImage } from './carbonado.ts'
 import { startControlPlane } from './control-plane.ts'
 import { createCredentials } from './credentials.ts'
@@ -41,7 +43,15 @@ async function waitForRegistration(nodes: string[]): Promise<void> {
   await waitFor('the nodes to register', known, { deadline: 180_000, interval: 200 })
 }
 
-/** Waits until Kubernetes calls all nodes Ready. */
+/** Waits until Kubernetes calls all nodes Ready. Throws Unavailable with what kubelet of the others said last. */
 export async function waitForReadyKubernetesNodes(deadline = 90_000): Promise<void> {
-  await kubectl(['wait', '--for=condition=Ready', 'node', '--all', `--timeout=${deadline / 1000}s`], { deadline: deadline + 5_000 }) // prettier-ignore
+  const wait = ['wait', '--for=condition=Ready', 'node', '--all', `--timeout=${deadline / 1000}s`]
+  try {
+    await kubectl(wait, { deadline: deadline + 5_000 })
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error
+    const nodes = [...error.stderr.matchAll(/nodes\/(\S+)/g)].map(([, node]) => node!)
+    const logs = nodes.map((node) => `${node}: ${lastLines(programLog(`${node}-kubelet`))}`)
+    throw new Unavailable(`not all nodes are Ready after ${deadline / 1000} s. ${logs.join('; ')}`, { cause: error })
+  }
 }

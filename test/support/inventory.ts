@@ -145,13 +145,11 @@ async function readSlots(lab: Lab, node: string): Promise<Map<number, SlotTraces
     return slots.get(slot)!
   }
   const run = async (...command: string[]): Promise<string> => (await lab.nodeExec(node, command)).stdout
-  const dump = async (map: string): Promise<{ key: string[]; value: string[] }[]> =>
-    JSON.parse(await run('bpftool', '-j', 'map', 'dump', 'pinned', `${nodePlaces.bpffs}/maps/${map}`)) as []
   const [links, classes, entries, forwarding, counters, hooks] = await Promise.all([
     run('ip', '-json', 'link', 'show', 'type', 'veth'),
     run('tc', 'class', 'show', 'dev', 'eth0'),
-    dump('endpoints'),
-    dump('forwarding'),
+    dumpMap(lab, node, 'endpoints'),
+    dumpMap(lab, node, 'forwarding'),
     run('sh', '-c', `od -An -v -tx1 -w392 ${nodePlaces.bpffs}/v*-counters | cut -c 1-12`),
     run('sh', '-c', hookedInterfaces),
   ])
@@ -181,12 +179,19 @@ async function readSlots(lab: Lab, node: string): Promise<Map<number, SlotTraces
   return slots
 }
 
-function hexBytes(bytes: string[]): Buffer {
+/** All elements of a map of a node, as bytes in hexadecimal. */
+export async function dumpMap(lab: Lab, node: string, map: string): Promise<{ key: string[]; value: string[] }[]> {
+  const command = ['bpftool', '-j', 'map', 'dump', 'pinned', `${nodePlaces.bpffs}/maps/${map}`]
+  return JSON.parse((await lab.nodeExec(node, command)).stdout) as []
+}
+
+/** The bytes of an element as bpftool prints them. */
+export function hexBytes(bytes: string[]): Buffer {
   return Buffer.from(bytes.map(Number))
 }
 
-/** `ENDPOINT-ID STATE` of each record. Reads a copy, because the agent holds the journal for itself. */
-function readJournal(node: string): string[] {
+/** `ENDPOINT-ID STATE` of each record of a node's journal. Reads a copy, because the agent holds the journal for itself. */
+export function readJournal(node: string): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'carbonado-journal-'))
   try {
     const file = join(places.disk(node), nodePlaces.agentState, 'journal.db')
