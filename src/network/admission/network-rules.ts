@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import { AddressClaim, l2DomainOf, Network, type Endpoint } from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
 import { contains, intersect } from '../addresses/address-range.ts'
 import { formatCidr, formatAddress, parseAddress } from '../addresses/ip-address.ts'
 import { formatRanges, subnetSpaces, type SubnetSpace } from '../addresses/subnet-space.ts'
-import { blockingUsers, endpointsOfNetwork, endpointTitle, inUse } from './network-users.ts'
+import { blockingUsers, endpointsOfNetwork, endpointTitle } from './network-users.ts'
 import { checkTierExists } from './references.ts'
 
 /** Checks a network that is about to be created. Throws InvalidInput, NotFound, Conflict. */

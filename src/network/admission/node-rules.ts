@@ -1,7 +1,7 @@
 import { Endpoint, parseQuantity, type Node } from '../../api/index.ts'
 import { InvalidInput } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
-import { endpointTitle, inUse } from './network-users.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
+import { endpointTitle } from './network-users.ts'
 
 /** Slower links than this (bits per second) are a typing mistake: 10 instead of 10G. */
 const slowestLink = 1_000_000

@@ -9,8 +9,8 @@ import {
   sumOf,
   type Amounts,
 } from '../../guarantee/index.ts'
-import type { SyncReader } from '../../store/index.ts'
-import { blockingUsers, endpointsOfTier, endpointTitle, inUse, tierNameOf } from './network-users.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
+import { blockingUsers, endpointsOfTier, endpointTitle, tierNameOf } from './network-users.ts'
 
 /** Checks a change of a tier: its own rules, and that what uses it still fits on each node. */
 export function admitTierUpdate(tier: PerfTier, existing: PerfTier, reader: SyncReader): void {

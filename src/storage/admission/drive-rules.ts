@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Drive } from '../../api/index.ts'
 import { InvalidInput } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
-import { inUse, volumesOnDrive } from './references.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
+import { volumesOnDrive } from './references.ts'
 
 /** A drive stays where it is; a format request is refused while volumes are on the drive. */
 export function admitDriveUpdate(drive: Drive, existing: Drive, reader: SyncReader): void {

@@ -3,8 +3,6 @@ import { VolumeAttachment as VolumeAttachmentKind } from '../../api/index.ts'
 import { Conflict, NotFound } from '../../base/index.ts'
 import type { SyncReader } from '../../store/index.ts'
 
-const namesShown = 5
-
 /** The named volume. Throws NotFound or Conflict unless it exists and is not being deleted. */
 export function existingVolume(name: string, reader: SyncReader): Volume {
   const volume = reader.get(Volume, { name })
@@ -55,15 +53,4 @@ export function volumesOnDrive({ metadata: { name } }: Drive, reader: SyncReader
 /** The right that a node has to a volume now, if any. */
 export function attachmentOf(volumeName: string, reader: SyncReader): VolumeAttachment | undefined {
   return reader.get(VolumeAttachmentKind, { name: volumeName })
-}
-
-/** The error for deleting or changing what is in use: names up to five users and counts the rest. */
-export function inUse(what: string, userKind: string, users: string[], remedy: string): Conflict {
-  const shown = users.slice(0, namesShown).join(', ')
-  const more = users.length > namesShown ? ` and ${users.length - namesShown} more` : ''
-  const plural = users.length === 1 ? userKind : `${userKind}s`
-  return new Conflict(`${what} is in use by ${users.length} ${plural}: ${shown}${more}`, {
-    remedy,
-    details: { users: users.slice(0, namesShown), count: users.length },
-  })
 }

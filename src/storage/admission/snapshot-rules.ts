@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Snapshot, SnapshotGroup, Volume } from '../../api/index.ts'
 import { Conflict, InvalidInput, NotFound } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
-import { existingVolume, inUse } from './references.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
+import { existingVolume } from './references.ts'
 import { isRestoring } from './volume-rules.ts'
 
 /** Checks a snapshot that is about to be created. Throws NotFound, Conflict. */

@@ -1,9 +1,8 @@
 import { Drive, Node, PerfTier, Plex, Volume } from '../../api/index.ts'
 import { describeShortfall, fit, iopsRates, nothing, remedyFor } from '../../guarantee/index.ts'
 import { Exhausted } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
 import { driveTotals } from '../controllers/drive-space.ts'
-import { inUse } from './references.ts'
 
 /** Refuses to raise a floor of IOPS above what the drives of the volumes that use the tier can give. */
 export function admitTierUpdate(tier: PerfTier, existing: PerfTier, reader: SyncReader): void {

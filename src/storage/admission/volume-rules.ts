@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { formatQuantity, parseQuantity, Snapshot, Volume } from '../../api/index.ts'
 import { Conflict, InvalidInput } from '../../base/index.ts'
-import type { SyncReader } from '../../store/index.ts'
+import { inUse, type SyncReader } from '../../store/index.ts'
 import { cloneAnnotation } from '../clone-annotation.ts'
 import { checkVolumeSize, deviceSize } from '../volume-size.ts'
-import { attachmentOf, checkNodeExists, checkTierExists, existingVolume, inUse, readySnapshot } from './references.ts'
+import { attachmentOf, checkNodeExists, checkTierExists, existingVolume, readySnapshot } from './references.ts'
 
 /** Longest name of a volume: names of its plexes and of group snapshots are made from it. */
 const longestName = 120
