@@ -27,6 +27,7 @@ import { liveEndpoints, readEndpoints } from './live-view.ts'
 import { findNodeProblems, readNodeFacts, type NodeProblem } from './node-check.ts'
 import { NodeRegistration } from './node-registration.ts'
 import { startParts, type Part } from './parts.ts'
+import { withPeerTokens } from './peer-tokens.ts'
 import { createReceivePart } from './receive-part.ts'
 import { createTrunkProbe } from './trunk-probe.ts'
 import { initialLimits, otherUplinkProblem, podsUplink, specToFollow, uplinkLimits } from './uplink-limits.ts'
@@ -248,8 +249,9 @@ function createDriftWatch(
   })
 }
 
-function authenticateBy({ tokensFile, visitors }: Readonly<AgentConfig>, store: RestStore): Authenticate {
-  const known = loadBearerTokens(tokensFile)
+function authenticateBy({ tokensFile, visitors, peers }: Readonly<AgentConfig>, store: RestStore): Authenticate {
+  let known: Authenticate = tokensFile === undefined ? () => undefined : loadBearerTokens(tokensFile)
+  if (peers?.serviceAccount !== undefined) known = withPeerTokens(known, store, peers.serviceAccount)
   return visitors === undefined ? known : withVisitors(known, createVisitorCheck(store, visitors))
 }
 

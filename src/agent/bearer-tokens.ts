@@ -50,9 +50,14 @@ export function loadBearerTokens(file: string): Authenticate {
     ]),
   )
   return (authorization) => {
-    const token = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1]
+    const token = bearerToken(authorization)
     return token === undefined ? undefined : users.get(digest(token))
   }
+}
+
+/** The token of an `Authorization` header; undefined when it has none. */
+export function bearerToken(authorization: string | undefined): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1]
 }
 
 function digest(token: string): string {

@@ -8,6 +8,7 @@ import { invalidConfiguration, readJsonFile } from '../base/index.ts'
 const path = Type.String({ pattern: '^/' })
 const ipv4Cidr = Type.String({ pattern: '^[0-9]+(\\.[0-9]+){3}/[0-9]+$' })
 const options = { additionalProperties: false }
+const serviceAccountPattern = '^system:serviceaccount:[^:]+:[^:]+$'
 
 /** Configuration file of the agent (JSON). */
 export const AgentConfig = Type.Object(
@@ -58,12 +59,12 @@ export const AgentConfig = Type.Object(
     /** host:port under which control reaches the live API, where it is not `listen`. */
     advertise: Type.Optional(Type.String({ pattern: ':[0-9]+$' })),
     tls: Type.Object({ certificateFile: path, keyFile: path }, options),
-    /** JSON list of {token, user, role} that may use the live API; other agents with the role `agent`. */
-    tokensFile: path,
+    /** JSON list of {token, user, role} that may use the live API; other agents with the role `agent`. Absent: nobody by a list. */
+    tokensFile: Type.Optional(path),
     /**
      * On Kubernetes: the service account whose tokens may look at the live API too, `system:serviceaccount:...`.
      */
-    visitors: Type.Optional(Type.String({ pattern: '^system:serviceaccount:[^:]+:[^:]+$' })),
+    visitors: Type.Optional(Type.String({ pattern: serviceAccountPattern })),
     /** By which pods reach Services through their node, and the node reaches them. Absent: not at all. */
     hostPath: Type.Optional(
       Type.Object(
@@ -84,8 +85,13 @@ export const AgentConfig = Type.Object(
         {
           /** Authority of their certificates; that of control unless told. */
           caFile: Type.Optional(path),
-          /** Token that they know by the role `agent`. */
+          /** Token that they know by the role `agent`; read again every minute. */
           tokenFile: path,
+          /**
+           * On Kubernetes: the service account of all agents, `system:serviceaccount:...`. Tokens that Kubernetes made for
+           * its pods, for the audience `carbonado.io/agents`, speak for the node of the pod.
+           */
+          serviceAccount: Type.Optional(Type.String({ pattern: serviceAccountPattern })),
           /** Name in the certificate that all of them share; unless told it is each one's own address. */
           serverName: Type.Optional(Type.String({ minLength: 1 })),
         },

@@ -3,7 +3,7 @@ import { Agent, request as httpsRequest, type RequestOptions } from 'node:https'
 import { text } from 'node:stream/consumers'
 import type { ConnectionOptions } from 'node:tls'
 import { urlToHttpOptions } from 'node:url'
-import { Conflict, NotFound, raceConnections, readTextFile, Unavailable } from '../base/index.ts'
+import { Conflict, NotFound, raceConnections, readTextFile, TokenFile, Unavailable } from '../base/index.ts'
 import type { AgentConfig } from './config.ts'
 
 /** Milliseconds that another agent may take to answer; it only writes a few map entries, but its answer may have to come through a flood. */
@@ -15,7 +15,7 @@ const unusedTimeout = 60_000
 export interface PeerSettings {
   /** Authority of the other agents' certificates. */
   caFile: string
-  /** Token that they know by the role `agent`. */
+  /** Token that they know by the role `agent`; read again every minute, so that it can be replaced. */
   tokenFile: string
   /** Name that must be in their certificate, where it is not their address. */
   serverName?: string
@@ -35,12 +35,13 @@ class RacingAgent extends Agent {
 /** Speaks to the live API of other agents, over connections that are kept. */
 export class PeerClient {
   readonly #connections: Agent
-  readonly #authorization: string
+  readonly #tokenFile: TokenFile
 
   /** Throws InvalidInput when a file cannot be read. */
   constructor({ caFile, tokenFile, serverName }: PeerSettings) {
     const ca = readTextFile(caFile, 'authority of other agents')
-    this.#authorization = `Bearer ${readTextFile(tokenFile, 'token for other agents').trim()}`
+    this.#tokenFile = new TokenFile(tokenFile, 'token for other agents')
+    void this.#tokenFile.token // a file that is missing is told at the start
     this.#connections = new RacingAgent({
       ca,
       servername: serverName,
@@ -82,7 +83,7 @@ export class PeerClient {
 
   #request(address: string, path: string, options: RequestOptions, body?: string): Promise<IncomingMessage> {
     const { hostname, port } = urlToHttpOptions(new URL(`https://${address}`))
-    const headers = { ...options.headers, authorization: this.#authorization }
+    const headers = { ...options.headers, authorization: `Bearer ${this.#tokenFile.token}` }
     return new Promise((resolve, reject) => {
       const request = httpsRequest({ ...options, agent: this.#connections, hostname, port, path, headers }, resolve)
       request.on('error', reject)

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { RestStore } from '../store/index.ts'
 import type { Authenticate } from './bearer-tokens.ts'
+import { createTokenReview } from './token-reviews.ts'
 
 /** Header with the token of a visitor: the API server keeps `Authorization` for itself. */
 export const visitorHeader = 'x-carbonado-token'
@@ -10,14 +10,6 @@ export const visitorAudience = 'carbonado.io/live'
 /** The role of visitors in the live API. */
 export const visitorRole = 'visitor'
 
-/** Milliseconds for which an answer of the API server holds. */
-const freshness = 60_000
-const mostRemembered = 200
-
-interface TokenReview {
-  status?: { authenticated?: boolean; audiences?: string[]; user?: { username?: string } }
-}
-
 /**
  * Says whether a token is one that the API server made for the service account of visitors, `system:serviceaccount:...`.
  * Who may have it made is decided by the rights in the cluster, so that looking at live figures needs no other login.
@@ -25,31 +17,10 @@ interface TokenReview {
 export function createVisitorCheck(
   store: Pick<RestStore, 'request'>,
   serviceAccount: string,
-  now: () => number = () => performance.now(),
+  now?: () => number,
 ): (token: string) => Promise<boolean> {
-  const known = new Map<string, { isVisitor: boolean; until: number }>()
-  return async (token) => {
-    const key = createHash('sha256').update(token).digest('base64')
-    const remembered = known.get(key)
-    if (remembered && remembered.until > now()) return remembered.isVisitor
-    const isVisitor = await review(store, serviceAccount, token)
-    if (known.size >= mostRemembered) known.clear()
-    known.set(key, { isVisitor, until: now() + freshness })
-    return isVisitor
-  }
-}
-
-async function review(store: Pick<RestStore, 'request'>, serviceAccount: string, token: string): Promise<boolean> {
-  const { status } = await store.request<TokenReview>('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
-    apiVersion: 'authentication.k8s.io/v1',
-    kind: 'TokenReview',
-    spec: { token, audiences: [visitorAudience] },
-  })
-  return (
-    status?.authenticated === true &&
-    status.user?.username === serviceAccount &&
-    (status.audiences?.includes(visitorAudience) ?? false)
-  )
+  const review = createTokenReview({ store, audience: visitorAudience, ...(now ? { now } : {}) })
+  return async (token) => (await review(token))?.username === serviceAccount
 }
 
 /** Knows the tokens of others and, beside, those of visitors. A store that does not answer makes nobody a visitor. */

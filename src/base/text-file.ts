@@ -15,6 +15,30 @@ export function readTextFile(file: string, what: string): string {
   }
 }
 
+/** Milliseconds for which a token that was read serves; whoever replaces it lets the old one hold for longer. */
+const tokenFreshness = 60_000
+
+/** A file with a token that may be replaced at any time. */
+export class TokenFile {
+  readonly #file: string
+  readonly #what: string
+  #read: { token: string; at: number } | undefined
+
+  /** Reads nothing yet; `what` says in errors what the token is for. */
+  constructor(file: string, what: string) {
+    this.#file = file
+    this.#what = what
+  }
+
+  /** The token, at most a minute old. Throws InvalidInput when the file cannot be read. */
+  get token(): string {
+    if (!this.#read || performance.now() - this.#read.at > tokenFreshness) {
+      this.#read = { token: readTextFile(this.#file, this.#what).trim(), at: performance.now() }
+    }
+    return this.#read.token
+  }
+}
+
 /** Writes a file for its owner alone, so that a reader never meets half of it; it is not flushed to the disk. */
 export async function writeWhole(file: string, text: string): Promise<void> {
   mkdirSync(dirname(file), { recursive: true })

@@ -3,7 +3,14 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Lab, takeLabDown } from '../../lab/index.ts'
-import { applyObjects, hostKubeconfig, imageReference, kubectl, kubernetesPlaces } from '../../lab/kubernetes/index.ts'
+import {
+  applyObjects,
+  hostKubeconfig,
+  imageReference,
+  kubectl,
+  kubernetesPlaces,
+  programs,
+} from '../../lab/kubernetes/index.ts'
 import { projectRoot } from '../../lab/places.ts'
 import { exec, type ExecError } from '../../src/base/index.ts'
 
@@ -138,5 +145,44 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     const deleted = await dctl('endpoint', 'delete', name!, '-f', '-y')
     expect(deleted.stderr).toMatch(/forbidden/i)
     await nothingLeft()
+  })
+
+  test('are kept by agents that each speak for their own node, and for no other', async () => {
+    const agentOf = (node: string): Promise<string> =>
+      kubectl(['-n', 'carbonado-system', 'get', 'pod', '-l', 'app.kubernetes.io/component=agent', '--field-selector', `spec.nodeName=${node}`, '-o', 'jsonpath={.items[0].metadata.name}']) // prettier-ignore
+    const bound = ['--bound-object-kind=Pod', `--bound-object-name=${await agentOf('n1')}`]
+    const tokenOfFirst = async (...options: string[]): Promise<string> =>
+      (await kubectl(['-n', 'carbonado-system', 'create', 'token', 'carbonado-agent', ...options])).trim()
+
+    const kubeconfig = await kubeconfigWithToken(await tokenOfFirst(...bound))
+    const asFirst = async (...args: string[]): Promise<string> =>
+      exec([programs.kubernetes('kubectl'), `--kubeconfig=${kubeconfig}`, ...args], { deadline: 30_000 }).then(
+        ({ stdout }) => stdout,
+        (error: ExecError) => error.stderr,
+      )
+    const patched = (name: string, status: object): Promise<string> =>
+      asFirst('patch', 'nodes.carbonado.io', name, '--subresource=status', '--type=merge', '-p', JSON.stringify({ status })) // prettier-ignore
+    expect(await asFirst('annotate', 'nodes.carbonado.io', 'n1', 'a=b')).toMatch(/annotated/)
+    expect(await asFirst('annotate', 'nodes.carbonado.io', 'n2', 'a=b')).toMatch(
+      /agent of node n1.*may not write node n2/,
+    )
+    expect(await patched('n1', { agent: { version: 'other' } })).toMatch(/patched/)
+    expect(await patched('n1', { ready: null })).toMatch(/may not change status\.ready/)
+    expect(await patched('n2', { agent: { version: 'other' } })).toMatch(/nodes n2 is on node "n2", the token is of node "n1"/) // prettier-ignore
+
+    const listening = await kubectl(['get', 'nodes.carbonado.io', 'n2', '-o', 'jsonpath={.status.agent.address}'])
+    const limits = { sequence: 1, lease: 1000, limits: [] }
+    /** What the agent of n2 says to limits in the name of a node. */
+    const told = async (receivingNode: string, token: string): Promise<string> => {
+      const request = ['-X', 'PUT', '-H', `authorization: Bearer ${token}`, '-d', JSON.stringify({ receivingNode, ...limits })] // prettier-ignore
+      const { stdout } = await lab.nodeExec('n1', ['curl', '-sk', '-w', '%{http_code}', '-o', '/dev/null', ...request, `https://${listening}/v1/receive-limits`]) // prettier-ignore
+      return stdout
+    }
+    const peerToken = await tokenOfFirst(...bound, '--audience=carbonado.io/agents')
+    expect(await told('n1', peerToken)).toBe('200')
+    expect(await told('n3', peerToken)).toBe('403')
+    // one for the API server, and one that is of no pod
+    expect(await told('n1', await tokenOfFirst(...bound))).toBe('401')
+    expect(await told('n1', await tokenOfFirst('--audience=carbonado.io/agents'))).toBe('401')
   })
 })

@@ -11,6 +11,12 @@ const AdmissionReview = Type.Object({
     kind: Type.Object({ group: Type.String(), version: Type.String(), kind: Type.String() }),
     namespace: Type.Optional(Type.String()),
     subResource: Type.Optional(Type.String()),
+    userInfo: Type.Optional(
+      Type.Object({
+        username: Type.Optional(Type.String()),
+        extra: Type.Optional(Type.Record(Type.String(), Type.Array(Type.String()))),
+      }),
+    ),
     object: Type.Optional(Type.Unknown()),
     oldObject: Type.Optional(Type.Unknown()),
   }),

@@ -15,6 +15,8 @@ export const KubernetesControlConfig = Type.Object(
         server: Type.Optional(Type.String({ pattern: '^https://' })),
         caFile: Type.String({ default: `${serviceAccount}/ca.crt` }),
         tokenFile: Type.String({ default: `${serviceAccount}/token` }),
+        /** The service account of agents, `system:serviceaccount:...`: each is held to the node of its pod. Absent: none is. */
+        agents: Type.Optional(Type.String({ pattern: '^system:serviceaccount:[^:]+:[^:]+$' })),
         /** Where the replicas settle who leads. */
         lease: Type.Object(
           { namespace: Type.String({ minLength: 1 }), name: Type.String({ minLength: 1 }) },

@@ -62,6 +62,7 @@ export async function startKubernetesControl(
       for (const feature of features) feature.admit(request, reader)
       admitPrimarySubnets(request, reader)
     },
+    agents: config.kubernetes.agents,
     isLeading: () => leading.isLeading,
     ...(config.scheduler
       ? {

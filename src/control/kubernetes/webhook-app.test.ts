@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { Network, type KindDefinition, type KubeObject } from '../../api/index.ts'
+import { allKinds, Network, type KindDefinition, type KubeObject } from '../../api/index.ts'
 import { silentLogger } from '../../base/index.ts'
 import { makeWebhookApp } from './webhook-app.ts'
+import { admissionPath } from './admission-webhook.ts'
 import { podAdmissionPath, templateAdmissionPath } from './pod-webhook.ts'
 
 const blue: Network = {
@@ -9,12 +10,15 @@ const blue: Network = {
   spec: { subnets: [{ cidr: '10.30.0.0/24', ranges: [] }], plane: 'pods', isDefault: false },
 }
 
+const agent = 'system:serviceaccount:carbonado-system:carbonado-agent'
+
 /** Control's application; `networks` may grow while it runs, as a copy of the store does. */
 function appOf(networks: Network[] = [blue]): ReturnType<typeof makeWebhookApp> {
   const items = (kind: KindDefinition<never>): KubeObject[] =>
     kind === (Network as KindDefinition<never>) ? networks : []
   return makeWebhookApp({
-    kinds: [],
+    kinds: allKinds as unknown as KindDefinition[],
+    agents: agent,
     reader: {
       get: (kind, { name }) => items(kind as never).find(({ metadata }) => metadata.name === name) as never,
       list: (kind) => items(kind as never) as never,
@@ -86,6 +90,37 @@ describe('what the API server asks about a pod', () => {
       expect(await review(templateAdmissionPath, object)).toMatchObject({ allowed: true })
     },
   )
+})
+
+describe('what the API server asks about a write of an agent', () => {
+  const node = (name: string): object => ({
+    apiVersion: 'carbonado.io/v1alpha1',
+    kind: 'Node',
+    metadata: { name, managedFields: [] },
+    spec: { uplinks: { pods: { interface: 'eth0', rate: '1G' } }, maximumInterfaces: 10 },
+  })
+  const ask = async (name: string, operation: string, userInfo: object): Promise<Reviewed['response']> => {
+    const kind = { group: 'carbonado.io', version: 'v1alpha1', kind: 'Node' }
+    const objects = { ...(operation === 'DELETE' ? {} : { object: node(name) }), ...(operation === 'CREATE' ? {} : { oldObject: node(name) }) } // prettier-ignore
+    const payload = { request: { uid: 'r1', operation, kind, userInfo, ...objects } }
+    return (await appOf().inject({ method: 'POST', url: admissionPath, payload })).json<Reviewed>().response
+  }
+  const ofN1 = { username: agent, extra: { 'authentication.kubernetes.io/node-name': ['n1'] } }
+
+  it.each([
+    ['CREATE', 'n1', ofN1, true],
+    ['UPDATE', 'n1', ofN1, true],
+    ['DELETE', 'n1', ofN1, true],
+    ['CREATE', 'n2', ofN1, false],
+    ['UPDATE', 'n2', ofN1, false],
+    ['DELETE', 'n2', ofN1, false],
+    ['UPDATE', 'n1', { username: agent }, false],
+    ['UPDATE', 'n1', { username: agent, extra: { 'authentication.kubernetes.io/node-name': [] } }, false],
+    ['UPDATE', 'n2', { username: 'ann' }, true],
+  ])('%s of node %s by %j: %s', async (operation, name, userInfo, expected) => {
+    const { allowed, status } = await ask(name, operation, userInfo)
+    expect({ allowed, code: status?.code }).toEqual({ allowed: expected, code: expected ? undefined : 403 })
+  })
 })
 
 describe('the scheduler extender', () => {

@@ -12,6 +12,8 @@ export interface WebhookAppParts {
   kinds: KindDefinition[]
   reader: SyncReader
   admit: Admit
+  /** The service account of agents, each of which is held to the node of its pod; absent: none is. */
+  agents?: string | undefined
   isLeading: () => boolean
   /** Absent: no scheduler may ask. */
   scheduler?: Omit<ExtenderParts, 'logger'>

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { text as readBody } from 'node:stream/consumers'
 import { urlToHttpOptions } from 'node:url'
-import { CarbonadoError, InvalidInput, readTextFile, Unavailable } from '../../base/index.ts'
+import { CarbonadoError, InvalidInput, readTextFile, TokenFile, Unavailable } from '../../base/index.ts'
 import { EarlyAnswer, earlyPreference } from './early-answer.ts'
 import {
   HttpConnections,
@@ -51,7 +51,6 @@ export interface RestRequest {
   onEarlyAnswer?: (likely: unknown) => void
 }
 
-const tokenLifetime = 60_000
 const watchIdleTimeouts = { idleTimeout: 95_000, pingedIdleTimeout: 660_000 }
 
 /** Codes of errors that say that a connection ended, not what became of the request. */
@@ -70,12 +69,13 @@ export class RestClient {
   readonly #options: RestOptions
   readonly #connections: HttpConnections
   readonly #timeout: number
-  #token: { value: string; readAt: number } | undefined
+  readonly #tokenFile: TokenFile | undefined
 
   /** Opens no connection yet. Throws InvalidInput for a server or files that cannot be right. */
   constructor(options: RestOptions) {
     this.#options = options
     this.#timeout = options.timeout ?? 10_000
+    if (options.tokenFile !== undefined) this.#tokenFile = new TokenFile(options.tokenFile, 'token')
     this.#connections = new HttpConnections(parseServer(options.server), trustOf(options))
   }
 
@@ -162,17 +162,9 @@ export class RestClient {
   #headers(contentType: string | undefined): Record<string, string> {
     const headers: Record<string, string> = { accept: 'application/json' }
     if (contentType) headers['content-type'] = contentType
-    const token = this.#options.token ?? this.#tokenFromFile()
+    const token = this.#options.token ?? this.#tokenFile?.token
     if (token) headers.authorization = `Bearer ${token}`
     return headers
-  }
-
-  #tokenFromFile(): string | undefined {
-    if (this.#options.tokenFile === undefined) return undefined
-    if (!this.#token || performance.now() - this.#token.readAt > tokenLifetime) {
-      this.#token = { value: readTextFile(this.#options.tokenFile, 'token').trim(), readAt: performance.now() }
-    }
-    return this.#token.value
   }
 
   #unavailable(error: unknown, signal: AbortSignal | undefined): CarbonadoError {

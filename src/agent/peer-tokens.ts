@@ -1,0 +1,29 @@
+import type { RestStore } from '../store/index.ts'
+import { bearerToken, type Authenticate } from './bearer-tokens.ts'
+import { createTokenReview } from './token-reviews.ts'
+
+/** What the tokens that agents show each other are for. */
+export const peerAudience = 'carbonado.io/agents'
+/** Milliseconds: as long as such a token lives. Limits of other nodes must be taken while the API server is away. */
+const grace = 3_600_000
+
+/**
+ * Knows the tokens of others and, beside, those that Kubernetes made for pods of the service account of agents,
+ * `system:serviceaccount:...`: such a token speaks for the node of its pod, and for no other.
+ */
+export function withPeerTokens(
+  known: Authenticate,
+  store: Pick<RestStore, 'request'>,
+  serviceAccount: string,
+  now?: () => number,
+): Authenticate {
+  const review = createTokenReview({ store, audience: peerAudience, grace, ...(now ? { now } : {}) })
+  return async (authorization, visitorToken) => {
+    const user = await known(authorization, visitorToken)
+    const token = bearerToken(authorization)
+    if (user || token === undefined) return user
+    const { username, nodeName } = (await review(token).catch(() => undefined)) ?? {}
+    if (username !== serviceAccount || nodeName === undefined) return undefined
+    return { user: username, role: 'agent', nodeName }
+  }
+}
