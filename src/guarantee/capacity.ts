@@ -101,15 +101,23 @@ export type Fit = { fits: true } | { fits: false; shortfalls: Shortfall[] }
  * best-effort endpoint still fits on a node whose link has become slower than its promises.
  */
 export function fit(ask: Amounts, capacity: Capacity): Fit {
-  const shortfalls = resources
-    .map((resource) => shortfallOf(resource, ask, capacity))
-    .filter((shortfall) => shortfall.needed > 0 && shortfall.needed > shortfall.left)
-  return shortfalls.length === 0 ? { fits: true } : { fits: false, shortfalls }
+  const short = resources.filter((resource) => ask[resource] > 0 && ask[resource] > leftOf(resource, capacity))
+  return short.length === 0
+    ? { fits: true }
+    : { fits: false, shortfalls: short.map((resource) => shortfallOf(resource, ask, capacity)) }
+}
+
+function leftOf(resource: Resource, { total, promised }: Capacity): number {
+  return Math.max(0, total[resource] - promised[resource])
 }
 
 function shortfallOf(resource: Resource, ask: Amounts, capacity: Capacity): Shortfall {
-  const left = Math.max(0, capacity.total[resource] - capacity.promised[resource])
-  return { resource, needed: ask[resource], left, total: capacity.total[resource] }
+  return {
+    resource,
+    needed: ask[resource],
+    left: leftOf(resource, capacity),
+    total: capacity.total[resource],
+  }
 }
 
 /** The error for something that does not fit, such as "needs 2 Gbit/s, node n2 has 0.8 of 10 Gbit/s left". */

@@ -17,7 +17,7 @@ import {
  * not rest on it: addresses are names, and what is in use has a finalizer.
  */
 export class ObjectCache implements SyncReader {
-  readonly #informers: Map<string, Informer<never>>
+  readonly #informers: Map<KindDefinition, Informer<never>>
   readonly #logger: Logger
 
   constructor(store: ResourceStore, kinds: KindDefinition[], logger: Logger) {
@@ -25,7 +25,7 @@ export class ObjectCache implements SyncReader {
     this.#informers = new Map(
       kinds.map((kind) => {
         const keep = keepOf(kind)
-        return [keyOf(kind), createInformer(store, kind, { logger, ...keep }) as unknown as Informer<never>]
+        return [kind, createInformer(store, kind, { logger, ...keep }) as unknown as Informer<never>]
       }),
     )
   }
@@ -60,13 +60,8 @@ export class ObjectCache implements SyncReader {
   }
 
   #of<T extends KubeObject>(kind: KindDefinition<T>): Informer<T> {
-    return this.#informers.get(keyOf(kind as KindDefinition)) as unknown as Informer<T>
+    return this.#informers.get(kind as KindDefinition) as unknown as Informer<T>
   }
-}
-
-/** Kubernetes and Carbonado both have a kind Node. */
-function keyOf({ group, kind }: KindDefinition): string {
-  return `${group}/${kind}`
 }
 
 function keepOf({ group, kind }: KindDefinition): { keep?: (object: KubeObject) => KubeObject } {

@@ -109,10 +109,12 @@ function judge(
 
 /** Share left of the scarcest resource once `ask` is placed, 0 to 1. */
 function leastShareLeft(ask: Amounts, promised: Amounts, total: Amounts): number {
-  const shares = resources
-    .filter((resource) => total[resource] > 0)
-    .map((resource) => (total[resource] - promised[resource] - ask[resource]) / total[resource])
-  return Math.min(1, ...shares)
+  let least = 1
+  for (const resource of resources) {
+    if (total[resource] <= 0) continue
+    least = Math.min(least, (total[resource] - promised[resource] - ask[resource]) / total[resource])
+  }
+  return least
 }
 
 /** Drives of the first preferred node that has one; all when none has. */
