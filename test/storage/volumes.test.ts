@@ -55,7 +55,10 @@ async function eventually<T>(what: string, ask: () => Promise<T | undefined | fa
 
 describe('drives', () => {
   it('are found, refused while there is data on them, and become pools', async () => {
-    await eventually('the drives', async () => (await lab.store.list(Drive)).items.every(({ status }) => status?.agent))
+    await eventually('the drives', async () => {
+      const { items } = await lab.store.list(Drive)
+      return items.filter(({ status }) => status?.agent).length === 2
+    })
     expect(await dctl('drive list')).toMatch(/n1\.drive0 +n1 +drive0 +3GiB +Blank/)
     await on('n2', 'mkfs.ext4 -q -L precious /run/carbonado/drives/drive0')
     await expect(dctl('drive format n2.drive0 -y')).rejects.toThrow(/there is data on it: ext4 "precious"/)
