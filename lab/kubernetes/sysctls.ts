@@ -4,8 +4,12 @@ import { labDirectory } from '../places.ts'
 import { readJson, writeJson } from '../state.ts'
 import { kubernetesPlaces } from './places.ts'
 
-/** What kubelet sets for the whole machine, whatever namespaces it runs in. */
+/** Three kubelets and containerds need some 35 of these for each lab; a machine has 128 for each user unless told. */
+const instances = { name: 'fs/inotify/max_user_instances', least: 1024 }
+
+/** What kubelet or the lab sets for the whole machine, whatever namespaces they run in. */
 const touched = [
+  instances.name,
   'vm/overcommit_memory',
   'vm/panic_on_oom',
   'kernel/panic',
@@ -14,14 +18,20 @@ const touched = [
   'kernel/keys/root_maxbytes',
 ]
 
-/** Notes how the machine is set before any kubelet starts: as another lab has noted it, whose kubelets may run already. */
+/**
+ * Notes how the machine is set before any kubelet starts: as another lab has noted it, whose kubelets may run already.
+ * Then makes room for the kubelets.
+ */
 export function rememberSysctls(): void {
   if (readJson(kubernetesPlaces.sysctls)) return
   const values = notesOfOthers()[0] ?? Object.fromEntries(touched.map((name) => [name, readSysctl(name)]))
   writeJson(kubernetesPlaces.sysctls, values)
+  if (Number(readSysctl(instances.name)) < instances.least) {
+    writeFileSync(`/proc/sys/${instances.name}`, String(instances.least))
+  }
 }
 
-/** Sets back what kubelets changed; nothing when none was started, or when another lab still has some. */
+/** Sets back what kubelets and the lab changed; nothing when none was started, or when another lab still has some. */
 export function restoreSysctls(): void {
   const values = readJson<Record<string, string>>(kubernetesPlaces.sysctls) ?? {}
   if (notesOfOthers().length > 0) return
