@@ -25,6 +25,8 @@ declare module 'fastify' {
     caller: Caller | undefined
     /** Whether the store was frozen when the request came: then all that can be read in it is on the disk. */
     readsFrozen: boolean
+    /** For requests that only read: reads once more, where the disk has refused what the first answer told. */
+    readAgain: (() => Promise<object>) | undefined
   }
 }
 
@@ -58,6 +60,7 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   })
   app.decorateRequest('caller', undefined)
   app.decorateRequest('readsFrozen', false)
+  app.decorateRequest('readAgain', undefined)
   app.addHook('onRequest', async (request) => {
     request.readsFrozen = parts.store.isFrozen
     if (withoutToken.has(request.routeOptions.url ?? '')) return
@@ -70,7 +73,13 @@ export function makeHttpApp(parts: HttpAppParts): FastifyInstance {
   addBodyParsers(app)
   addErrorAnswers(app, parts.logger)
   app.addHook('preSerialization', async (request, reply, payload) => {
-    if (reply.statusCode < 500 && !request.readsFrozen) await parts.store.durable() // also reads: what they tell must not be taken back
+    if (reply.statusCode >= 500 || request.readsFrozen) return payload
+    try {
+      await parts.store.durable() // also reads: what they tell must not be taken back
+    } catch (error) {
+      if (!request.readAgain || !parts.store.isFrozen) throw error
+      return request.readAgain() // frozen: the store has gone back to what the disk has
+    }
     return payload
   })
   addHealthRoutes(app, parts)

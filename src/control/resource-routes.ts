@@ -65,17 +65,23 @@ class KindHandlers {
   }
 
   readonly get: Handler = async (request) => {
-    const object = await this.#store.get(this.#kind, referenceOf(request))
-    const { resourceVersion } = object.metadata
-    return wantsTable(request) ? this.#table(request, [object], { resourceVersion }) : object
+    request.readAgain = async () => {
+      const object = await this.#store.get(this.#kind, referenceOf(request))
+      const { resourceVersion } = object.metadata
+      return wantsTable(request) ? this.#table(request, [object], { resourceVersion }) : object
+    }
+    return request.readAgain()
   }
 
   readonly list: Handler = async (request, reply) => {
     const query = listQueryOf(request, referenceOf(request).namespace)
     if (query.watch) return this.#watches.serve(this.#kind, query, reply, request.caller?.expiresAt)
-    const { items, ...metadata } = this.#store.listShared(this.#kind, query.list)
-    if (wantsTable(request)) return this.#table(request, items, metadata)
-    return { kind: `${this.#kind.kind}List`, apiVersion: apiVersionOf(this.#kind), metadata, items }
+    request.readAgain = async () => {
+      const { items, ...metadata } = this.#store.listShared(this.#kind, query.list)
+      if (wantsTable(request)) return this.#table(request, items, metadata)
+      return { kind: `${this.#kind.kind}List`, apiVersion: apiVersionOf(this.#kind), metadata, items }
+    }
+    return request.readAgain()
   }
 
   readonly create: Handler = async (request, reply) => {
