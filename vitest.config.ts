@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { configDefaults, defineConfig } from 'vitest/config'
 import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
 
@@ -13,9 +12,7 @@ const conformance = 'test/kubernetes/end-to-end.test.ts'
 /**
  * `unit` runs side by side; every other project one file after the other, because its files share the machine's network
  * namespaces, bpffs and processor time. `guest` and `guest-long` run in a virtual machine and share nothing with the rest.
- * `kubernetes` runs on two clusters side by side, because most of its time it waits for Kubernetes; `conformance` by
- * itself, because its cases have deadlines of their own. `make test` is unit, kernel and guest; the others take minutes for
- * each file.
+ * `make test` is unit, kernel and guest; the others take minutes for each file.
  */
 export default defineConfig({
   test: {
@@ -45,7 +42,6 @@ export default defineConfig({
         minutes: 10,
         hookMinutes: 15,
         exclude: [conformance],
-        workers: availableParallelism() < 4 ? 1 : 2,
       }),
       serial('conformance', [conformance], { order: 6, minutes: 10, hookMinutes: 15 }),
     ],
@@ -59,19 +55,17 @@ interface Serial {
   readonly minutes: number
   readonly hookMinutes?: number
   readonly exclude?: string[]
-  /** How many files run side by side; 1 unless told. */
-  readonly workers?: number
 }
 
-/** A project whose files run one after the other, or a few side by side. */
+/** A project whose files run one after the other. */
 function serial(name: string, include: string[], options: Serial) {
-  const { order, minutes, hookMinutes = 2, exclude = [], workers = 1 } = options
+  const { order, minutes, hookMinutes = 2, exclude = [] } = options
   return {
     test: {
       name,
       include,
       exclude: [...configDefaults.exclude, ...exclude],
-      ...(workers === 1 ? { fileParallelism: false } : { maxWorkers: workers }),
+      fileParallelism: false,
       testTimeout: minutes * 60_000,
       hookTimeout: hookMinutes * 60_000,
       sequence: { groupOrder: order },
