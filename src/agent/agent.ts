@@ -177,7 +177,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     ...createCsi(options, server, storage),
     guarantee,
     api,
-    createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger),
+    createCniServer(config.cniSocket, createCniHandler(attachments, logger), logger, () => store.wake()),
     registration,
     uplinks,
     createFreeMemory(),

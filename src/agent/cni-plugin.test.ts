@@ -57,6 +57,22 @@ function run(
 }
 
 describe('the plugin', () => {
+  test('is announced before its request is handled', async () => {
+    const told: string[] = []
+    part = createCniServer(
+      socket,
+      async () => {
+        told.push('request')
+        return { exitCode: 0, output: '{}' }
+      },
+      silentLogger(),
+      () => told.push('plugin'),
+    )
+    await part.start()
+    await run({ CNI_COMMAND: 'STATUS' })
+    expect(told).toEqual(['plugin', 'request'])
+  })
+
   test('hands over its CNI_ variables and standard input, and prints the answer', async () => {
     await serve(async (environment, input) => ({
       exitCode: 3,

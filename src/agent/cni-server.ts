@@ -9,11 +9,17 @@ import type { Part } from './parts.ts'
 /** A plugin that says nothing for so long is gone. Milliseconds. */
 const silenceLimit = 30_000
 
-/** The unix socket that the CNI plugin speaks to; only root may. */
-export function createCniServer(path: string, handler: CniHandler, logger: Logger): Part {
+/** The unix socket that the CNI plugin speaks to; only root may. `onPlugin` is told when one comes, before its request. */
+export function createCniServer(
+  path: string,
+  handler: CniHandler,
+  logger: Logger,
+  onPlugin: () => void = () => {},
+): Part {
   const sockets = new Set<Socket>()
   const running = new Set<Promise<void>>()
   const server = createServer((socket) => {
+    onPlugin()
     sockets.add(socket)
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', (error) => logger.debug({ err: error }, 'a CNI plugin went away'))

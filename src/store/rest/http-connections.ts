@@ -75,6 +75,11 @@ export class HttpConnections {
     }
   }
 
+  /** Tells the server that a request is about to come, where that is possible. */
+  wake(): void {
+    this.#multiplexed?.wake()
+  }
+
   /** Breaks off everything. */
   destroy(): void {
     this.#plain.destroy()

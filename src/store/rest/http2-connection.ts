@@ -122,6 +122,11 @@ export class Http2Connection {
     })
   }
 
+  /** Makes the server's process look at the connection: a request that comes soon finds it awake. */
+  wake(): void {
+    if (!this.#session.destroyed) this.#session.ping(() => {}) // not sent when enough are under way, and none is needed
+  }
+
   destroy(): void {
     this.#session.destroy()
   }

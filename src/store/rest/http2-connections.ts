@@ -42,6 +42,11 @@ export class Http2Connections {
     }
   }
 
+  /** Tells the server that a request is about to come, where there is a connection. */
+  wake(): void {
+    this.#usable?.wake()
+  }
+
   /** Breaks off everything. */
   destroy(): void {
     this.#closing.abort(new Error('the client was closed'))

@@ -96,6 +96,17 @@ const failure = (promise: Promise<unknown>): Promise<unknown> =>
     (error: { code?: string }) => error.code,
   )
 
+test('a server is told that a request is about to come, where there is a connection', async () => {
+  const server = await serve((stream) => answer(stream))
+  const store = client(server)
+  store.wake()
+  await store.get(PerfTier, { name: 'a' })
+  const told = once(server.sessions[0]!, 'ping')
+  store.wake()
+  await told
+  expect(server.sessions).toHaveLength(1)
+})
+
 test('the head of an answer is enough where it bears the tag of what was told early, and nowhere else', async () => {
   const tier = (version: string): PerfTier => ({ metadata: { name: 'a', resourceVersion: version }, spec: {} })
   let answered = { status: 201, version: '7', body: '' }

@@ -125,6 +125,11 @@ export class RestClient {
     return this.#unavailable(error, undefined)
   }
 
+  /** Tells the server that a request is about to come, where that is possible. */
+  wake(): void {
+    this.#connections.wake()
+  }
+
   async close(): Promise<void> {
     this.#connections.destroy()
   }

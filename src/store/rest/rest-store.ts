@@ -47,6 +47,14 @@ export class RestStore implements ResourceStore {
     return this.#client.json<T>({ method, path, body, headers })
   }
 
+  /**
+   * Tells the server that a request is about to come: its process and this one's way to it have woken when it does, which
+   * takes tenths of a millisecond from a call that waits for the answer. Nothing where there is no connection yet.
+   */
+  wake(): void {
+    this.#client.wake()
+  }
+
   async get<T extends KubeObject>(kind: KindDefinition<T>, { name, namespace }: ObjectReference): Promise<T> {
     return this.#client.json<T>({ method: 'GET', path: objectPath(kind, name, namespace) })
   }
