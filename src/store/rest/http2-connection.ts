@@ -124,7 +124,7 @@ export class Http2Connection {
 
   /** Makes the server's process look at the connection: a request that comes soon finds it awake. */
   wake(): void {
-    if (!this.#session.destroyed) this.#session.ping(() => {}) // not sent when enough are under way, and none is needed
+    this.#ping()
   }
 
   destroy(): void {
@@ -154,10 +154,10 @@ export class Http2Connection {
 
   #ping(): void {
     const { pingPatience } = this.#keepAlive
-    const missed = new Error(`a ping was not answered within ${pingPatience / 1000} s`)
-    const late = setTimeout(() => this.#session.destroy(missed), pingPatience).unref()
+    const missed = (): Error => new Error(`a ping was not answered within ${pingPatience / 1000} s`)
+    const late = setTimeout(() => this.#session.destroy(missed()), pingPatience).unref()
     const isSent = !this.#session.destroyed && this.#session.ping(() => clearTimeout(late))
-    if (!isSent) clearTimeout(late) // the session is ending, or the last ping is still waited for
+    if (!isSent) clearTimeout(late) // the session is ending, or enough pings are waited for
   }
 }
 

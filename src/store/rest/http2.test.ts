@@ -236,27 +236,31 @@ test('where the server allows few requests on a connection, there are more conne
   for (const each of iterators) await each.return()
 })
 
-test('a server that has gone without a word is noticed by a ping, and the watch ends', async () => {
-  const server = await serve((stream) => {
-    stream.respond({ ':status': 200 })
-    stream.write(event('seen'))
-  })
-  const wire = await openSilentWire(server.port)
-  cleanups.push(() => wire.close())
-  const connections = new HttpConnections(
-    { protocol: 'https:', hostname: '127.0.0.1', port: String(wire.port) },
-    { ca: tls.cert },
-    { pingInterval: 50, pingPatience: 100 },
-  )
-  cleanups.push(() => connections.destroy())
-  const { signal } = new AbortController()
-  const { body } = await connections.send({ method: 'GET', path: '/', headers: {}, signal, idleTimeout: 60_000 })
-  const chunks = (body as Readable)[Symbol.asyncIterator]()
-  await chunks.next()
-  await new Promise((resolve) => setTimeout(resolve, 300)) // pings are answered
-  wire.cut()
-  await expect(chunks.next()).rejects.toThrow('ping was not answered')
-})
+test.each([0, 20])(
+  'a server that has gone without a word is noticed by a ping, and the watch ends (%i wakes before)',
+  async (wakes) => {
+    const server = await serve((stream) => {
+      stream.respond({ ':status': 200 })
+      stream.write(event('seen'))
+    })
+    const wire = await openSilentWire(server.port)
+    cleanups.push(() => wire.close())
+    const connections = new HttpConnections(
+      { protocol: 'https:', hostname: '127.0.0.1', port: String(wire.port) },
+      { ca: tls.cert },
+      { pingInterval: 50, pingPatience: 100 },
+    )
+    cleanups.push(() => connections.destroy())
+    const { signal } = new AbortController()
+    const { body } = await connections.send({ method: 'GET', path: '/', headers: {}, signal, idleTimeout: 60_000 })
+    const chunks = (body as Readable)[Symbol.asyncIterator]()
+    await chunks.next()
+    await new Promise((resolve) => setTimeout(resolve, 300)) // pings are answered
+    wire.cut()
+    for (let wake = 0; wake < wakes; wake += 1) connections.wake()
+    await expect(chunks.next()).rejects.toThrow('ping was not answered')
+  },
+)
 
 test.each([
   ['nothing', (): void => {}],
