@@ -48,7 +48,10 @@ export function createAttainmentMemory(
   const sent = new Direction()
   const arrived = new Direction()
   let earlier = new Map<string, Windows>()
-  const received = (id: string): Windows => sumOfWindows([earlier.get(id) ?? noWindows, receivedNow(id)])
+  const received = (id: string): Windows => {
+    const [before, now] = [earlier.get(id), receivedNow(id)]
+    return before ? sumOfWindows([before, now]) : now
+  }
   let timer: NodeJS.Timeout | undefined
   let saving: Promise<void> = Promise.resolve()
   const save = (): void => {
@@ -83,8 +86,6 @@ export function createAttainmentMemory(
     received,
   }
 }
-
-const noWindows: Windows = { withDemand: 0, attained: 0 }
 
 class Direction {
   readonly hour = new WindowHistory(lastHour)

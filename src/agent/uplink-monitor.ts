@@ -6,10 +6,12 @@ import {
   kernelFiles,
   linkFingerprint,
   readLinkFacts,
+  readLinkPlaces,
   speedFiles,
   type FactsOf,
   type FileTree,
   type LinkFacts,
+  type LinkPlace,
 } from '../network/uplinks/index.ts'
 import type { Part } from './parts.ts'
 
@@ -31,8 +33,8 @@ interface Seen {
   index: number
 }
 
-/** Looks for each look at the speeds, which cost more. */
-const looksPerSpeeds = 2
+/** Looks for each look at which devices belong together, and for each at the speeds: both cost more. */
+const looksPer = { places: 2, speeds: 4 } as const
 
 /**
  * Watches the uplinks of the node: carrier, speed, MTU, members of bonds. It asks the kernel twice a second instead of
@@ -47,7 +49,7 @@ export class UplinkMonitor implements Part {
   /** What was last handed on; undefined when handing it on has failed. */
   #told: Seen | undefined
   #isFailing = false
-  #devices = new Set<string>()
+  #places = new Map<string, LinkPlace>()
   #fingerprint = ''
   #looks = 0
   #speeds = ''
@@ -87,16 +89,17 @@ export class UplinkMonitor implements Part {
 
   #look(): void {
     this.#looks += 1
-    const fingerprint = linkFingerprint(this.#tree, this.#devices)
+    if (this.#looks % looksPer.places === 0) this.#places = readLinkPlaces(this.#tree, this.#places.keys())
+    const fingerprint = linkFingerprint(this.#tree, this.#places)
     if (fingerprint !== this.#fingerprint) this.#seen = this.#read()
     this.#tell()
-    if (this.#looks % looksPerSpeeds !== 0) return
+    if (this.#looks % looksPer.speeds !== 0) return
     this.#readingSpeeds = this.#readingSpeeds.then(() => this.#lookAtSpeeds())
   }
 
   /** A speed can change without anything else. */
   async #lookAtSpeeds(): Promise<void> {
-    const files = speedFiles(this.#devices)
+    const files = speedFiles(this.#places.keys())
     const speeds = (await Promise.all(files.map((file) => this.#tree.readLater(file)))).join(' ')
     if (speeds === this.#speeds) return
     this.#speeds = speeds
@@ -111,10 +114,9 @@ export class UplinkMonitor implements Part {
       return known.get(name)!
     }
     const found = findUplinks(this.#spec, factsOf)
-    this.#devices = new Set(
-      [...known.values()].flatMap(({ name, bond }) => [name, ...(bond?.members ?? []).map((member) => member.name)]),
-    )
-    this.#fingerprint = linkFingerprint(this.#tree, this.#devices)
+    const devices = [...known.values()].flatMap(({ name, bond }) => [name, ...(bond?.members ?? []).map((member) => member.name)]) // prettier-ignore
+    this.#places = readLinkPlaces(this.#tree, devices)
+    this.#fingerprint = linkFingerprint(this.#tree, this.#places)
     return { found, index: factsOf(this.#spec.uplinks.pods.interface).index }
   }
 

@@ -28,6 +28,8 @@ export interface SavedHistory {
 interface Remembered {
   since: number
   last: Windows
+  /** Number of the reading that had it last. */
+  reading: number
   /** Windows with demand and attained, alternating, of the buckets of a ring. */
   ring: Uint16Array
 }
@@ -44,6 +46,7 @@ export class WindowHistory {
   /** Number of the bucket that is being filled. */
   #current = 0
   #readAt: number | undefined
+  #reading = 0
 
   constructor(shape: WindowHistoryShape) {
     this.#shape = shape
@@ -56,15 +59,21 @@ export class WindowHistory {
   record(now: number, readings: WindowReading[]): void {
     const before = this.#readAt ?? now
     this.#advanceTo(now)
-    const seen = new Set<string>()
+    const reading = ++this.#reading
     for (const { id, windows } of readings) {
-      seen.add(id)
       const known = this.#promises.get(id)
-      if (known) this.#add(known, windowsBetween(known.last, windows), before)
-      else this.#promises.set(id, { since: now, last: windows, ring: new Uint16Array(2 * this.#shape.buckets) })
-      if (known) known.last = { ...windows }
+      if (!known) {
+        const ring = new Uint16Array(2 * this.#shape.buckets)
+        this.#promises.set(id, { since: now, last: { ...windows }, ring, reading })
+        continue
+      }
+      known.reading = reading
+      // most promises have had no window since: nothing is made for them
+      if (known.last.withDemand === windows.withDemand && known.last.attained === windows.attained) continue
+      this.#add(known, windowsBetween(known.last, windows), before)
+      known.last = { ...windows }
     }
-    for (const id of this.#promises.keys()) if (!seen.has(id)) this.#promises.delete(id)
+    for (const [id, known] of this.#promises) if (known.reading !== reading) this.#promises.delete(id)
     this.#readAt = now
   }
 
@@ -121,7 +130,7 @@ export class WindowHistory {
       ring[at] = bytes.readUInt16LE(4 * index)
       ring[at + 1] = bytes.readUInt16LE(4 * index + 2)
     }
-    this.#promises.set(id, { since, last: { withDemand: withDemand!, attained: attained! }, ring })
+    this.#promises.set(id, { since, last: { withDemand: withDemand!, attained: attained! }, ring, reading: 0 })
   }
 
   get #oldest(): number {

@@ -14,6 +14,7 @@ export const noRates: EndpointRates = { sent: 0, received: 0, delivered: 0, drop
 
 /** Rates between two readings of the same endpoint that are `seconds` apart; counters that went back mean a new start. */
 export function ratesBetween(before: EndpointCounters, after: EndpointCounters, seconds: number): EndpointRates {
+  if (before === after) return noRates // it did nothing
   const rate = (key: 'sentBytes' | 'receivedBytes' | 'deliveredBytes'): number =>
     Math.max(0, Math.round(((after[key] - before[key]) * 8) / seconds))
   return {
@@ -54,13 +55,14 @@ export function createRateSampler(
     const now = performance.now()
     const seconds = (now - readAt) / 1000
     const readings = engine.counters()
-    rates = new Map(
-      readings.flatMap((reading) => {
-        const earlier = before.get(reading.endpointId)
-        return earlier ? [[reading.endpointId, ratesBetween(earlier, reading, seconds)] as const] : []
-      }),
-    )
-    before = new Map(readings.map((reading) => [reading.endpointId, reading]))
+    const [earlier, lately] = [before, new Map<string, EndpointCounters>()]
+    rates = new Map()
+    for (const reading of readings) {
+      const known = earlier.get(reading.endpointId)
+      if (known) rates.set(reading.endpointId, ratesBetween(known, reading, seconds))
+      lately.set(reading.endpointId, reading)
+    }
+    before = lately
     readAt = now
     onReading(readings)
   }

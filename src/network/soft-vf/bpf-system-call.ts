@@ -16,6 +16,7 @@ const command = {
   objectInfo: 15,
   queryPrograms: 16,
   openTracepoint: 17,
+  mapLookupBatch: 24,
   createLink: 28,
   updateLink: 29,
 } as const
@@ -268,6 +269,7 @@ export class BpfMap {
   readonly #path: string
   readonly #value: Buffer
   #lookup: { key: Buffer; attribute: Buffer } | undefined
+  #values: { keys: Buffer; values: Buffer } = { keys: Buffer.alloc(0), values: Buffer.alloc(0) }
 
   constructor(path: string, valueSize: number) {
     this.#descriptor = openPinned(path)
@@ -286,6 +288,26 @@ export class BpfMap {
     if (result === -errnoNotFound) return undefined
     if (result < 0) throw new Internal(`bpf mapLookup in ${this.#path} failed with errno ${-result}`)
     return Buffer.from(this.#value)
+  }
+
+  /** The first `count` values of an array map, one after the other; good until the next call. One call of the kernel. */
+  firstValues(count: number): Buffer {
+    const size = this.#value.length
+    if (this.#values.values.length < count * size) {
+      this.#values = { keys: Buffer.alloc(count * 4), values: Buffer.alloc(count * size) }
+    }
+    if (count === 0) return this.#values.values.subarray(0, 0)
+    const { keys, values } = this.#values
+    const [next, attribute] = [Buffer.alloc(4), Buffer.alloc(56)]
+    attribute.writeBigUInt64LE(pointer(next), 8)
+    attribute.writeBigUInt64LE(pointer(keys), 16)
+    attribute.writeBigUInt64LE(pointer(values), 24)
+    attribute.writeUInt32LE(count, 32)
+    attribute.writeUInt32LE(this.#descriptor, 36)
+    const result = call('mapLookupBatch', attribute)
+    const isWhole = attribute.readUInt32LE(32) === count // who asks for all of them is told that there are no more
+    if (!isWhole) throw new Internal(`bpf mapLookupBatch in ${this.#path} failed with errno ${-result}`)
+    return values.subarray(0, count * size)
   }
 
   set(key: Buffer, value: Buffer): void {

@@ -17,9 +17,9 @@ import type { Damage } from './damage.ts'
 import { hostDamage, type HostEnd } from './host-damage.ts'
 import { ingressPrograms } from './ingress-hook.ts'
 import { KernelListener } from './kernel-listener.ts'
-import { encodeEndpoint, forwardingKey, slotKey } from './map-layout.ts'
+import { countersSize, encodeEndpoint, endpointSize, forwardingKey, slotKey } from './map-layout.ts'
 import type { NodeDamage } from './node-damage.ts'
-import type { Programs } from './programs.ts'
+import type { Programs, SlotEntries } from './programs.ts'
 import { hostInterfaceIndex } from './shaping.ts'
 
 /** What the finder works with; the engine owns it. */
@@ -71,6 +71,7 @@ export class DriftFinder {
     const hostDue = changes.host || this.#look === 0 ? watched : watched.filter(isSuspect)
     const ends = hostDue.length > 0 ? this.#readHostEnds() : undefined
     const isChanged = ({ slot }: Watched): boolean => changes.namespaces.has(this.#namespaceOf.get(slot) ?? -1)
+    const slots = this.#sources.programs.readSlots(watched.reduce((most, { slot }) => Math.max(most, slot + 1), 0))
     const withClasses = changes.host || changes.anywhere || suspects.size > 0 || this.#look % looksForClasses === 0
     const ofHosts = hostDue.flatMap((each) => readable(each, () => this.#hostDrift(each, ends!)))
     const gone = new Set(ofHosts.filter(({ isGone }) => isGone).map(({ endpointId }) => endpointId))
@@ -79,7 +80,7 @@ export class DriftFinder {
       .filter(({ request }) => !gone.has(request.endpointId))
     return [
       ...readable(undefined, () => this.#nodeDrift(withClasses)),
-      ...watched.flatMap((each) => readable(each, () => this.#entryDrift(each))),
+      ...watched.flatMap((each) => readable(each, () => this.#entryDrift(each, slots))),
       ...ofHosts,
       ...containersDue.flatMap((each) => readable(each, () => this.#containerDrift(each))),
     ]
@@ -110,7 +111,7 @@ export class DriftFinder {
     }
   }
 
-  #entryDrift({ endpoint, slot }: Watched): Drift[] {
+  #entryDrift({ endpoint, slot }: Watched, slots: SlotEntries): Drift[] {
     const { programs } = this.#sources
     const { endpoints, forwarding } = programs
     const { entry, key } = this.#expectedOf(endpoint)
@@ -124,7 +125,7 @@ export class DriftFinder {
       })
     }
     const now = (): AttachedEndpoint => this.#sources.find(endpoint.endpointId)!
-    if (!endpoints.get(slotKey(slot))?.equals(entry)) {
+    if (!isEntryOf(slot, slots, entry)) {
       const message = `the entry of slot ${slot}, by which its frames are judged, is not as it was written`
       add('EntryChanged', message, () => endpoints.set(slotKey(slot), this.#expectedOf(now()).entry))
     }
@@ -132,7 +133,7 @@ export class DriftFinder {
       const message = `frames to ${endpoint.macAddress} are not forwarded to slot ${slot}`
       add('ForwardingChanged', message, () => forwarding.set(key, slot))
     }
-    if (!programs.isCounting(slot)) {
+    if (!isCounting(slot, slots)) {
       add('CountersLost', `the counters of slot ${slot} are not there; they begin anew`, () =>
         programs.startCounting(slot),
       )
@@ -224,6 +225,16 @@ export class DriftFinder {
       ...(requests ? { repair: () => this.#sources.whileAttached(endpointId, () => repair(reason)) } : {}),
     }))
   }
+}
+
+/** Whether frames of a slot are judged by this entry. */
+function isEntryOf(slot: number, { endpoints }: SlotEntries, entry: Buffer): boolean {
+  return endpoints.compare(entry, 0, endpointSize, slot * endpointSize, (slot + 1) * endpointSize) === 0
+}
+
+/** Whether what the endpoint in a slot does is told to whoever reads the counters. */
+function isCounting(slot: number, { counters }: SlotEntries): boolean {
+  return counters.readBigUInt64LE(slot * countersSize) === 1n
 }
 
 /** What cannot even be looked at is a drift of its own, and keeps nobody from looking at the rest. */

@@ -36,7 +36,7 @@ import { hardenHostLeg } from './host-leg.ts'
 import { decodeAlias, encodeAlias } from './interface-alias.ts'
 import { InterfaceRemover } from './interface-remover.ts'
 import {
-  decodeCounters,
+  CountersReader,
   decodeEndpoint,
   encodeEndpoint,
   endpointSize,
@@ -87,6 +87,7 @@ class SoftVfEngine implements NetworkEngine {
   readonly #options: SoftVfOptions
   readonly #socket = NetlinkSocket.open()
   readonly #lock = new KeyedLock()
+  readonly #counters = new CountersReader()
   /** Slots in use, those whose interface is still being removed included. */
   readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
   readonly #slotOf = new Map<string, number>()
@@ -421,7 +422,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   counters(): EndpointCounters[] {
-    return this.#programs ? decodeCounters(this.#programs.readCounters(), this.#endpointIds) : []
+    return this.#programs ? this.#counters.read(this.#programs.readCounters(), this.#endpointIds) : []
   }
 
   sendProbe(nodeName: string, vlan: number): void {

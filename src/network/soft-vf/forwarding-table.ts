@@ -25,7 +25,10 @@ export class ForwardingTable {
       const slot = this.#keys.get(key)?.readUInt32LE()
       if (slot !== undefined) this.#note(key, slot)
     }
-    for (let place = 0; place < places; place++) if (!this.#isRight(place)) this.#write(place)
+    const entries = this.#places.firstValues(places)
+    for (let place = 0; place < places; place++) {
+      if (entries.readBigUInt64LE(8 * place) !== entryFor(this.#at.get(place))) this.#write(place)
+    }
   }
 
   /** The slot of a receiver; undefined also when it is not where frames look for it. */
@@ -64,10 +67,6 @@ export class ForwardingTable {
     const here = this.#at.get(place) ?? new Map<bigint, number>()
     this.#at.set(place, here.set(number, slot))
     return place
-  }
-
-  #isRight(place: number): boolean {
-    return this.#read(place) === entryFor(this.#at.get(place))
   }
 
   #read(place: number): bigint {

@@ -93,15 +93,45 @@ export function freshCounters(): Buffer {
   return value
 }
 
-/** Reads the records of the pinned counters file; `endpointIds` tells which endpoint has a slot. */
-export function decodeCounters(file: Buffer, endpointIds: Map<number, string>): EndpointCounters[] {
-  const recordSize = 8 + countersSize
-  const records: EndpointCounters[] = []
-  for (let at = 0; at + recordSize <= file.length; at += recordSize) {
-    const endpointId = endpointIds.get(file.readUInt32LE(at))
-    if (endpointId) records.push(decodeRecord(file, at + 8, endpointId))
+const recordSize = 8 + countersSize
+
+/**
+ * Reads the pinned counters file again and again. Of an endpoint that did nothing since the last time it gives the same
+ * object as then, so that whoever compares two readings sees at once that nothing has changed.
+ */
+export class CountersReader {
+  #before: Buffer = Buffer.alloc(0)
+  #known = new Map<number, EndpointCounters>()
+
+  /** The records of a file; `endpointIds` tells which endpoint has a slot. */
+  read(file: Buffer, endpointIds: ReadonlyMap<number, string>): EndpointCounters[] {
+    const records: EndpointCounters[] = []
+    for (let at = 0; at + recordSize <= file.length; at += recordSize) {
+      const slot = file.readUInt32LE(at)
+      const endpointId = endpointIds.get(slot)
+      let record = this.#known.get(slot)
+      if (!endpointId) {
+        this.#known.delete(slot)
+        continue
+      }
+      if (record?.endpointId !== endpointId || !this.#isAsBefore(file, at)) {
+        record = decodeRecord(file, at + 8, endpointId)
+        this.#known.set(slot, record)
+      }
+      records.push(record)
+    }
+    if (this.#before.length !== file.length) this.#before = Buffer.alloc(file.length)
+    file.copy(this.#before)
+    return records
   }
-  return records
+
+  /** Whether the file of the last time had the same at this place, the slot included. */
+  #isAsBefore(file: Buffer, at: number): boolean {
+    return (
+      at + recordSize <= this.#before.length &&
+      file.compare(this.#before, at, at + recordSize, at, at + recordSize) === 0
+    )
+  }
 }
 
 function decodeRecord(file: Buffer, begin: number, endpointId: string): EndpointCounters {

@@ -48,6 +48,12 @@ const flagsOffset = 12
 const contextSize = 192
 const contextControlBlockOffset = 48
 
+/** Values of slots, one after the other, as maps have them. */
+export interface SlotEntries {
+  endpoints: Buffer
+  counters: Buffer
+}
+
 /** The loaded programs and maps of a node. */
 export class Programs {
   readonly endpoints: BpfMap
@@ -103,9 +109,9 @@ export class Programs {
     this.#counters.set(slotKey(slot), freshCounters())
   }
 
-  /** Whether what the endpoint in a slot does is told to whoever reads the counters. */
-  isCounting(slot: number): boolean {
-    return this.#counters.get(slotKey(slot))!.readBigUInt64LE() === 1n
+  /** What the maps say of the first `count` slots; good until the next call. */
+  readSlots(count: number): SlotEntries {
+    return { endpoints: this.endpoints.firstValues(count), counters: this.#counters.firstValues(count) }
   }
 
   /** Nobody is in the slot. */

@@ -102,19 +102,36 @@ export function speedFiles(names: Iterable<string>): string[] {
   return [...names].map((name) => `${devices}/${name}/speed`)
 }
 
+/** What a device is to others: which are below it, and whether it is a member of a bond. */
+export interface LinkPlace {
+  lower: string[]
+  isMember: boolean
+}
+
+/** Reads what devices are to others; a list of a folder each. */
+export function readLinkPlaces(tree: FileTree, names: Iterable<string>): Map<string, LinkPlace> {
+  return new Map(
+    [...names].map((name) => {
+      const entries = tree.list(`${devices}/${name}`)
+      const lower = entries.filter((file) => file.startsWith('lower_'))
+      return [name, { lower, isMember: entries.includes('bonding_slave') }]
+    }),
+  )
+}
+
+const usualFiles = ['ifindex', 'operstate', 'carrier_changes', 'mtu']
+const memberFiles = [...usualFiles, 'bonding_slave/state', 'bonding_slave/mii_status']
+
 /**
  * A text that changes when anything about these devices may have: cheap to read often, because none of these files takes
  * the lock under which the kernel makes and removes interfaces.
  */
-export function linkFingerprint(tree: FileTree, names: Iterable<string>): string {
-  const usual = ['ifindex', 'operstate', 'carrier_changes', 'mtu']
-  const lines: string[] = []
-  for (const name of names) {
-    const entries = tree.list(`${devices}/${name}`)
-    const lower = entries.filter((file) => file.startsWith('lower_'))
-    const ofMember = ['bonding_slave/state', 'bonding_slave/mii_status']
-    const files = entries.includes('bonding_slave') ? [...usual, ...ofMember] : usual
-    lines.push([name, ...lower, ...files.map((file) => tree.read(`${devices}/${name}/${file}`))].join(' '))
+export function linkFingerprint(tree: FileTree, places: ReadonlyMap<string, LinkPlace>): string {
+  let text = ''
+  for (const [name, { lower, isMember }] of places) {
+    text += `${name} ${lower.join(' ')}`
+    for (const file of isMember ? memberFiles : usualFiles) text += ` ${tree.read(`${devices}/${name}/${file}`)}`
+    text += '\n'
   }
-  return lines.join('\n')
+  return text
 }

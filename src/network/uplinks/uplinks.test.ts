@@ -6,7 +6,7 @@ import type { Node } from '../../api/index.ts'
 import { capturesIn } from './captured-tree.ts'
 import type { FileTree } from './file-tree.ts'
 import { bondRate, findUplinks, rateOf } from './found-uplinks.ts'
-import { linkFingerprint, readLinkFacts, type BondMember, type LinkFacts } from './link-facts.ts'
+import { linkFingerprint, readLinkFacts, readLinkPlaces, type BondMember, type LinkFacts } from './link-facts.ts'
 import { findUplinkProblems } from './uplink-problems.ts'
 
 /**
@@ -178,8 +178,12 @@ describe('problems of uplinks', () => {
 
 describe('the fingerprint', () => {
   it('changes with a member of a bond and with nothing else', () => {
-    const print = (name: string): string => linkFingerprint(captures.get(name)!, ['bond0', 'eth0', 'eth1'])
+    const print = (name: string): string => fingerprintOf(captures.get(name)!)
     expect(print('lacp all')).not.toBe(print('lacp one'))
     expect(print('lacp all')).toBe(print('lacp all'))
   })
 })
+
+function fingerprintOf(tree: FileTree): string {
+  return linkFingerprint(tree, readLinkPlaces(tree, ['bond0', 'eth0', 'eth1']))
+}
