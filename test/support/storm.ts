@@ -262,7 +262,7 @@ async function expectNoFiles(lab: Lab, node: string): Promise<void> {
   const list = async (folder: string): Promise<string[]> =>
     (await lab.nodeExec(node, ['sh', '-c', `ls -A ${folder} 2> /dev/null || true`])).stdout.split('\n').filter(Boolean)
   const state = (await list(nodePlaces.agentState)).filter(
-    (name) => !/^(journal\.db(-wal|-shm)?|node\.json|(volume-)?attainment\.json|volumes)$/.test(name),
+    (name) => !/^(journal\.db(-wal|-shm)?|node\.json|senders\.json|(volume-)?attainment\.json|volumes)$/.test(name),
   )
   expect(state, `files in the agent's state on ${node}`).toEqual([])
   expect(await list(`${nodePlaces.agentState}/volumes`), `volumes on ${node}`).toEqual([])
