@@ -74,9 +74,9 @@ test-kernel: setup build
 test-long: setup build
 	@scripts/test-lanes.sh long guest-long
 
-## test-all: everything, the long suites last, and one closing line for all of it
+## test-all: everything, the long suites beside the rest, and one closing line for all of it
 test-all: setup build
-	@scripts/test-lanes.sh "unit kernel long kubernetes conformance" "guest guest-long"
+	@scripts/test-lanes.sh "unit kernel kubernetes conformance" "guest guest-long long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

@@ -1,4 +1,4 @@
-import '../lab/own-lab.ts'
+import './own-lab.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { measure } from '../../lab/demo/traffic.ts'
