@@ -5,6 +5,7 @@ import { connect, constants, createSecureServer, type ClientHttp2Session, type H
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connect as openTls, type ConnectionOptions } from 'node:tls'
 import { afterEach, expect, test } from 'vitest'
 import { openSilentWire } from '../store/rest/silent-wire.ts'
 import { guardSessions, http2Limits } from './http2-sessions.ts'
@@ -51,6 +52,22 @@ test('a session without a request is closed, one with a watch is not', async () 
   watching.request({ ':path': '/' }).resume()
   await once(idle, 'close')
   expect(watching.closed).toBe(false)
+})
+
+test('a client that neither asks nor closes is let go of, socket and all, and takes nothing else along', async () => {
+  const { server, port } = await serve({ unused: 100, pingInterval: 80 })
+  const closed = new Promise<void>((resolve) =>
+    server.once('secureConnection', (socket) => socket.once('close', resolve)),
+  )
+  const usual = { port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] }
+  const silent = openTls({ ...usual, allowHalfOpen: true } as ConnectionOptions)
+  cleanups.push(() => silent.destroy())
+  silent.on('error', () => {})
+  silent.resume()
+  const [preface, emptySettings] = ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', Buffer.from('000000040000000000', 'hex')]
+  silent.write(Buffer.concat([Buffer.from(preface), emptySettings]))
+  await closed
+  await once(open(port).request({ ':path': '/' }).resume(), 'response')
 })
 
 test('a request whose body does not come is cut, and the others of its session go on', async () => {

@@ -15,6 +15,9 @@ interface SessionTimes {
   request: number
 }
 
+/** Milliseconds between telling a client that its session ends and the end. */
+const lastWords = 1_000
+
 const usualTimes: SessionTimes = { pingInterval: 45_000, unused: 75_000, request: 30_000 }
 
 /** Ends sessions of HTTP/2 whose client has gone without a word, does nothing, or is too slow. */
@@ -34,6 +37,7 @@ export function guardSessions(server: Http2SecureServer, times: SessionTimes = u
 function keepPinging(session: ServerHttp2Session, interval: number): () => void {
   let isWaiting = false
   const timer = setInterval(() => {
+    if (session.destroyed) return clearInterval(timer) // it says 'close' only when its socket has gone too
     if (isWaiting) return session.destroy()
     isWaiting = session.ping(() => (isWaiting = false))
   }, interval).unref()
@@ -42,7 +46,13 @@ function keepPinging(session: ServerHttp2Session, interval: number): () => void 
 
 function closeWhenUnused(session: ServerHttp2Session, patience: number): () => void {
   let streams = 0
-  const wait = (): NodeJS.Timeout => setTimeout(() => session.close(), patience).unref()
+  // a session that is asked to close would wait for the other end for ever; destroyed, it takes its socket along
+  const end = (): void => {
+    if (session.destroyed) return
+    session.goaway()
+    timer = setTimeout(() => session.destroy(), lastWords).unref() // a request may have been on its way
+  }
+  const wait = (): NodeJS.Timeout => setTimeout(end, patience).unref()
   let timer = wait()
   session.on('stream', (stream) => {
     streams += 1
