@@ -170,6 +170,16 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     expect(await patched('n1', { ready: null })).toMatch(/may not change status\.ready/)
     expect(await patched('n2', { agent: { version: 'other' } })).toMatch(/nodes n2 is on node "n2", the token is of node "n1"/) // prettier-ignore
 
+    const spec = { volumeName: 'none', volumeUid: 'none', nodeName: 'n1', driveName: 'n1.none', poolId: 'none', size: 1, iopsFloor: 0 } // prettier-ignore
+    const plex = { apiVersion: 'carbonado.io/v1alpha1', kind: 'Plex', metadata: { name: 'none.p0' }, spec }
+    await applyObjects([plex])
+    expect(await asFirst('annotate', 'plexes.carbonado.io', 'none.p0', 'a=b')).toMatch(/annotated/)
+    const moved = JSON.stringify({ spec: { nodeName: 'n2' } })
+    expect(await asFirst('patch', 'plexes.carbonado.io', 'none.p0', '--type=merge', '-p', moved)).toMatch(
+      /may not change the spec of a plex/,
+    )
+    await kubectl(['delete', 'plexes.carbonado.io', 'none.p0'])
+
     const listening = await kubectl(['get', 'nodes.carbonado.io', 'n2', '-o', 'jsonpath={.status.agent.address}'])
     const limits = { sequence: 1, lease: 1000, limits: [] }
     /** What the agent of n2 says to limits in the name of a node. */

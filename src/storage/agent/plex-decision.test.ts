@@ -56,6 +56,18 @@ describe('nextPlexStep', () => {
       { step: 'announce-snapshots' },
     ],
     [
+      'deletes no volume, whatever its status calls a snapshot',
+      plex({}, { madeAt, snapshots: [{ uid: 'x' }] }),
+      [volume, stranger],
+      { step: 'report' },
+    ],
+    [
+      'nor when it goes itself',
+      plex({}, { madeAt, snapshots: [{ uid: 'x' }, { uid: 's' }] }, true),
+      [volume, snapshot, stranger],
+      { step: 'delete', entryIds: ['s', 'p'] },
+    ],
+    [
       'deletes a snapshot that it announced and that is not wanted any more',
       plex({}, { madeAt, snapshots: [{ uid: 's' }] }),
       [volume, snapshot],

@@ -29,7 +29,7 @@ export function nextPlexStep(plex: Plex, entries: PoolEntry[]): PlexStep {
   const entry = byId.get(uid)
   if (metadata.deletionTimestamp) {
     const known = [...(status?.snapshots ?? []), ...spec.snapshots].map((snapshot) => snapshot.uid)
-    const left = [...new Set(known), uid].filter((id) => byId.has(id))
+    const left = [...new Set(known).add(uid)].filter((id) => (id === uid ? byId.has(id) : isSnapshot(byId.get(id))))
     return left.length > 0 ? { step: 'delete', entryIds: left } : { step: 'release' }
   }
   const isCopy = spec.source !== undefined && spec.source.driveName !== spec.driveName
@@ -55,10 +55,15 @@ function missingStep({ spec, status }: Plex, byId: Map<string, PoolEntry>): Plex
 function snapshotStep({ spec, status }: Plex, byId: Map<string, PoolEntry>): PlexStep {
   const wanted = new Set(spec.snapshots.map(({ uid }) => uid))
   const known = new Set((status?.snapshots ?? []).map(({ uid }) => uid))
-  const released = [...known].filter((uid) => !wanted.has(uid) && byId.has(uid))
+  const released = [...known].filter((uid) => !wanted.has(uid) && isSnapshot(byId.get(uid)))
   if (released.length > 0) return { step: 'delete-snapshots', entryIds: released }
   const news = [...wanted].filter((uid) => !known.has(uid))
   return news.length > 0 ? { step: 'announce-snapshots', uids: news } : { step: 'report' }
+}
+
+/** What a plex says of snapshots is never a reason to delete a volume, whatever stands there. */
+function isSnapshot(entry: PoolEntry | undefined): boolean {
+  return entry?.kind === 'snapshot'
 }
 
 /** Snapshots of the plex that are announced and not taken. */
