@@ -10,6 +10,9 @@ export const interfacesResource = 'carbonado.io/interfaces'
 /** An extended resource of a node: bandwidth that can be promised to its pods, and that a pod is promised. Bits per second. */
 export const bandwidthResource = 'carbonado.io/bandwidth'
 
+/** The annotation of a pod that stands for one that a kubelet reads from a file (a static pod). */
+export const mirrorAnnotation = 'kubernetes.io/config.mirror'
+
 export const Pod = defineKind({
   group: '',
   version: 'v1',

@@ -1,4 +1,4 @@
-import { KubernetesNode, Pod, type KindDefinition, type KubeObject } from '../../api/index.ts'
+import { KubernetesNode, mirrorAnnotation, Pod, type KindDefinition, type KubeObject } from '../../api/index.ts'
 import type { Logger } from '../../base/index.ts'
 import {
   compileSelection,
@@ -84,7 +84,9 @@ function nodeEssentials({ metadata, spec, status }: KubernetesNode): KubernetesN
 /** What of a pod is looked at: of tens of thousands the rest would fill the memory. */
 function podEssentials({ metadata, spec, status }: Pod): Pod {
   const { name, namespace, uid, resourceVersion, deletionTimestamp, annotations = {} } = metadata
-  const own = Object.entries(annotations).filter(([key]) => /^(carbonado\.io|diamanti\.com)\//.test(key))
+  const own = Object.entries(annotations).filter(
+    ([key]) => key === mirrorAnnotation || /^(carbonado\.io|diamanti\.com)\//.test(key),
+  )
   const { nodeName, hostNetwork, containers, volumes } = spec
   return {
     metadata: {

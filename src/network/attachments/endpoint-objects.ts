@@ -75,6 +75,9 @@ export interface EndpointObjectsParts {
   podsOwnEndpoints?: boolean
 }
 
+/** A static pod comes with the hash of its file in place of a uid, and its mirror in the API has another. */
+const hashOfStaticPod = /^[0-9a-f]{32}$/
+
 /**
  * The store's side of attachments: makes, binds and releases the Endpoint objects of one node. Every method is safe to
  * repeat after a crash; preconditions on uid and version keep late repetitions from touching a newer holder.
@@ -107,10 +110,13 @@ export class EndpointObjects {
     return referenceFor(request)
   }
 
-  /** The pod that the endpoint of an interface belongs to; undefined where it belongs to the container. */
+  /**
+   * The pod that the endpoint of an interface belongs to; undefined where it belongs to the container, as that of a static
+   * pod does: an owner that the API server does not know would have it collected as garbage.
+   */
   ownerFor({ pod, wish }: Pick<InterfaceRequest, 'pod' | 'wish'>): { name: string; uid: string } | undefined {
     const isUsual = wish.kind === 'dynamic' && !wish.addresses && !wish.macAddress
-    if (!this.#podsOwnEndpoints || !isUsual || pod?.uid === undefined) return undefined
+    if (!this.#podsOwnEndpoints || !isUsual || pod?.uid === undefined || hashOfStaticPod.test(pod.uid)) return undefined
     return { name: pod.name, uid: pod.uid }
   }
 

@@ -38,6 +38,19 @@ describe('the endpoint of a pod', () => {
     expect(await node.endpoints()).toHaveLength(1)
   })
 
+  test("of a static pod, whose uid the API server does not know, is its sandbox's", async () => {
+    await using node = await nodeOfPods()
+    const hash = '0123456789abcdef0123456789abcdef'
+    await node.attachments.add(
+      addRequest({ pod: { ...pod, uid: hash }, containerId: 'c1', netns: '/run/netns/c1', wish: { kind: 'dynamic', networkName: 'blue' } }),
+    ) // prettier-ignore
+    const [endpoint] = await node.endpoints()
+    expect(endpoint!.metadata.ownerReferences).toBeUndefined()
+    expect(endpoint!.spec.holder).toMatchObject({ containerId: 'c1', pod: { uid: hash } })
+    await node.attachments.remove(sandbox('c1'))
+    await eventually(async () => (await node.endpoints()).length === 0)
+  })
+
   test('is attached by what was decided before, without another decision', async () => {
     let decisions = 0
     await using node = await nodeOfPods(({ spec }) => {

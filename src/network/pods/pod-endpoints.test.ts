@@ -67,6 +67,16 @@ describe('the endpoints of a pod', () => {
     expect(await fixture.allocated(endpoint!.metadata.name)).toMatchObject({ bandwidthFloor: 500e6, vlan: 100 })
   })
 
+  it('are not made for the mirror of a static pod, whose sandbox asks with another uid', async () => {
+    const at = await cluster()
+    await using _ = at.fixture
+    const mirror = podOf('u1', { nodeName: 'n1' })
+    Object.assign(mirror.metadata.annotations!, { 'kubernetes.io/config.mirror': 'hash' })
+    at.pods.copy = mirror
+    await at.endpoints.reconcile(reference, 'u1')
+    expect(await at.all()).toEqual([])
+  })
+
   it('move to the node that it got after all', async () => {
     const at = await cluster()
     await using _ = at.fixture

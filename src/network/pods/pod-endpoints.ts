@@ -1,4 +1,4 @@
-import { apiVersionOf, Endpoint, isOwnedByPod, Network, Node, type Pod } from '../../api/index.ts'
+import { apiVersionOf, Endpoint, isOwnedByPod, mirrorAnnotation, Network, Node, type Pod } from '../../api/index.ts'
 import { CarbonadoError, type ReconcileResult } from '../../base/index.ts'
 import type { ObjectReference, ResourceStore, SyncReader } from '../../store/index.ts'
 import { chooseNetwork } from '../attachments/choose-network.ts'
@@ -51,9 +51,10 @@ function networkOf({ networkName, networkGroup }: EndpointWish & { kind: 'dynami
   return networkName ?? chooseNetwork(reader.list(Network), networkGroup)
 }
 
-/** Whether a pod may still get a sandbox on its node. */
+/** Whether a pod may still get a sandbox on its node that asks for what is made here. */
 function isRunning(pod: Pod): boolean {
-  return pod.spec.nodeName !== undefined && pod.metadata.deletionTimestamp === undefined && isCounted(pod)
+  const isThere = pod.spec.nodeName !== undefined && pod.metadata.deletionTimestamp === undefined
+  return isThere && isCounted(pod) && pod.metadata.annotations?.[mirrorAnnotation] === undefined
 }
 
 /** What the endpoints of pods are made and removed with. */
