@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { InvalidInput } from './errors.ts'
@@ -44,6 +44,16 @@ export async function writeWhole(file: string, text: string): Promise<void> {
   mkdirSync(dirname(file), { recursive: true })
   await writeFile(`${file}.new`, text, { mode: 0o600 })
   await rename(`${file}.new`, file)
+}
+
+/** Waits until the names in a folder are on the disk. */
+export function flushFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
 }
 
 /** Reads a JSON file, which is taken for a `T`; undefined when it is not there or damaged. */

@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
-import { Conflict, Exhausted, Internal, NotFound, readJsonFile } from '../base/index.ts'
+import { Conflict, Exhausted, flushFolder, Internal, NotFound, readJsonFile } from '../base/index.ts'
 import { callerFields, hashOf, type Caller, type KnownToken } from './tokens.ts'
 
 const IssuedEntry = Type.Object(
@@ -115,15 +115,6 @@ function writeFlushed(file: string, text: string): void {
   const descriptor = openSync(file, 'w', 0o600)
   try {
     writeSync(descriptor, text)
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
-function flushFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r')
-  try {
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FilesystemType } from '../../../api/index.ts'
-import type { Logger } from '../../../base/index.ts'
+import { flushFolder, type Logger } from '../../../base/index.ts'
 
 /** A place where a container sees a volume. */
 export interface TargetRecord {
@@ -63,17 +63,27 @@ export class PublishJournal {
     return [...this.#records.values()]
   }
 
-  /** In one step: whoever reads after a crash finds the record of before or this one. */
+  /**
+   * In one step: whoever reads after a crash finds the record of before or this one. `formatting` means something after a
+   * power failure: it is on the disk before the first byte of the filesystem, and gone from there before anybody uses it.
+   */
   put(record: PublishRecord): void {
     const file = this.#fileOf(record.volumeName)
-    writeFileSync(`${file}.new`, JSON.stringify({ bootId: this.#bootId, record }), { mode: 0o600 })
+    const flush = record.state === 'formatting' || this.#isFormatting(record.volumeName)
+    writeFileSync(`${file}.new`, JSON.stringify({ bootId: this.#bootId, record }), { mode: 0o600, flush })
     renameSync(`${file}.new`, file)
+    if (flush) flushFolder(this.#folder)
     this.#records.set(record.volumeName, record)
   }
 
   delete(volumeName: string): void {
     rmSync(this.#fileOf(volumeName), { force: true })
+    if (this.#isFormatting(volumeName)) flushFolder(this.#folder)
     this.#records.delete(volumeName)
+  }
+
+  #isFormatting(volumeName: string): boolean {
+    return this.#records.get(volumeName)?.state === 'formatting'
   }
 
   #fileOf(volumeName: string): string {
