@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { Plex } from '../../api/index.ts'
-import { InvalidInput, KeyedLock, NotFound } from '../../base/index.ts'
+import { InvalidInput, KeyedLock, NotFound, Unavailable } from '../../base/index.ts'
 import type { Pool } from '../pool-format.ts'
 import { copySegment, encodeBlocks, writeBlocks } from './copy-stream.ts'
 import type { CopyPace, DriveCopies } from './drive-copies.ts'
@@ -97,29 +97,40 @@ export interface CopyParts {
   copies: DriveCopies
   /** Whether the plex is to go meanwhile. */
   isReleased: (plex: Plex) => boolean
+  /** Whether this agent is: the copy goes on where it was, in the next one. */
+  isStopping: () => boolean
 }
 
 /**
  * Fills a plex with a snapshot that lies on another drive, segment by segment. `progress` is reported after the segment
  * is on the drive, so that a copy goes on where it was cut off; a snapshot does not change, so that what was written of a
- * segment before is written again as it was. Returns false when the plex is to go meanwhile.
+ * segment before is written again as it was. Returns false when the plex is to go meanwhile. Throws Unavailable when the
+ * agent is being stopped.
  */
 export async function copySnapshot(
   plex: Plex,
   pool: Pool,
   report: (progress: number) => Promise<void>,
-  { fetch, copies, isReleased }: CopyParts,
+  { fetch, copies, isReleased, isStopping }: CopyParts,
 ): Promise<boolean> {
   const { spec, status, metadata } = plex
   const { uid: snapshotUid, nodeName, size } = spec.source!
   const id = metadata.uid!
   await pool.create({ id, size: Math.max(spec.size, size), sectorSize: pool.sectorSize })
   const { devicePath } = await pool.activate(id, { readOnly: false })
-  const pace = copies.begin({ id, driveName: spec.driveName, devicePath })
+  const { isHeld, after } = copies.begin({ id, driveName: spec.driveName, devicePath })
+  const pace: CopyPace = {
+    isHeld,
+    async after(bytes) {
+      requireRunning(isStopping)
+      await after(bytes)
+    },
+  }
   const resumed = Math.floor(((status?.progress ?? 0) * size) / copySegment) * copySegment
   try {
     for (let offset = resumed; offset < size; offset += copySegment) {
       if (isReleased(plex)) return false
+      requireRunning(isStopping)
       const range = { offset, length: Math.min(copySegment, size - offset) }
       await writeBlocks(await fetch(nodeName, snapshotUid, range), devicePath, range, pace)
       await report(Math.min(0.999, (offset + range.length) / size))
@@ -129,4 +140,8 @@ export async function copySnapshot(
     await pool.deactivate(id)
   }
   return true
+}
+
+function requireRunning(isStopping: () => boolean): void {
+  if (isStopping()) throw new Unavailable('the agent is being stopped; the copy goes on when it runs again')
 }

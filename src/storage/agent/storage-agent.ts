@@ -260,6 +260,7 @@ export class StorageAgent {
             const current = this.#plexes.get(metadata)
             return current?.metadata.uid !== metadata.uid || current?.metadata.deletionTimestamp !== undefined
           },
+          isStopping: () => this.#isStopped,
         }),
       growFilesystem: this.#options.growFilesystem ?? growFilesystem,
       quiescer: this.#quiescer,
