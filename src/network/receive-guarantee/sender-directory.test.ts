@@ -113,6 +113,24 @@ test('the next agent knows what this one knew, without control, and asks anew wh
   }
 })
 
+test('sources that turn up together are each asked for once', async () => {
+  const asked: string[] = []
+  const store = {
+    async get(_kind: unknown, { name }: { name: string }): Promise<never> {
+      asked.push(name)
+      await turn()
+      throw new NotFound(name)
+    },
+  } as unknown as Pick<ResourceStore, 'get'>
+  const directory = new SenderDirectory(store, () => 0)
+  const macs = Array.from({ length: 20 }, (_, index) => `02:00:00:00:01:${(0x10 + index).toString(16)}`)
+  for (const mac of [...macs, ...macs]) directory.placeOf(mac, 100)
+  await settle()
+  await settle()
+  expect(asked).toHaveLength(20)
+  expect(macs.map((mac) => directory.placeOf(mac, 100))).toEqual(macs.map(() => 'outside'))
+})
+
 // last: its lookups go on in the background
 test('many sources at once are asked for a few at a time, and the memory of them is bounded', async () => {
   const { store, state } = makeStore()

@@ -26,6 +26,8 @@ export class SenderDirectory {
   readonly #places = new Map<string, Remembered>()
   readonly #addresses = new Map<string, { address: string; until: number }>()
   readonly #waiting = new Set<string>()
+  /** Those that are being looked up. */
+  readonly #looking = new Set<string>()
   readonly #asking = new Map<string, Promise<string | undefined>>()
   readonly #memory: SenderMemory | undefined
   #running = 0
@@ -89,17 +91,20 @@ export class SenderDirectory {
   }
 
   #lookUpLater(key: string): void {
-    if (this.#waiting.has(key) || this.#waiting.size >= mostRemembered) return
+    if (this.#waiting.has(key) || this.#looking.has(key) || this.#waiting.size >= mostRemembered) return
     this.#waiting.add(key)
     if (this.#running < mostLookups) void this.#work()
   }
 
   async #work(): Promise<void> {
     this.#running++
+    // taken out at once, so that each goes to one worker; a Set's iterator goes on behind what others took
     for (const key of this.#waiting) {
+      this.#waiting.delete(key)
+      this.#looking.add(key)
       const { place, lifetime } = await this.#lookUp(key)
       this.#remember(key, { place, until: this.#now() + lifetime })
-      this.#waiting.delete(key)
+      this.#looking.delete(key)
     }
     this.#running--
   }

@@ -138,7 +138,8 @@ export class SoftVfReceiveControl implements ReceiveControl {
         inForce.push(receiver)
       }
     }
-    maps.setFlag(flag.limitsInForce, inForce.length > 0)
+    const isAny = maps.limits.keys(limitKeySize).length > 0 // as it is now: others may have come meanwhile
+    maps.setFlag(flag.limitsInForce, isAny)
     return inForce
   }
 
