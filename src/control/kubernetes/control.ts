@@ -153,15 +153,38 @@ class Leading {
     controllers.defer(() => leadership.release())
     const store = fencedStore(this.#store, leadership)
     for (const feature of features) {
-      const running = await startFeature(feature, store)
-      controllers.defer(() => running.stop())
+      const running = await unlessAborted(startFeature(feature, store), ended)
+      if (running) controllers.defer(() => running.stop())
     }
-    const pods = startPods(store)
-    controllers.defer(() => pods.stop())
+    if (!ended.aborted) {
+      const pods = startPods(store)
+      controllers.defer(() => pods.stop())
+    }
     await new Promise<void>((resolve) => {
       if (ended.aborted) resolve()
       else ended.addEventListener('abort', () => resolve(), { once: true })
     })
     if (!stopping.aborted) this.#whenLost.resolve()
+  }
+}
+
+/**
+ * What starts, or undefined when it has not by the time of the abort: it waits for the API server, however long that is
+ * away. What starts after all is stopped then.
+ */
+async function unlessAborted<T extends { stop(): unknown }>(
+  starting: Promise<T>,
+  ended: AbortSignal,
+): Promise<T | undefined> {
+  const { promise: end, resolve } = Promise.withResolvers<undefined>()
+  const listener = (): void => resolve(undefined)
+  ended.addEventListener('abort', listener, { once: true })
+  if (ended.aborted) listener()
+  try {
+    const first = await Promise.race([starting, end])
+    if (!first) starting.then((late) => late.stop()).catch(() => {})
+    return first
+  } finally {
+    ended.removeEventListener('abort', listener)
   }
 }

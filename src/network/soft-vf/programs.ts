@@ -206,7 +206,9 @@ export async function loadPrograms(locations: ProgramLocations): Promise<Program
 
 /** The counters file is the last pin of a load; any of the others may have been removed by hand since. */
 function isComplete(programs: string): boolean {
-  const inFolder = ['from_endpoint', 'from_wire', 'send_frame'].map((name) => join(programs, name))
+  const inFolder = ['from_endpoint', 'from_limiter', 'from_wire', 'dequeued', 'send_frame'].map((name) =>
+    join(programs, name),
+  )
   return [...inFolder, `${programs}-arrivals`, `${programs}-counters`].every((path) => existsSync(path))
 }
 
