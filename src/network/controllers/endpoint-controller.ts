@@ -8,7 +8,14 @@ import {
   type Network,
   type Node,
 } from '../../api/index.ts'
-import { CarbonadoError, Conflict, NotFound, Unavailable, type ReconcileResult } from '../../base/index.ts'
+import {
+  CarbonadoError,
+  Conflict,
+  InvalidInput,
+  NotFound,
+  Unavailable,
+  type ReconcileResult,
+} from '../../base/index.ts'
 import { doesNotFit, linkRateOf, nodeTotals, type CapacityLedger } from '../../guarantee/index.ts'
 import { findObject, isStale, type ResourceStore } from '../../store/index.ts'
 import { tierNameOf } from '../admission/network-users.ts'
@@ -120,6 +127,10 @@ export class EndpointController {
     if (!network) return { refused: new NotFound(`network ${networkName} does not exist`, chooseNetwork) }
     if (network.metadata.deletionTimestamp && endpoint.status?.allocation === undefined) {
       return { refused: new Conflict(`network ${networkName} is being deleted`, chooseNetwork) }
+    }
+    if (network.spec.plane !== 'pods') {
+      const problem = `network ${networkName} is of the ${network.spec.plane} plane, and containers attach to the pods plane`
+      return { refused: new InvalidInput(problem, chooseNetwork) }
     }
     const tierName = tierNameOf(endpoint, network)
     const tier = tierName === undefined ? undefined : await this.#lookup.tier(tierName)
