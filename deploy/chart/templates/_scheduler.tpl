@@ -22,6 +22,9 @@ kind: Secret
 metadata:
   name: carbonado-scheduler
   labels: {{- include "carbonado.labels" .root | nindent 4 }}
+  annotations:
+    # kept, so that a scheduler that has these files is known to the next installation
+    helm.sh/resource-policy: keep
 type: Opaque
 stringData:
   # for the scheduler: control's authority, and what it shows
