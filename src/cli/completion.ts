@@ -40,6 +40,13 @@ const valueKinds: Record<string, ObjectKind> = {
   '--token-file': 'file',
 }
 
+/** Flags whose value names something else with some verbs. */
+const verbValueKinds: Record<string, Record<string, ObjectKind>> = {
+  'snapshot create': { '--src': 'volume' },
+  'snapshot list': { '--src': 'volume' },
+  'snapshot-group create': { '--src': 'volume' },
+}
+
 /** Verbs whose arguments are something else than their group's objects. */
 const verbKinds: Record<string, ObjectKind> = {
   'network trace': 'held endpoint',
@@ -93,7 +100,7 @@ interface Reading {
 }
 
 function placeAt({ command, waiting, position, onlyArguments, current, namespace }: Reading): Place {
-  if (waiting) return valuePlace(waiting, namespace)
+  if (waiting) return valuePlace(waiting, namespace, { verb: verbOf(command) })
   if (current.startsWith('-') && !onlyArguments) return flagPlace(command, current, namespace)
   const children = position === 0 ? visible(command) : []
   if (children.length > 0) {
@@ -102,9 +109,10 @@ function placeAt({ command, waiting, position, onlyArguments, current, namespace
   return argumentPlace(command, position, namespace)
 }
 
-function valuePlace(option: Option, namespace: string, prefix = ''): Place {
+function valuePlace(option: Option, namespace: string, { verb = '', prefix = '' }): Place {
   if (option.argChoices) return { kind: 'words', words: option.argChoices.map((word) => ({ word: prefix + word })) }
-  const kind = valueKinds[option.long ?? '']
+  const flag = option.long ?? ''
+  const kind = verbValueKinds[verb]?.[flag] ?? valueKinds[flag]
   if (kind === undefined) return { kind: 'nothing' }
   return kind === 'file' ? { kind: 'files' } : { kind: 'objects', of: kind, namespace }
 }
@@ -113,7 +121,8 @@ function flagPlace(command: Command, current: string, namespace: string): Place 
   const [name, value] = splitFlag(current)
   const option = optionOf(command, name)
   // only words can be offered behind "=": names would have to be put together with the flag again
-  if (value !== undefined) return option?.argChoices ? valuePlace(option, namespace, `${name}=`) : { kind: 'nothing' }
+  if (value !== undefined)
+    return option?.argChoices ? valuePlace(option, namespace, { prefix: `${name}=` }) : { kind: 'nothing' }
   const words = command
     .createHelp()
     .visibleOptions(command)
@@ -126,10 +135,14 @@ function argumentPlace(command: Command, position: number, namespace: string): P
   const isRepeated = command.registeredArguments.at(-1)?.variadic ?? false
   if (!first && !isRepeated) return { kind: 'nothing' }
   if (command.name() === 'completion') return { kind: 'words', words: shells.map((word) => ({ word })) }
-  const group = command.parent?.name() ?? ''
-  const own = verbKinds[`${group} ${command.name()}`]
-  const kind = own ?? (command.name() === 'create' ? 'nothing' : group)
+  const own = verbKinds[verbOf(command)]
+  const kind = own ?? (command.name() === 'create' ? 'nothing' : (command.parent?.name() ?? ''))
   return kind === 'nothing' ? { kind: 'nothing' } : { kind: 'objects', of: kind, namespace }
+}
+
+/** Group and verb, such as `network trace`. */
+function verbOf(command: Command): string {
+  return `${command.parent?.name() ?? ''} ${command.name()}`
 }
 
 /** Shells that there is a script for. */

@@ -1,15 +1,7 @@
 import type { Command } from 'commander'
 import { Event } from '../api/index.ts'
 import { InvalidInput } from '../base/index.ts'
-import {
-  explainUnused,
-  formatAge,
-  integerFlag,
-  printList,
-  type Column,
-  type VerbContext,
-  type VerbHost,
-} from '../verb/index.ts'
+import { formatAge, integerFlag, printList, type Column, type VerbContext, type VerbHost } from '../verb/index.ts'
 
 interface EventListFlags {
   ns?: string
@@ -32,7 +24,7 @@ export function addEventVerbs(program: Command, host: VerbHost): void {
     .option('--ns <namespace>', 'only those about objects of this namespace')
     .option('--node <name>', 'only those about this node or told by its agent')
     .option('--pod <name>', 'only those about this pod')
-    .option('--volume <name>', 'understood, has no effect yet: there are no volumes')
+    .option('--volume <name>', 'only those about this volume')
     .option('--source <name>', 'only those told by this program, such as agent')
     .option('--severity <severity>', 'only Normal or only Warning')
     .option('--limit <number>', 'at most so many', integerFlag('--limit', 1, 100_000), 100)
@@ -69,7 +61,6 @@ function sourceText(controller: string, instance: string): string {
 
 async function listEvents(context: VerbContext, _names: string[], flags: EventListFlags): Promise<void> {
   const chosen = eventFilter(flags)
-  explainUnused(context, flags, { volume: '--volume is understood and has no effect yet: there are no volumes.' })
   const { items } = await (await context.store()).list(Event)
   const shown = items
     .filter(chosen)
@@ -86,6 +77,7 @@ function eventFilter(flags: Omit<EventListFlags, 'limit' | 'offset'>): (event: E
     (flags.ns === undefined || regarding.namespace === flags.ns) &&
     (flags.source === undefined || [reportingInstance, ...namesOf(reportingController)].includes(flags.source)) &&
     (flags.pod === undefined || (regarding.kind === 'Pod' && regarding.name === flags.pod)) &&
+    (flags.volume === undefined || (regarding.kind === 'Volume' && regarding.name === flags.volume)) &&
     (flags.node === undefined ||
       reportingInstance === flags.node ||
       (regarding.kind === 'Node' && regarding.name === flags.node))

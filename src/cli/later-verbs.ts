@@ -17,7 +17,7 @@ const later: Record<string, string> = {
 const laterVerbs: Record<string, Record<string, string>> = {
   cluster: Object.fromEntries(
     ['create', 'add', 'remove', 'info', 'configure', 'update', 'export', 'destroy', 'etcd-add', 'etcd-remove'].map(
-      (name) => [name, 'installation on Kubernetes'],
+      (name) => [name, 'clusters that dctl sets up'],
     ),
   ),
   network: { overlay: 'overlay networks' },

@@ -77,6 +77,7 @@ const rights: Record<string, string> = {
   operator: 'read and write everything, but not delete nodes or manage tokens',
   viewer: 'read everything',
   agent: 'read everything; write endpoints, status and events of its own node',
+  provisioner: 'read everything; write volumes, snapshots and where volumes are attached',
 }
 
 async function whoami(context: VerbContext, world: World, command: Command): Promise<void> {

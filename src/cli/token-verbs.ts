@@ -34,7 +34,7 @@ export function addTokenVerbs(program: Command, host: VerbHost): void {
     .command('create')
     .description('make a token; it is shown once and only its hash is kept')
     .argument('[name]', 'name of the token, to delete it by; one is chosen without it')
-    .requiredOption('--role <role>', 'admin, operator, viewer or agent')
+    .requiredOption('--role <role>', 'admin, operator, viewer, agent or provisioner')
     .option('-u, --user <name>', 'who it stands for; the name of the token without it')
     .option('-n, --node <name>', 'node of an agent: all that its token may write is on this node')
     .option('--ttl <time>', 'how long it is valid, such as 12h or 90d; until deleted without it', lifetimeFlag('--ttl'))

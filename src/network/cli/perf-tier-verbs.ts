@@ -48,7 +48,7 @@ export function addPerfTierVerbs(program: Command, host: VerbHost): void {
     .argument('<name>', 'name of the tier')
     .option('-i, --storage-iops <number>', 'IOPS promised to a volume', quantityFlag('--storage-iops'))
     .option('-I, --max-storage-iops <number>', 'most IOPS of a volume', quantityFlag('--max-storage-iops'))
-    .option('-b, --network-bw <bits/s>', 'bandwidth promised for what an interface sends', quantityFlag('--network-bw'))
+    .option('-b, --network-bw <bits/s>', 'bandwidth promised to an interface, each way', quantityFlag('--network-bw'))
     .option('-B, --max-network-bw <bits/s>', 'most bandwidth each way', quantityFlag('--max-network-bw'))
     .option('-l, --labels <key=value>', 'labels of the object, may be repeated', labelsFlag('--labels'))
     .action(host.run(createTier))
@@ -75,7 +75,7 @@ export function addPerfTierVerbs(program: Command, host: VerbHost): void {
       'most IOPS of a volume; 0 for no cap',
       quantityFlag('--max-storage-iops'),
     )
-    .option('-b, --network-bw <bits/s>', 'bandwidth promised for what an interface sends', quantityFlag('--network-bw'))
+    .option('-b, --network-bw <bits/s>', 'bandwidth promised to an interface, each way', quantityFlag('--network-bw'))
     .option('-B, --max-network-bw <bits/s>', 'most bandwidth each way; 0 for no cap', quantityFlag('--max-network-bw'))
     .option('-l, --labels <key=value>', 'labels to add or change, may be repeated', labelsFlag('--labels'))
     .action(host.run(updateTier))

@@ -403,6 +403,7 @@ describe('events', () => {
       /node\/n9 +carbonado\.io\/test@here +5 +number 2/,
     )
     expect(await cluster.done('event list --source test --ns other')).not.toContain('number')
+    expect(await cluster.done('event list --source test --volume n9')).not.toContain('number')
   })
 
   it.each(['--severity loud', '--limit 0', '--limit many', '--offset -1'])('refuses %s', async (flags) => {
