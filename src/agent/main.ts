@@ -13,8 +13,6 @@ import { version } from './version.ts'
 setFlagsFromString('--semi-space-growth-factor=1')
 // Of so little, one thread cleans up sooner than it could wake others for it.
 setFlagsFromString('--no-parallel-scavenge')
-// What runs once a second is not worth the longest compilation; what runs for each call gets it all the same.
-setFlagsFromString('--invocation-count-for-turbofan=30000')
 
 const logger = createLogger('carbonado-agent')
 

@@ -99,7 +99,7 @@ export class UplinkMonitor implements Part {
 
   /** A speed can change without anything else. */
   async #lookAtSpeeds(): Promise<void> {
-    const files = speedFiles(this.#places.keys())
+    const files = speedFiles(this.#places)
     const speeds = (await Promise.all(files.map((file) => this.#tree.readLater(file)))).join(' ')
     if (speeds === this.#speeds) return
     this.#speeds = speeds

@@ -97,15 +97,16 @@ function numberIn(tree: FileTree, path: string): number {
   return Number(tree.read(path) ?? 0) || 0
 }
 
-/** Names of the files with the speeds of devices; the kernel may let one wait for them. */
-export function speedFiles(names: Iterable<string>): string[] {
-  return [...names].map((name) => `${devices}/${name}/speed`)
+/** Names of the files with the speeds of NICs, which others have not; the kernel may let one wait for them. */
+export function speedFiles(places: ReadonlyMap<string, LinkPlace>): string[] {
+  return [...places].flatMap(([name, { isHardware }]) => (isHardware ? [`${devices}/${name}/speed`] : []))
 }
 
-/** What a device is to others: which are below it, and whether it is a member of a bond. */
+/** What a device is to others: which are below it, and whether it is a member of a bond; and whether a NIC is behind it. */
 export interface LinkPlace {
   lower: string[]
   isMember: boolean
+  isHardware: boolean
 }
 
 /** Reads what devices are to others; a list of a folder each. */
@@ -114,7 +115,7 @@ export function readLinkPlaces(tree: FileTree, names: Iterable<string>): Map<str
     [...names].map((name) => {
       const entries = tree.list(`${devices}/${name}`)
       const lower = entries.filter((file) => file.startsWith('lower_'))
-      return [name, { lower, isMember: entries.includes('bonding_slave') }]
+      return [name, { lower, isMember: entries.includes('bonding_slave'), isHardware: entries.includes('device') }]
     }),
   )
 }
