@@ -18,7 +18,7 @@ export const manyEndpointsGroup: Group<UnlimitedLab> = {
   rows: Object.values(rows),
   async measure({ lab, carbonado }, _wanted, context) {
     const total = context.quick ? 150 : 1000
-    await createNetwork(lab, network, 101)
+    await createNetwork(lab, network, 120)
     const before = await takeInventory(lab)
     const jobs = Array.from({ length: total }, (_, index) => ({
       containerId: `many-${index}`,

@@ -19,7 +19,7 @@ export const runningContainersGroup: Group<UnlimitedLab> = {
   rows: Object.values(rows),
   async measure({ lab }, _wanted, context) {
     const total = context.quick ? 30 : 1000
-    await createNetwork(lab, network, 102)
+    await createNetwork(lab, network, 121)
     const before = await takeInventory(lab)
     const names = Array.from({ length: total }, (_, index) => `running-${index}`)
     try {
