@@ -182,6 +182,16 @@ export function tcxLink(link: number): { program: number; interfaceIndex: number
   return { program: information.readUInt32LE(8), interfaceIndex: information.readUInt32LE(16) }
 }
 
+/** The kernel's number of a pinned program. Throws Internal. */
+export function pinnedProgramNumber(path: string): number {
+  const program = openPinned(path)
+  try {
+    return programNumber(program)
+  } finally {
+    closeBpf(program)
+  }
+}
+
 /** The kernel's number of an open program. */
 export function programNumber(program: number): number {
   return objectInfo(program, `program ${program}`).readUInt32LE(4)
@@ -277,8 +287,14 @@ export class BpfMap {
     this.#value = Buffer.alloc(valueSize)
   }
 
-  /** The value of a key, or undefined. Hundreds are looked up every second, all through the same memory. */
+  /** The value of a key, or undefined. */
   get(key: Buffer): Buffer | undefined {
+    const value = this.peek(key)
+    return value && Buffer.from(value)
+  }
+
+  /** As `get`, good until the next call: hundreds are looked up every second, all through the same memory. */
+  peek(key: Buffer): Buffer | undefined {
     if (this.#lookup?.key.length !== key.length) {
       const own = Buffer.alloc(key.length)
       this.#lookup = { key: own, attribute: elementAttribute(this.#descriptor, own, this.#value) }
@@ -287,7 +303,7 @@ export class BpfMap {
     const result = call('mapLookup', this.#lookup.attribute)
     if (result === -errnoNotFound) return undefined
     if (result < 0) throw new Internal(`bpf mapLookup in ${this.#path} failed with errno ${-result}`)
-    return Buffer.from(this.#value)
+    return this.#value
   }
 
   /** The first `count` values of an array map, one after the other; good until the next call. One call of the kernel. */

@@ -14,6 +14,8 @@ const places = 4096
 export class ForwardingTable {
   readonly #keys: BpfMap
   readonly #places: BpfMap
+  /** A key of `#places`. */
+  readonly #place = slotKey(0)
   /** Slots by their keys, by their places. */
   readonly #at = new Map<number, Map<bigint, number>>()
 
@@ -33,11 +35,11 @@ export class ForwardingTable {
 
   /** The slot of a receiver; undefined also when it is not where frames look for it. */
   get(key: Buffer): number | undefined {
-    const slot = this.#keys.get(key)?.readUInt32LE()
-    const place = placeOf(key.readBigUInt64LE())
+    const slot = this.#keys.peek(key)?.readUInt32LE()
     if (slot === undefined || slot >= maximumSlots) return undefined
-    const isFound = [placeEntry(key.readBigUInt64LE(), slot), sharedPlace].includes(this.#read(place))
-    return isFound ? slot : undefined
+    const number = key.readBigUInt64LE()
+    const entry = this.#read(placeOf(number))
+    return entry === placeEntry(number, slot) || entry === sharedPlace ? slot : undefined
   }
 
   /** From here on frames find the receiver. */
@@ -70,7 +72,8 @@ export class ForwardingTable {
   }
 
   #read(place: number): bigint {
-    return this.#places.get(slotKey(place))!.readBigUInt64LE()
+    this.#place.writeUInt32LE(place)
+    return this.#places.peek(this.#place)!.readBigUInt64LE()
   }
 
   #write(place: number): void {

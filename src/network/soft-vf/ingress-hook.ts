@@ -7,15 +7,7 @@ import {
   type NetlinkRequest,
   type NetlinkSocket,
 } from '../netlink/index.ts'
-import {
-  attachTcx,
-  closeBpf,
-  isTcxSupported,
-  openPinned,
-  programNumber,
-  tcxLink,
-  updateLink,
-} from './bpf-system-call.ts'
+import { attachTcx, closeBpf, isTcxSupported, openPinned, tcxLink, updateLink } from './bpf-system-call.ts'
 
 /**
  * Requests that run a program, given as a descriptor, on every frame that arrives on a device without one. A clsact
@@ -57,17 +49,11 @@ export async function hookUplink(
   attachTcx(program, uplink.index, linkPath)
 }
 
-/** Whether a pinned program runs on what arrives on the uplink; as `hookUplink` leaves it. */
-export function isUplinkHooked(socket: NetlinkSocket, index: number, program: string, linkPath: string): boolean {
-  const descriptor = openPinned(program)
-  try {
-    const number = programNumber(descriptor)
-    if (!isTcxSupported()) return ingressPrograms(socket, index).includes(number)
-    const link = linkAt(linkPath)
-    return link?.interfaceIndex === index && link.program === number
-  } finally {
-    closeBpf(descriptor)
-  }
+/** Whether a program, by the kernel's number, runs on what arrives on the uplink; as `hookUplink` leaves it. */
+export function isUplinkHooked(socket: NetlinkSocket, index: number, program: number, linkPath: string): boolean {
+  if (!isTcxSupported()) return ingressPrograms(socket, index).includes(program)
+  const link = linkAt(linkPath)
+  return link?.interfaceIndex === index && link.program === program
 }
 
 function linkAt(linkPath: string): ReturnType<typeof tcxLink> | undefined {

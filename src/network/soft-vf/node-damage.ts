@@ -50,7 +50,7 @@ function uplinkDamage({ socket, uplink, programs, shaper, linkPath, hook }: Node
       repair: async () => programs.configure(index, shaper.isShaped),
     })
   }
-  if (!isUplinkHooked(socket, index, programs.fromWire, linkPath)) {
+  if (!isUplinkHooked(socket, index, programs.fromWireNumber, linkPath)) {
     const message = `nothing that arrives on ${name} is delivered: the program is not there`
     damage.push({ reason: 'UplinkProgramMissing', message, repair: hook })
   }

@@ -13,7 +13,15 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { exec } from '../../base/index.ts'
-import { attachIterator, attachTracepoint, BpfMap, closeBpf, openPinned, runProgram } from './bpf-system-call.ts'
+import {
+  attachIterator,
+  attachTracepoint,
+  BpfMap,
+  closeBpf,
+  openPinned,
+  pinnedProgramNumber,
+  runProgram,
+} from './bpf-system-call.ts'
 import { duplicateSize } from './duplicate-layout.ts'
 import { ForwardingTable } from './forwarding-table.ts'
 import { countersSize, endpointSize, freshCounters, slotKey, trafficSize } from './map-layout.ts'
@@ -65,8 +73,9 @@ export class Programs {
   /** Descriptor of the program for what containers send. */
   readonly fromEndpoint: number
   readonly fromLimiter: number
-  /** Path of the program for what arrives on the uplink. */
+  /** Path of the program for what arrives on the uplink, and the kernel's number of it. */
   readonly fromWire: string
+  readonly fromWireNumber: number
   /** Whether this start loaded new programs, so that filters must be pointed at them. */
   readonly fresh: boolean
   readonly #configuration: BpfMap
@@ -97,6 +106,7 @@ export class Programs {
     this.fromEndpoint = openPinned(join(pins, version, 'from_endpoint'))
     this.fromLimiter = openPinned(join(pins, version, 'from_limiter'))
     this.fromWire = join(pins, version, 'from_wire')
+    this.fromWireNumber = pinnedProgramNumber(this.fromWire)
     this.#dequeued = { program: join(pins, version, 'dequeued'), link: join(pins, `${version}-dequeued`) }
     this.#countersFile = join(pins, `${version}-counters`)
     this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
