@@ -3,9 +3,9 @@ import { DriveCopies } from './drive-copies.ts'
 
 const device = { id: 'plex', driveName: 'drive', devicePath: '/dev/loop7' }
 
-async function milliseconds(work: Promise<void>): Promise<number> {
-  const since = performance.now()
-  await work
+/** Milliseconds from a moment on until something is done; a timer may be a millisecond early. */
+async function until(done: Promise<void>, since: number): Promise<number> {
+  await done
   return performance.now() - since
 }
 
@@ -27,7 +27,8 @@ it('waits after each block as long as that may take, together with whoever reads
   const copies = new DriveCopies((id) => (id === 'plex' ? 10_000 : undefined))
   const [one, other] = [copies.begin(device), copies.begin(device)]
   expect(one.isHeld()).toBe(true)
-  const [first, second] = await Promise.all([milliseconds(one.after(1000)), milliseconds(other.after(1000))])
+  const since = performance.now() // of both: the second is asked for later than the first
+  const [first, second] = await Promise.all([until(one.after(1000), since), until(other.after(1000), since)])
   expect(first).toBeGreaterThanOrEqual(99)
   expect(second).toBeGreaterThanOrEqual(198)
 })
