@@ -171,14 +171,22 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     expect(await patched('n2', { agent: { version: 'other' } })).toMatch(/nodes n2 is on node "n2", the token is of node "n1"/) // prettier-ignore
 
     const spec = { volumeName: 'none', volumeUid: 'none', nodeName: 'n1', driveName: 'n1.none', poolId: 'none', size: 1, iopsFloor: 0 } // prettier-ignore
-    const plex = { apiVersion: 'carbonado.io/v1alpha1', kind: 'Plex', metadata: { name: 'none.p0' }, spec }
+    // without the finalizer control would remove it at once: there is no such volume
+    const plex = {
+      apiVersion: 'carbonado.io/v1alpha1',
+      kind: 'Plex',
+      metadata: { name: 'none.p0', finalizers: ['example.com/kept'] },
+      spec,
+    }
     await applyObjects([plex])
     expect(await asFirst('annotate', 'plexes.carbonado.io', 'none.p0', 'a=b')).toMatch(/annotated/)
     const moved = JSON.stringify({ spec: { nodeName: 'n2' } })
     expect(await asFirst('patch', 'plexes.carbonado.io', 'none.p0', '--type=merge', '-p', moved)).toMatch(
       /may not change the spec of a plex/,
     )
-    await kubectl(['delete', 'plexes.carbonado.io', 'none.p0'])
+    const released = JSON.stringify({ metadata: { finalizers: null } })
+    await kubectl(['patch', 'plexes.carbonado.io', 'none.p0', '--type=merge', '-p', released])
+    await kubectl(['delete', 'plexes.carbonado.io', 'none.p0', '--ignore-not-found'])
 
     const listening = await kubectl(['get', 'nodes.carbonado.io', 'n2', '-o', 'jsonpath={.status.agent.address}'])
     const limits = { sequence: 1, lease: 1000, limits: [] }
