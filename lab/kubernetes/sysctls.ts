@@ -46,6 +46,6 @@ function readSysctl(name: string): string {
 
 function notesOfOthers(): Record<string, string>[] {
   const [folder, own] = [dirname(labDirectory), basename(labDirectory)]
-  const others = readdirSync(folder).filter((name) => name.startsWith('carbonado-lab') && name !== own)
+  const others = readdirSync(folder).filter((name) => /^carbonado-lab(\.|$)/.test(name) && name !== own)
   return others.flatMap((name) => readJson(join(folder, name, relative(labDirectory, kubernetesPlaces.sysctls))) ?? [])
 }
