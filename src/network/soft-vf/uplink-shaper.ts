@@ -94,9 +94,16 @@ export class UplinkShaper {
       await this.#makeTree(ahead)
     } catch (error) {
       this.#rates.delete(slot)
-      await this.#removeTree()
+      await this.#settle()
       throw error
     }
+  }
+
+  /** After a tree that could not be made for one: others may have come meanwhile that have their classes in it. */
+  async #settle(): Promise<void> {
+    if (!this.#isNeeded()) return this.#removeTree()
+    await this.repair()
+    this.#onChange(true)
   }
 
   /** Forgets endpoints; with the last floor goes the whole tree, unless something is kept for another plane. */
@@ -122,8 +129,8 @@ export class UplinkShaper {
 
   /** What of the tree is missing or different; empty while it is being made or changed by this engine, too. */
   findDamage(): string[] {
-    if (!this.#isShaped) return []
     const { name, index } = this.#device
+    if (!this.#isShaped) return this.#isNeeded() ? [`${name} has no classes`] : []
     if (!devicesWithTree(this.#socket).includes(index)) return [`${name} has no classes`]
     const plan = this.#plan()
     const found = new Map(findClasses(this.#socket, index).map((each) => [each.minor, each]))
@@ -147,7 +154,7 @@ export class UplinkShaper {
 
   /** Makes the tree again where it is missing, and sets all classes; what waits in them stays. */
   async repair(): Promise<void> {
-    if (!this.#isShaped) return
+    if (!this.#isShaped) return this.#isNeeded() ? this.#makeTree() : undefined
     const isThere = devicesWithTree(this.#socket).includes(this.#device.index)
     const plan = this.#plan()
     await this.#socket.must([...(isThere ? this.#uplinkClasses(plan) : this.#tree(plan)), ...this.#allClasses(plan)])
