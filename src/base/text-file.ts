@@ -46,9 +46,9 @@ export async function writeWhole(file: string, text: string): Promise<void> {
   await rename(`${file}.new`, file)
 }
 
-/** Waits until the names in a folder are on the disk. */
-export function flushFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r')
+/** Waits until a file, or the names in a folder, are on the disk. */
+export function flushToDisk(path: string): void {
+  const descriptor = openSync(path, 'r')
   try {
     fsyncSync(descriptor)
   } finally {

@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
-import { Conflict, Exhausted, flushFolder, Internal, NotFound, readJsonFile } from '../base/index.ts'
+import { Conflict, Exhausted, flushToDisk, Internal, NotFound, readJsonFile } from '../base/index.ts'
 import { callerFields, hashOf, type Caller, type KnownToken } from './tokens.ts'
 
 const IssuedEntry = Type.Object(
@@ -88,7 +88,7 @@ export class IssuedTokens {
     const partial = `${this.#file}.new`
     writeFlushed(partial, `${JSON.stringify(entries, undefined, 1)}\n`)
     renameSync(partial, this.#file)
-    flushFolder(dirname(this.#file))
+    flushToDisk(dirname(this.#file))
     this.#adopt(entries)
   }
 

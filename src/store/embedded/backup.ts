@@ -1,6 +1,6 @@
-import { closeSync, copyFileSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { Conflict } from '../../base/index.ts'
+import { Conflict, flushToDisk } from '../../base/index.ts'
 import { jumpVersion, lockFile, openChecked } from './database.ts'
 
 /** Writes a consistent copy of a store to a new file; the store may be in use. Throws Conflict when the file exists. */
@@ -12,7 +12,7 @@ export function backupStore(storeFile: string, backupFile: string): void {
   } finally {
     connection.close()
   }
-  syncFile(backupFile)
+  flushToDisk(backupFile)
 }
 
 /**
@@ -31,10 +31,10 @@ export function restoreStore(backupFile: string, storeFile: string): string | un
     jumpVersion(connection, Date.now() * 1000)
     connection.exec('PRAGMA journal_mode = DELETE') // one file without companions, so that one rename moves it
     connection.close()
-    syncFile(incoming)
+    flushToDisk(incoming)
     const kept = setAside(storeFile)
     renameSync(incoming, storeFile)
-    syncFile(dirname(storeFile))
+    flushToDisk(dirname(storeFile))
     return kept
   } finally {
     lock.close()
@@ -53,10 +53,4 @@ function setAside(storeFile: string): string | undefined {
 function refuseExisting(file: string): void {
   if (!existsSync(file)) return
   throw new Conflict(`${file} already exists`, { remedy: 'Choose another file name, or move the file away.' })
-}
-
-function syncFile(path: string): void {
-  const descriptor = openSync(path, 'r')
-  fsyncSync(descriptor)
-  closeSync(descriptor)
 }

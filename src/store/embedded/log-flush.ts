@@ -1,7 +1,7 @@
-import { closeSync, fdatasync, fsyncSync, openSync } from 'node:fs'
+import { closeSync, fdatasync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
-import { Unavailable } from '../../base/index.ts'
+import { flushToDisk, Unavailable } from '../../base/index.ts'
 import type { FlushNote } from './log-check.ts'
 
 const flush = promisify(fdatasync)
@@ -34,9 +34,7 @@ export class LogFlush {
     this.#committed = committed
     this.#note = note
     this.#onFailure = onFailure
-    const folder = openSync(dirname(log), 'r')
-    fsyncSync(folder) // the log may be new
-    closeSync(folder)
+    flushToDisk(dirname(log)) // the log may be new
   }
 
   /** The disk has everything up to this version. */

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FilesystemType } from '../../../api/index.ts'
-import { flushFolder, type Logger } from '../../../base/index.ts'
+import { flushToDisk, type Logger } from '../../../base/index.ts'
 
 /** A place where a container sees a volume. */
 export interface TargetRecord {
@@ -72,13 +72,13 @@ export class PublishJournal {
     const flush = record.state === 'formatting' || this.#isFormatting(record.volumeName)
     writeFileSync(`${file}.new`, JSON.stringify({ bootId: this.#bootId, record }), { mode: 0o600, flush })
     renameSync(`${file}.new`, file)
-    if (flush) flushFolder(this.#folder)
+    if (flush) flushToDisk(this.#folder)
     this.#records.set(record.volumeName, record)
   }
 
   delete(volumeName: string): void {
     rmSync(this.#fileOf(volumeName), { force: true })
-    if (this.#isFormatting(volumeName)) flushFolder(this.#folder)
+    if (this.#isFormatting(volumeName)) flushToDisk(this.#folder)
     this.#records.delete(volumeName)
   }
 
