@@ -55,10 +55,10 @@ export function createRateSampler(
     const now = performance.now()
     const seconds = (now - readAt) / 1000
     const readings = engine.counters()
-    const [earlier, lately] = [before, new Map<string, EndpointCounters>()]
+    const lately = new Map<string, EndpointCounters>()
     rates = new Map()
     for (const reading of readings) {
-      const known = earlier.get(reading.endpointId)
+      const known = before.get(reading.endpointId)
       if (known) rates.set(reading.endpointId, ratesBetween(known, reading, seconds))
       lately.set(reading.endpointId, reading)
     }

@@ -71,7 +71,6 @@ export class DriftFinder {
     const hostDue = changes.host || this.#look === 0 ? watched : watched.filter(isSuspect)
     const ends = hostDue.length > 0 ? this.#readHostEnds() : undefined
     const isChanged = ({ slot }: Watched): boolean => changes.namespaces.has(this.#namespaceOf.get(slot) ?? -1)
-    const slots = this.#sources.programs.readSlots(watched.reduce((most, { slot }) => Math.max(most, slot + 1), 0))
     const withClasses = changes.host || changes.anywhere || suspects.size > 0 || this.#look % looksForClasses === 0
     const ofHosts = hostDue.flatMap((each) => readable(each, () => this.#hostDrift(each, ends!)))
     const gone = new Set(ofHosts.filter(({ isGone }) => isGone).map(({ endpointId }) => endpointId))
@@ -80,7 +79,7 @@ export class DriftFinder {
       .filter(({ request }) => !gone.has(request.endpointId))
     return [
       ...readable(undefined, () => this.#nodeDrift(withClasses)),
-      ...this.#entryDrifts(watched, slots),
+      ...readable(undefined, () => this.#entryDrifts(watched)),
       ...ofHosts,
       ...containersDue.flatMap((each) => readable(each, () => this.#containerDrift(each))),
     ]
@@ -111,30 +110,20 @@ export class DriftFinder {
     }
   }
 
-  /** Looks at the entries of all endpoints each time, and makes nothing for those that are as they were written. */
-  #entryDrifts(watched: Watched[], slots: SlotEntries): Drift[] {
-    const drifts: Drift[] = []
-    for (const each of watched) {
-      try {
-        if (this.#isAsWritten(each, slots)) continue
-      } catch {
-        // what cannot be read is told below
-      }
-      drifts.push(...readable(each, () => this.#entryDrift(each, slots)))
-    }
-    return drifts
-  }
-
-  #isAsWritten({ endpoint, slot }: Watched, slots: SlotEntries): boolean {
-    const { entry, key } = this.#expectedOf(endpoint)
-    const isForwarded = this.#sources.programs.forwarding.get(key) === slot
-    return isForwarded && isEntryOf(slot, slots, entry) && isCounting(slot, slots)
+  /** Looks at the entries of all endpoints, each time. */
+  #entryDrifts(watched: Watched[]): Drift[] {
+    const slots = this.#sources.programs.readSlots(watched.reduce((most, { slot }) => Math.max(most, slot + 1), 0))
+    return watched.flatMap((each) => readable(each, () => this.#entryDrift(each, slots)))
   }
 
   #entryDrift({ endpoint, slot }: Watched, slots: SlotEntries): Drift[] {
     const { programs } = this.#sources
     const { endpoints, forwarding } = programs
     const { entry, key } = this.#expectedOf(endpoint)
+    const isRight = isEntryOf(slot, slots, entry)
+    const isForwarded = forwarding.get(key) === slot
+    const isCounted = isCounting(slot, slots)
+    if (isRight && isForwarded && isCounted) return [] // nothing is made for most
     const drifts: Drift[] = []
     const add = (reason: string, message: string, repair: () => void): void => {
       const { endpointId } = endpoint
@@ -145,15 +134,15 @@ export class DriftFinder {
       })
     }
     const now = (): AttachedEndpoint => this.#sources.find(endpoint.endpointId)!
-    if (!isEntryOf(slot, slots, entry)) {
+    if (!isRight) {
       const message = `the entry of slot ${slot}, by which its frames are judged, is not as it was written`
       add('EntryChanged', message, () => endpoints.set(slotKey(slot), this.#expectedOf(now()).entry))
     }
-    if (forwarding.get(key) !== slot) {
+    if (!isForwarded) {
       const message = `frames to ${endpoint.macAddress} are not forwarded to slot ${slot}`
       add('ForwardingChanged', message, () => forwarding.set(key, slot))
     }
-    if (!isCounting(slot, slots)) {
+    if (!isCounted) {
       add('CountersLost', `the counters of slot ${slot} are not there; they begin anew`, () =>
         programs.startCounting(slot),
       )

@@ -178,12 +178,11 @@ describe('problems of uplinks', () => {
 
 describe('the fingerprint', () => {
   it('changes with a member of a bond and with nothing else', () => {
-    const print = (name: string): string => fingerprintOf(captures.get(name)!)
+    const print = (name: string): string => {
+      const tree = captures.get(name)!
+      return linkFingerprint(tree, readLinkPlaces(tree, ['bond0', 'eth0', 'eth1']))
+    }
     expect(print('lacp all')).not.toBe(print('lacp one'))
     expect(print('lacp all')).toBe(print('lacp all'))
   })
 })
-
-function fingerprintOf(tree: FileTree): string {
-  return linkFingerprint(tree, readLinkPlaces(tree, ['bond0', 'eth0', 'eth1']))
-}

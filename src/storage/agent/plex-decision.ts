@@ -28,8 +28,8 @@ export function nextPlexStep(plex: Plex, entries: PoolEntry[]): PlexStep {
   const byId = new Map(entries.map((entry) => [entry.id, entry]))
   const entry = byId.get(uid)
   if (metadata.deletionTimestamp) {
-    const known = [...(status?.snapshots ?? []), ...spec.snapshots].map((snapshot) => snapshot.uid)
-    const left = [...new Set(known).add(uid)].filter((id) => (id === uid ? byId.has(id) : isSnapshot(byId.get(id))))
+    const known = new Set([...(status?.snapshots ?? []), ...spec.snapshots].map((snapshot) => snapshot.uid))
+    const left = [...known].filter((id) => isSnapshot(byId.get(id))).concat(entry ? [uid] : [])
     return left.length > 0 ? { step: 'delete', entryIds: left } : { step: 'release' }
   }
   const isCopy = spec.source !== undefined && spec.source.driveName !== spec.driveName
