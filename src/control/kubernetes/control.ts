@@ -152,39 +152,37 @@ class Leading {
     await using controllers = new AsyncDisposableStack()
     controllers.defer(() => leadership.release())
     const store = fencedStore(this.#store, leadership)
+    const over = aborted(ended)
     for (const feature of features) {
-      const running = await unlessAborted(startFeature(feature, store), ended)
-      if (running) controllers.defer(() => running.stop())
+      const running = await unlessOver(startFeature(feature, store), over)
+      if (!running) break
+      controllers.defer(() => running.stop())
     }
     if (!ended.aborted) {
       const pods = startPods(store)
       controllers.defer(() => pods.stop())
     }
-    await new Promise<void>((resolve) => {
-      if (ended.aborted) resolve()
-      else ended.addEventListener('abort', () => resolve(), { once: true })
-    })
+    await over
     if (!stopping.aborted) this.#whenLost.resolve()
   }
 }
 
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined)
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
+}
+
 /**
- * What starts, or undefined when it has not by the time of the abort: it waits for the API server, however long that is
- * away. What starts after all is stopped then.
+ * What starts, or undefined when all is over before: it waits for the API server, however long that is away. What starts
+ * after all is stopped then.
  */
-async function unlessAborted<T extends { stop(): unknown }>(
+async function unlessOver<T extends { stop(): unknown }>(
   starting: Promise<T>,
-  ended: AbortSignal,
+  over: Promise<undefined>,
 ): Promise<T | undefined> {
-  const { promise: end, resolve } = Promise.withResolvers<undefined>()
-  const listener = (): void => resolve(undefined)
-  ended.addEventListener('abort', listener, { once: true })
-  if (ended.aborted) listener()
-  try {
-    const first = await Promise.race([starting, end])
-    if (!first) starting.then((late) => late.stop()).catch(() => {})
-    return first
-  } finally {
-    ended.removeEventListener('abort', listener)
-  }
+  const first = await Promise.race([starting, over])
+  if (!first) starting.then((late) => late.stop()).catch(() => {})
+  return first
 }
