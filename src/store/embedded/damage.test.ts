@@ -79,13 +79,20 @@ describe('one flipped bit', () => {
           return
         }
         refused++
+        expect(found.code).toMatch(/^(Internal|InvalidInput)$/)
         expect(found.message).toContain('store.db')
         expect(found.remedy).toMatch(/backup|version of Carbonado|dataDirectory/)
       }),
-      { numRuns: 200 },
+      { numRuns: 500 },
     )
     expect(refused).toBeGreaterThan(0)
   })
+})
+
+test.each([18, 19])('byte %i of the header, of which SQLite says that the file is only for reading', async (at) => {
+  const file = copyTo(inFile, 'header')
+  flip(file, at, 64)
+  expect(await opened(file)).toMatchObject({ code: 'Internal', message: expect.stringContaining(file) as string })
 })
 
 test('a log that was cut off where it had been flushed is noticed, and one that was not flushed so far is not', async () => {

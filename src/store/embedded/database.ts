@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
-import { Conflict, Expired, Internal, InvalidInput, Unavailable } from '../../base/index.ts'
+import { CarbonadoError, Conflict, Expired, InvalidInput, Unavailable } from '../../base/index.ts'
 import { damaged } from './damage.ts'
 import { checkLog } from './log-check.ts'
 
@@ -88,33 +88,36 @@ export class Database {
     this.#logLimit = logLimit
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     this.#lock = lockFile(`${file}.lock`)
+    let connection: DatabaseSync | undefined
     try {
       checkLog(file)
-      this.connection = openChecked(file)
+      connection = openChecked(file)
+      const prepare = connection.prepare.bind(connection)
+      this.connection = connection
+      this.#begin = prepare('BEGIN IMMEDIATE')
+      this.#commit = prepare('COMMIT')
+      this.#rollback = prepare('ROLLBACK')
+      this.#put = prepare(
+        'INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, sum = excluded.sum',
+      )
+      this.#remove = prepare('DELETE FROM objects WHERE kind = ? AND key = ?')
+      this.#log = prepare('INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)')
+      this.#after = prepare('SELECT * FROM changes WHERE version > ? AND kind = ? ORDER BY version LIMIT ?')
+      this.#has = prepare('SELECT 1 FROM changes WHERE version = ?')
+      const log = prepare('SELECT max(version) AS last, count(*) AS rows FROM changes').get() as {
+        last: number
+        rows: number
+      }
+      this.#rows = log.rows
+      this.forgotten = (prepare("SELECT value FROM facts WHERE name = 'forgotten'").get() as { value: number }).value
+      this.version = log.last ?? 0
+      this.#run(() => jumpVersion(this.connection, this.version + openingJump))
+      this.committed(this.version + openingJump)
     } catch (error) {
+      connection?.close()
       this.#lock.close()
-      throw error
+      throw whyNotOpened(file, error)
     }
-    const prepare = (sql: string): StatementSync => this.connection.prepare(sql)
-    this.#begin = prepare('BEGIN IMMEDIATE')
-    this.#commit = prepare('COMMIT')
-    this.#rollback = prepare('ROLLBACK')
-    this.#put = prepare(
-      'INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, sum = excluded.sum',
-    )
-    this.#remove = prepare('DELETE FROM objects WHERE kind = ? AND key = ?')
-    this.#log = prepare('INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)')
-    this.#after = prepare('SELECT * FROM changes WHERE version > ? AND kind = ? ORDER BY version LIMIT ?')
-    this.#has = prepare('SELECT 1 FROM changes WHERE version = ?')
-    const log = prepare('SELECT max(version) AS last, count(*) AS rows FROM changes').get() as {
-      last: number
-      rows: number
-    }
-    this.#rows = log.rows
-    this.forgotten = (prepare("SELECT value FROM facts WHERE name = 'forgotten'").get() as { value: number }).value
-    this.version = log.last ?? 0
-    this.#run(() => jumpVersion(this.connection, this.version + openingJump))
-    this.committed(this.version + openingJump)
   }
 
   /** Every stored object, in no particular order. Throws Internal when one is not as it was written. */
@@ -236,9 +239,27 @@ export function openChecked(file: string, readOnly = false): DatabaseSync {
     return connection
   } catch (error) {
     connection?.close()
-    if (error instanceof InvalidInput || error instanceof Internal) throw error
-    if (isDiskError(error)) throw asStoreError(error)
-    throw damaged(file, (error as Error).message, error)
+    throw whyNotOpened(file, error)
+  }
+}
+
+function whyNotOpened(file: string, error: unknown): unknown {
+  if (error instanceof CarbonadoError) return error
+  if (resultCode(error) === readOnlyFile && !canBeWritten(file)) {
+    return damaged(file, 'its header says that this program may not write it', error)
+  }
+  return isDiskError(error) ? asStoreError(error) : damaged(file, (error as Error).message, error)
+}
+
+/** The file format write version of a header, which is 1 or 2: SQLite only reads files of others (fileformat2, 1.3.3). */
+function canBeWritten(file: string): boolean {
+  const descriptor = openSync(file, 'r')
+  try {
+    const version = Buffer.alloc(1)
+    readSync(descriptor, version, 0, 1, 18)
+    return [1, 2].includes(version[0]!)
+  } finally {
+    closeSync(descriptor)
   }
 }
 
@@ -263,6 +284,8 @@ function checkWhole(connection: DatabaseSync, file: string): void {
 
 function prepareForWriting(connection: DatabaseSync): void {
   connection.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0')
+  // Fails where SQLite took the file for one that may only be read, of which it tells nobody before.
+  connection.exec(`BEGIN; PRAGMA application_id = ${applicationId}; ROLLBACK`)
   const tables = (connection.prepare('SELECT count(*) AS n FROM sqlite_schema').get() as { n: number }).n
   if (tables === 0) return connection.exec(`BEGIN; ${schema} COMMIT`)
   const { user_version: format } = connection.prepare('PRAGMA user_version').get() as { user_version: number }
@@ -293,6 +316,9 @@ function resultCode(error: unknown): number | undefined {
   const { code, errcode } = error as { code?: string; errcode?: number }
   return code === 'ERR_SQLITE_ERROR' && errcode !== undefined ? errcode & 0xff : undefined
 }
+
+/** SQLITE_READONLY. */
+const readOnlyFile = 8
 
 /** SQLITE_BUSY. */
 function isBusy(error: unknown): boolean {

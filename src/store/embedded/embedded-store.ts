@@ -89,19 +89,22 @@ export class EmbeddedStore implements ResourceStore {
       ...options,
     }
     this.#database = new Database(options.file, this.#options.changeLogLimit)
-    if (this.#options.syncEveryWrite) {
-      this.#note = new FlushNote(options.file)
-      this.#flush = new LogFlush(
-        `${options.file}-wal`,
-        () => this.#database.version,
-        this.#note,
-        (flushed) => this.#freeze(flushed),
-      )
+    try {
+      this.#load()
+      if (this.#options.syncEveryWrite) {
+        this.#note = new FlushNote(options.file)
+        this.#flush = new LogFlush(
+          `${options.file}-wal`,
+          () => this.#database.version,
+          this.#note,
+          (flushed) => this.#freeze(flushed),
+        )
+      }
+    } catch (error) {
+      this.#database.close()
+      throw error
     }
     this.#openedAt = this.#database.version
-    for (const { kind, key, body } of this.#database.objects()) {
-      this.#tables.named(kind).set(key, this.#texts.frozen(JSON.parse(body) as KubeObject))
-    }
     this.reader = this.#tables.reader()
     this.#watches = new Watches({
       database: this.#database,
@@ -112,6 +115,12 @@ export class EmbeddedStore implements ResourceStore {
       bookmarkInterval: this.#options.bookmarkInterval,
       queueLimit: this.#options.watchQueueLimit,
     })
+  }
+
+  #load(): void {
+    for (const { kind, key, body } of this.#database.objects()) {
+      this.#tables.named(kind).set(key, this.#texts.frozen(JSON.parse(body) as KubeObject))
+    }
   }
 
   /** Number of open watches, for metrics. */
