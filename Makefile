@@ -58,17 +58,17 @@ build/lab/%: lab/drive/%.c Makefile
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Wextra -static -s $< -o $@
 
-## test: unit tests and those against the kernel, beside them those in a virtual machine (as root)
+## test: unit tests and those against the kernel, beside them those on a lab and in a virtual machine (as root)
 test: setup build
-	@scripts/test-lanes.sh "unit kernel" guest
+	@scripts/test-lanes.sh "unit kernel" lab guest
 
 ## test-unit: only the unit tests; needs no root
 test-unit: $(installed)
 	@scripts/test.sh --project unit
 
-## test-kernel: only the tests against this machine's kernel
+## test-kernel: only the tests against this machine's kernel, beside them those on a lab
 test-kernel: setup build
-	@scripts/test.sh --project kernel
+	@scripts/test-lanes.sh kernel lab
 
 ## test-long: only the long suites: storms, a million frames and requests (as root, minutes)
 test-long: setup build
@@ -76,7 +76,7 @@ test-long: setup build
 
 ## test-all: everything, the long suites beside the rest, and one closing line for all of it
 test-all: setup build
-	@scripts/test-lanes.sh "unit kernel kubernetes conformance" "guest guest-long long"
+	@scripts/test-lanes.sh --processors 4 "unit kernel" "lab kubernetes conformance" "guest guest-long long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

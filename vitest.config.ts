@@ -9,10 +9,13 @@ const lane = process.env.TEST_LANE
 
 const conformance = 'test/kubernetes/end-to-end.test.ts'
 
+/** Tests on a whole lab. They mostly wait for its nodes, and have nothing in common with those of `kernel`. */
+const labFiles = ['test/{lab,faults,csi}/**/*.test.ts', 'test/storage/volumes.test.ts']
+
 /**
  * `unit` runs side by side; every other project one file after the other, because its files share the machine's network
  * namespaces, bpffs and processor time. `guest` and `guest-long` run in a virtual machine and share nothing with the rest.
- * `make test` is unit, kernel and guest; the others take minutes for each file.
+ * `make test` is unit, kernel, lab and guest; the others take minutes for each file.
  */
 export default defineConfig({
   test: {
@@ -32,18 +35,19 @@ export default defineConfig({
       serial('kernel', ['test/**/*.test.ts'], {
         order: 1,
         minutes: 1,
-        exclude: ['test/unit/**', 'test/guest/**', 'test/long/**', 'test/kubernetes/**'],
+        exclude: [...labFiles, 'test/unit/**', 'test/guest/**', 'test/long/**', 'test/kubernetes/**'],
       }),
-      serial('guest', ['test/guest/*.test.ts'], { order: 2, minutes: 1 }),
-      serial('long', ['test/long/**/*.test.ts'], { order: 3, minutes: 10 }),
-      serial('guest-long', ['test/guest/long/**/*.test.ts'], { order: 4, minutes: 10 }),
+      serial('lab', labFiles, { order: 2, minutes: 1 }),
+      serial('guest', ['test/guest/*.test.ts'], { order: 3, minutes: 1 }),
+      serial('long', ['test/long/**/*.test.ts'], { order: 4, minutes: 10 }),
+      serial('guest-long', ['test/guest/long/**/*.test.ts'], { order: 5, minutes: 10 }),
       serial('kubernetes', ['test/kubernetes/**/*.test.ts'], {
-        order: 5,
+        order: 6,
         minutes: 10,
         hookMinutes: 15,
         exclude: [conformance],
       }),
-      serial('conformance', [conformance], { order: 6, minutes: 10, hookMinutes: 15 }),
+      serial('conformance', [conformance], { order: 7, minutes: 10, hookMinutes: 15 }),
     ],
   },
 })

@@ -1,15 +1,21 @@
 #!/bin/sh
 # Runs the tests of several lanes side by side and shows their results as those of one run:
-#   test-lanes.sh LANE...    LANE is a list of projects of vitest.config.ts that run one after the other: "unit kernel"
-# Lanes must have nothing in common but the processors. With fewer than four of those, all run one after the other.
+#   test-lanes.sh [--processors N] LANE...
+# LANE is a list of projects of vitest.config.ts that run one after the other: "unit kernel". Lanes must have nothing in
+# common but the processors. With fewer than N of those, or than two, all run one after the other.
 set -eu
+needed=2
+if [ "$1" = --processors ]; then
+  needed=$2
+  shift 2
+fi
 cd "$(dirname "$0")/.."
 
 projects() {
   for project in $1; do printf ' --project %s' "$project"; done
 }
 
-if [ "$(nproc)" -lt 4 ]; then
+if [ "$(nproc)" -lt "$needed" ]; then
   # shellcheck disable=SC2046 # a word each
   exec scripts/test.sh $(projects "$*")
 fi

@@ -111,13 +111,17 @@ export class Database {
       this.#rows = log.rows
       this.forgotten = (prepare("SELECT value FROM facts WHERE name = 'forgotten'").get() as { value: number }).value
       this.version = log.last ?? 0
-      this.#run(() => jumpVersion(this.connection, this.version + openingJump))
-      this.committed(this.version + openingJump)
     } catch (error) {
       connection?.close()
       this.#lock.close()
       throw whyNotOpened(file, error)
     }
+  }
+
+  /** To be called when all objects have been read, before any is written: a damaged file is left as it is. */
+  beginWriting(): void {
+    this.#run(() => jumpVersion(this.connection, this.version + openingJump))
+    this.committed(this.version + openingJump)
   }
 
   /** Every stored object, in no particular order. Throws Internal when one is not as it was written. */

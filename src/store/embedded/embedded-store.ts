@@ -91,6 +91,7 @@ export class EmbeddedStore implements ResourceStore {
     this.#database = new Database(options.file, this.#options.changeLogLimit)
     try {
       this.#load()
+      this.#database.beginWriting()
       if (this.#options.syncEveryWrite) {
         this.#note = new FlushNote(options.file)
         this.#flush = new LogFlush(
