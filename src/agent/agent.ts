@@ -24,6 +24,7 @@ import type { AgentConfig } from './config.ts'
 import { createFreeMemory } from './free-memory.ts'
 import { createLiveApi } from './live-api.ts'
 import { liveEndpoints, readEndpoints } from './live-view.ts'
+import { withMetricsReaders } from './metrics-readers.ts'
 import { findNodeProblems, readNodeFacts, type NodeProblem } from './node-check.ts'
 import { NodeRegistration } from './node-registration.ts'
 import { startParts, type Part } from './parts.ts'
@@ -252,7 +253,8 @@ function createDriftWatch(
 function authenticateBy({ tokensFile, visitors, peers }: Readonly<AgentConfig>, store: RestStore): Authenticate {
   let known: Authenticate = tokensFile === undefined ? () => undefined : loadBearerTokens(tokensFile)
   if (peers?.serviceAccount !== undefined) known = withPeerTokens(known, store, peers.serviceAccount)
-  return visitors === undefined ? known : withVisitors(known, createVisitorCheck(store, visitors))
+  if (visitors === undefined) return known
+  return withMetricsReaders(withVisitors(known, createVisitorCheck(store, visitors)), store)
 }
 
 function lostEndpointProblem(name: string): NodeProblem {

@@ -26,10 +26,11 @@ export interface LiveApiUser {
   nodeName?: string
 }
 
-/** Says who a bearer token belongs to, or a token of a visitor; undefined for nobody. */
+/** Says who a bearer token belongs to, or a token of a visitor; undefined for nobody. Some are known at some paths only. */
 export type Authenticate = (
   authorization: string | undefined,
   visitorToken?: string,
+  path?: string,
 ) => LiveApiUser | undefined | Promise<LiveApiUser | undefined>
 
 /** Reads the tokens that may use the live API. Throws InvalidInput when the file is not a list of tokens. */

@@ -62,7 +62,8 @@ export const AgentConfig = Type.Object(
     /** JSON list of {token, user, role} that may use the live API; other agents with the role `agent`. Absent: nobody by a list. */
     tokensFile: Type.Optional(path),
     /**
-     * On Kubernetes: the service account whose tokens may look at the live API too, `system:serviceaccount:...`.
+     * On Kubernetes: the service account whose tokens may look at the live API too, `system:serviceaccount:...`. With it the
+     * metrics are for whoever the cluster lets read them, too.
      */
     visitors: Type.Optional(Type.String({ pattern: serviceAccountPattern })),
     /** By which pods reach Services through their node, and the node reaches them. Absent: not at all. */

@@ -21,6 +21,7 @@ beforeAll(async () => {
     { listen: { host: '127.0.0.1', port: 0 }, tls },
     (authorization, visitorToken) => {
       if (authorization === 'Bearer known') return { user: 'control', role: 'viewer' }
+      if (authorization === 'Bearer reading') return { user: 'prometheus', role: 'metrics-reader' }
       return visitorToken === 'visiting' ? { user: 'visitor', role: 'visitor' } : undefined
     },
     {
@@ -123,4 +124,12 @@ test('a visitor sees what is known about endpoints, not what users have stored, 
   expect(await ask('GET', '/v1/endpoints', undefined, 'other', { 'x-carbonado-token': 'x' })).toMatchObject({
     code: 401,
   })
+})
+
+test('a reader of metrics reads those, and nothing else', async () => {
+  expect(await ask('GET', '/metrics', undefined, 'reading')).toMatchObject({ code: 200 })
+  for (const path of ['/v1/endpoints', '/v1/volumes', '/v1/path?endpoint=u1', '/v1/snapshot-blocks?uid=u']) {
+    expect(await ask('GET', path, undefined, 'reading')).toMatchObject({ code: 403 })
+  }
+  expect(await ask('PUT', '/v1/receive-limits', '{}', 'reading')).toMatchObject({ code: 403 })
 })

@@ -13,6 +13,7 @@ import type { Authenticate, LiveApiUser } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
+import { metricsPath, metricsReaderRole } from './metrics-readers.ts'
 import { visitorHeader, visitorRole } from './visitors.ts'
 
 /** What the live API shows. */
@@ -48,8 +49,12 @@ interface Route {
   }): Promise<{ contentType: string; body: string | Readable }>
 }
 
-/** What is known about endpoints and volumes, not what users have stored in them. */
-const visitorPaths = new Set(['/v1/endpoints', '/v1/volumes', '/v1/check', '/v1/path', '/v1/probe', '/metrics'])
+/** All that those of a role may use; others may use everything that needs no role. */
+const pathsOf: Record<string, ReadonlySet<string>> = {
+  // what is known about endpoints and volumes, not what users have stored in them
+  [visitorRole]: new Set(['/v1/endpoints', '/v1/volumes', '/v1/check', '/v1/path', '/v1/probe', metricsPath]),
+  [metricsReaderRole]: new Set([metricsPath]),
+}
 const largestBody = 4096
 /** Most bytes of the limits of one receiving node. */
 const largestLimits = 512 * 1024
@@ -110,7 +115,7 @@ function makeRoutes(view: LiveView): Map<string, Route> {
       },
     ],
     [
-      '/metrics',
+      metricsPath,
       { answer: async () => ({ contentType: view.metrics.contentType, body: await view.metrics.metrics() }) },
     ],
   ])
@@ -137,7 +142,7 @@ async function answer(
     response.end(JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', message, code: status }))
   }
   const visitorToken = request.headers[visitorHeader]
-  const user = await authenticate(request.headers.authorization, [visitorToken].flat()[0])
+  const user = await authenticate(request.headers.authorization, [visitorToken].flat()[0], path)
   if (path !== '/healthz' && !user) {
     return refuse(401, 'a valid bearer token is needed', { 'www-authenticate': 'Bearer' })
   }
@@ -145,7 +150,7 @@ async function answer(
   if (!route) return refuse(404, `there is no ${path}; there are ${[...routes.keys()].join(', ')}`)
   const { method = 'GET', role } = route
   if (request.method !== method) return refuse(405, `only ${method} is served at ${path}`, { allow: method })
-  if (user?.role === visitorRole && !visitorPaths.has(path!)) return refuse(403, `${path} is not for visitors`)
+  if (user && pathsOf[user.role]?.has(path!) === false) return refuse(403, `${path} is not for the role ${user.role}`)
   if (role !== undefined && user?.role !== role) return refuse(403, `${path} needs a token with the role ${role}`)
   try {
     const sent = method === 'GET' ? '' : await readBody(request, route.largestBody ?? largestBody)

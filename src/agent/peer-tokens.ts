@@ -1,6 +1,5 @@
-import type { RestStore } from '../store/index.ts'
 import { bearerToken, type Authenticate } from './bearer-tokens.ts'
-import { createTokenReview } from './token-reviews.ts'
+import { rememberReviews, reviewToken, type ApiServer } from './token-reviews.ts'
 
 /** What the tokens that agents show each other are for. */
 export const peerAudience = 'carbonado.io/agents'
@@ -13,13 +12,13 @@ const grace = 3_600_000
  */
 export function withPeerTokens(
   known: Authenticate,
-  store: Pick<RestStore, 'request'>,
+  store: ApiServer,
   serviceAccount: string,
   now?: () => number,
 ): Authenticate {
-  const review = createTokenReview({ store, audience: peerAudience, grace, ...(now ? { now } : {}) })
-  return async (authorization, visitorToken) => {
-    const user = await known(authorization, visitorToken)
+  const review = rememberReviews((token) => reviewToken(store, token, peerAudience), { grace, ...(now ? { now } : {}) })
+  return async (authorization, visitorToken, path) => {
+    const user = await known(authorization, visitorToken, path)
     const token = bearerToken(authorization)
     if (user || token === undefined) return user
     const { username, nodeName } = (await review(token).catch(() => undefined)) ?? {}

@@ -4,6 +4,7 @@ import type { RestStore } from '../store/index.ts'
 /** Whose token it is, as the API server says. */
 export interface ReviewedUser {
   username: string
+  groups: string[]
   /** The node of the pod that the token is bound to; absent where it is bound to none. */
   nodeName?: string
 }
@@ -12,18 +13,18 @@ interface TokenReview {
   status?: {
     authenticated?: boolean
     audiences?: string[]
-    user?: { username?: string; extra?: Record<string, string[]> }
+    user?: { username?: string; groups?: string[]; extra?: Record<string, string[]> }
   }
 }
 
 /** Says whose token it is; undefined for nobody's. Rejects while the API server does not answer. */
 export type ReviewToken = (token: string) => Promise<ReviewedUser | undefined>
 
-/** How an API server is asked whose tokens they are. */
-export interface TokenReviewOptions {
-  store: Pick<RestStore, 'request'>
-  /** What tokens must be for; one that is for the API server must not be shown to anybody else. */
-  audience: string
+/** The part of a client of the API server that is needed to ask it. */
+export type ApiServer = Pick<RestStore, 'request'>
+
+/** How answers of the API server are remembered. */
+export interface ReviewMemory {
   /**
    * Milliseconds after `freshness` for which an answer still serves while the API server is asked again, and while it does not
    * answer; 0 unless told.
@@ -43,13 +44,15 @@ interface Remembered {
   at: number
 }
 
-/** Asks the API server whose tokens they are, and remembers what it answered by the tokens' digests. */
-export function createTokenReview(options: TokenReviewOptions): ReviewToken {
-  const { store, audience, grace = 0, now = () => performance.now() } = options
+/** Remembers what `review` says of tokens, by their digests. */
+export function rememberReviews(
+  review: ReviewToken,
+  { grace = 0, now = () => performance.now() }: ReviewMemory = {},
+): ReviewToken {
   const known = new Map<string, Remembered>()
   const asking = new Map<string, Promise<ReviewedUser | undefined>>()
   const ask = (key: string, token: string): Promise<ReviewedUser | undefined> => {
-    const asked = asking.get(key) ?? review(store, audience, token).then((user) => {
+    const asked = asking.get(key) ?? review(token).then((user) => {
       if (known.size >= mostRemembered) known.delete(known.keys().next().value!)
       known.set(key, { user, at: now() })
       return user
@@ -69,18 +72,22 @@ export function createTokenReview(options: TokenReviewOptions): ReviewToken {
   }
 }
 
-async function review(
-  store: Pick<RestStore, 'request'>,
-  audience: string,
+/**
+ * Asks the API server whose token it is. `audience` is what the token must be for; absent: for the API server itself.
+ */
+export async function reviewToken(
+  store: ApiServer,
   token: string,
+  audience?: string,
 ): Promise<ReviewedUser | undefined> {
   const { status } = await store.request<TokenReview>('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {
     apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenReview',
-    spec: { token, audiences: [audience] },
+    spec: { token, ...(audience === undefined ? {} : { audiences: [audience] }) },
   })
-  const { username, extra } = status?.user ?? {}
-  if (status?.authenticated !== true || !status.audiences?.includes(audience) || !username) return undefined
+  const { username, groups = [], extra } = status?.user ?? {}
+  if (status?.authenticated !== true || !username) return undefined
+  if (audience !== undefined && !status.audiences?.includes(audience)) return undefined
   const nodeName = extra?.[nodeNameKey]?.[0]
-  return { username, ...(nodeName === undefined ? {} : { nodeName }) }
+  return { username, groups, ...(nodeName === undefined ? {} : { nodeName }) }
 }

@@ -1,6 +1,5 @@
-import type { RestStore } from '../store/index.ts'
 import type { Authenticate } from './bearer-tokens.ts'
-import { createTokenReview } from './token-reviews.ts'
+import { rememberReviews, reviewToken, type ApiServer } from './token-reviews.ts'
 
 /** Header with the token of a visitor: the API server keeps `Authorization` for itself. */
 export const visitorHeader = 'x-carbonado-token'
@@ -15,18 +14,18 @@ export const visitorRole = 'visitor'
  * Who may have it made is decided by the rights in the cluster, so that looking at live figures needs no other login.
  */
 export function createVisitorCheck(
-  store: Pick<RestStore, 'request'>,
+  store: ApiServer,
   serviceAccount: string,
   now?: () => number,
 ): (token: string) => Promise<boolean> {
-  const review = createTokenReview({ store, audience: visitorAudience, ...(now ? { now } : {}) })
+  const review = rememberReviews((token) => reviewToken(store, token, visitorAudience), now && { now })
   return async (token) => (await review(token))?.username === serviceAccount
 }
 
 /** Knows the tokens of others and, beside, those of visitors. A store that does not answer makes nobody a visitor. */
 export function withVisitors(known: Authenticate, isVisitor: (token: string) => Promise<boolean>): Authenticate {
-  return async (authorization, visitorToken) => {
-    const user = await known(authorization)
+  return async (authorization, visitorToken, path) => {
+    const user = await known(authorization, undefined, path)
     if (user || visitorToken === undefined) return user
     const allowed = await isVisitor(visitorToken).catch(() => false)
     return allowed ? { user: 'visitor', role: visitorRole } : undefined

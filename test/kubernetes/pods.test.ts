@@ -12,6 +12,8 @@ import {
   programs,
 } from '../../lab/kubernetes/index.ts'
 import { projectRoot } from '../../lab/places.ts'
+import { insideMachine } from '../../lab/processes.ts'
+import { machinePid } from '../../lab/state.ts'
 import { exec, type ExecError } from '../../src/base/index.ts'
 
 let lab: Lab
@@ -73,6 +75,18 @@ const nothingLeft = async (): Promise<void> => {
       timeout: 20_000,
     }) // prettier-ignore
     .toBe('')
+}
+
+/** What the agent of a node answers to somebody on it who shows a token. */
+async function scrape(node: string, token: string, path = '/metrics'): Promise<{ code: number; text: string }> {
+  const program = `
+    const [path, token] = process.argv.slice(1)
+    const options = { host: '127.0.0.1', port: 7444, path, rejectUnauthorized: false, headers: { authorization: 'Bearer ' + token } }
+    require('node:https').get(options, async (answer) => {
+      console.log(JSON.stringify({ code: answer.statusCode, text: (await answer.toArray()).join('') }))
+    })`
+  const command = [process.execPath, '-e', program, path, token]
+  return JSON.parse((await exec(insideMachine(machinePid(node), command))).stdout) as { code: number; text: string }
 }
 
 describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
@@ -144,6 +158,23 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     // the same way leads to nothing else: what users have stored stays closed, and so does what changes something
     const deleted = await dctl('endpoint', 'delete', name!, '-f', '-y')
     expect(deleted.stderr).toMatch(/forbidden/i)
+    await nothingLeft()
+  })
+
+  test('have metrics, for whoever the cluster lets read those', async () => {
+    await applyObjects([pod('metered', { network: 'blue', perfTier: 'high' }, 'n1')])
+    await running(60)
+    await kubectl(['create', 'serviceaccount', 'scraper'])
+    const token = (await kubectl(['create', 'token', 'scraper'])).trim()
+    expect((await scrape('n1', token)).code).toBe(401)
+    await kubectl(['create', 'clusterrole', 'scraper', '--verb=get', '--non-resource-url=/metrics'])
+    await kubectl(['create', 'clusterrolebinding', 'scraper', '--clusterrole=scraper', '--serviceaccount=default:scraper']) // prettier-ignore
+    // the refusal is remembered for a minute, for that token
+    const other = (await kubectl(['create', 'token', 'scraper'])).trim()
+    await expect.poll(async () => (await scrape('n1', other)).code, { timeout: 10_000 }).toBe(200)
+    expect((await scrape('n1', other)).text).toMatch(/^carbonado_endpoint_.*namespace="default"/m)
+    expect((await scrape('n1', other, '/v1/endpoints')).code).toBe(401)
+    expect((await scrape('n1', 'no token')).code).toBe(401)
     await nothingLeft()
   })
 
