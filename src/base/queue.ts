@@ -18,11 +18,19 @@ export class KeyedLock {
 /** What a reconcile says: finished, or look again after some milliseconds. */
 export type ReconcileResult = { done: true } | { requeueAfter: number }
 
+/**
+ * Keys that each queue of control reconciles at the same time: enough to hide how long an API server takes to answer, few
+ * enough that a slow one still answers what control asks beside, such as for its Lease.
+ */
+export const reconciledAtOnce = 50
+
 /** Settings of a WorkQueue. */
 export interface WorkQueueOptions {
   /** Milliseconds before the first retry of a key that failed; doubles up to `maximumRetryDelay`. */
   retryDelay?: number
   maximumRetryDelay?: number
+  /** Keys that are reconciled at the same time; the others wait in their order. No limit unless told. */
+  atOnce?: number
   onError?: (key: string, error: unknown) => void
 }
 
@@ -34,6 +42,7 @@ export class WorkQueue {
   readonly #reconcile: (key: string) => Promise<ReconcileResult>
   readonly #options: Required<WorkQueueOptions>
   readonly #running = new Set<string>()
+  readonly #waiting = new Set<string>()
   readonly #again = new Set<string>()
   readonly #failures = new Map<string, number>()
   readonly #timers = new Map<string, NodeJS.Timeout>()
@@ -42,7 +51,7 @@ export class WorkQueue {
 
   constructor(reconcile: (key: string) => Promise<ReconcileResult>, options: WorkQueueOptions = {}) {
     this.#reconcile = reconcile
-    this.#options = { retryDelay: 50, maximumRetryDelay: 30_000, onError: () => {}, ...options }
+    this.#options = { retryDelay: 50, maximumRetryDelay: 30_000, atOnce: Infinity, onError: () => {}, ...options }
   }
 
   /** Asks for the key to be reconciled as soon as it is not running. */
@@ -50,6 +59,7 @@ export class WorkQueue {
     if (this.#stopped) return
     this.#clearTimer(key)
     if (this.#running.has(key)) this.#again.add(key)
+    else if (this.#running.size >= this.#options.atOnce) this.#waiting.add(key)
     else void this.#run(key)
   }
 
@@ -66,6 +76,7 @@ export class WorkQueue {
   async stop(): Promise<void> {
     this.#stopped = true
     for (const key of [...this.#timers.keys()]) this.#clearTimer(key)
+    this.#waiting.clear()
     if (this.#running.size > 0) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve))
   }
 
@@ -87,7 +98,15 @@ export class WorkQueue {
       this.addAfter(key, Math.min(this.#options.retryDelay * 2 ** failures, this.#options.maximumRetryDelay))
     }
     this.#running.delete(key)
-    if (this.#again.delete(key)) this.add(key)
+    if (this.#again.delete(key) && !this.#stopped) this.#waiting.add(key)
+    this.#runNext()
     if (this.#running.size === 0) for (const wake of this.#idleWaiters.splice(0)) wake()
+  }
+
+  #runNext(): void {
+    const [next] = this.#waiting
+    if (next === undefined || this.#running.size >= this.#options.atOnce) return
+    this.#waiting.delete(next)
+    this.add(next)
   }
 }

@@ -10,7 +10,7 @@ import {
   type KindDefinition,
   type KubeObject,
 } from '../api/index.ts'
-import { WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
+import { reconciledAtOnce, WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
 import { CapacityLedger } from '../guarantee/index.ts'
 import { createInformer, EventRecorder, type Informer, type InformerOf, type ResourceStore } from '../store/index.ts'
 import { ClaimBook } from './addresses/claim-book.ts'
@@ -117,7 +117,10 @@ class Controllers implements NetworkControllers {
     const hostAddresses = new HostAddresses({ store, nodes })
     const [networkGuard, tierGuard] = [networkProtection(store, networks), tierProtection(store, tiers)]
     const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
-      new WorkQueue(reconcile, { onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`) })
+      new WorkQueue(reconcile, {
+        atOnce: reconciledAtOnce,
+        onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`),
+      })
     this.#queues = {
       endpoint: queue('endpoint', (key) => endpoint.reconcile(key)),
       usage: queue('usage of a network', (key) => reconcileUsage(key, { store, networks, book })),

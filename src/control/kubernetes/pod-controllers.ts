@@ -9,7 +9,7 @@ import {
   StorageClass,
   type KindDefinition,
 } from '../../api/index.ts'
-import { WorkQueue, type Logger } from '../../base/index.ts'
+import { reconciledAtOnce, WorkQueue, type Logger } from '../../base/index.ts'
 import { NodeFencing, NodeResources, owningPodOf, PodEndpoints } from '../../network/pods/index.ts'
 import {
   EventRecorder,
@@ -101,14 +101,22 @@ export class PodControllers {
       tryAgain: () => tryAgain(store, cache),
     })
     this.#unschedulable = new WorkQueue((key) => events.reconcile(...decodeKey(key)), {
+      atOnce: reconciledAtOnce,
       onError: onError('events of a pod'),
     })
     const fencing = new NodeFencing({ ...onNodes, recorder: this.#recorder })
-    this.#fencing = new WorkQueue((name) => fencing.reconcile(name), { onError: onError('fencing of a node') })
+    this.#fencing = new WorkQueue((name) => fencing.reconcile(name), {
+      atOnce: reconciledAtOnce,
+      onError: onError('fencing of a node'),
+    })
     this.#pods = new WorkQueue((key) => endpoints.reconcile(...decodeKey(key)), {
+      atOnce: reconciledAtOnce,
       onError: onError('endpoints of a pod'),
     })
-    this.#nodes = new WorkQueue((name) => resources.reconcile(name), { onError: onError('resources of a node') })
+    this.#nodes = new WorkQueue((name) => resources.reconcile(name), {
+      atOnce: reconciledAtOnce,
+      onError: onError('resources of a node'),
+    })
   }
 
   /** Looks at everything once, and then at what changes. */
