@@ -1,7 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { CarbonadoError, Conflict, Exhausted, Internal, KeyedLock, Unavailable, type Logger } from '../../base/index.ts'
+import { CarbonadoError, Conflict, Internal, KeyedLock, type Logger } from '../../base/index.ts'
 import type {
   AttachedEndpoint,
   AttachRequest,
@@ -51,6 +51,8 @@ import { PinKeeper } from './pin-keeper.ts'
 import { loadPrograms, removeOldVersions, type Programs } from './programs.ts'
 import { SoftVfReceiveControl } from './receive-control.ts'
 import { capBucket, hostInterfaceIndex, hostInterfaceName, type Rates } from './shaping.ts'
+import { SlotTable } from './slot-table.ts'
+import { SpareInterfaces, type ContainerInterface, type MadeInterface } from './spare-interfaces.ts'
 import { inspectUplink, type UplinkState } from './uplink.ts'
 import { UplinkShaper } from './uplink-shaper.ts'
 
@@ -70,14 +72,6 @@ export interface SoftVfOptions {
 /** Bytes of an 802.1Q tag. */
 const tagLength = 4
 
-/** An interface that belongs to no endpoint yet. */
-interface MadeInterface {
-  slot: number
-  inside: ContainerEnd
-}
-
-type ContainerInterface = Pick<ContainerPlace, 'containerId' | 'interfaceName'>
-
 /** The engine of veth pairs and eBPF programs; see docs/data-path.md. */
 export function createSoftVfEngine(options: SoftVfOptions): NetworkEngine {
   return new SoftVfEngine(options)
@@ -88,24 +82,19 @@ class SoftVfEngine implements NetworkEngine {
   readonly #socket = NetlinkSocket.open()
   readonly #lock = new KeyedLock()
   readonly #counters = new CountersReader()
-  /** Slots in use, those whose interface is still being removed included. */
-  readonly #slots = new Map<number, AttachedEndpoint | 'removing'>()
-  readonly #slotOf = new Map<string, number>()
-  readonly #endpointIds = new Map<number, string>()
-  /** What `prepare` makes and nobody has used yet, by its place. */
-  readonly #prepared = new Map<string, Promise<MadeInterface>>()
-  /** Interfaces that are being made; nothing begins any more when the engine is being stopped. */
-  readonly #making = new Set<Promise<MadeInterface>>()
-  #isStopping = false
-  /** Interfaces on their way out, by their container and name there: until they are gone the name is taken. */
-  readonly #leaving = new Map<string, Promise<void>>()
-  /** Interfaces that an earlier run had made and not yet named: nobody knows whose name in which container they take. */
-  #leavingSomewhere: Promise<unknown> = Promise.resolve()
+  readonly #slots = new SlotTable()
+  readonly #spare = new SpareInterfaces({
+    make: (container) => this.#makeInterface(container),
+    remove: ({ slot, inside }, container) => {
+      inside[Symbol.dispose]()
+      return this.#abandon(slot, container)
+    },
+  })
   readonly #remover: InterfaceRemover
   readonly receiving = new SoftVfReceiveControl(
     () => this.#programs?.receiving,
     () => this.#limiter,
-    (slot) => this.#endpointIds.get(slot),
+    (slot) => this.#slots.endpointIds.get(slot),
   )
   #programs: Programs | undefined
   #promoter: IngressPromoter | undefined
@@ -127,13 +116,13 @@ class SoftVfEngine implements NetworkEngine {
     programs.configure(state.index)
     this.#limiter = new Limiter(programs.fromLimiter)
     await this.#limiter.start()
-    this.#promoter = new IngressPromoter(programs.fromEndpoint, (slot) => this.#endpointIds.has(slot))
+    this.#promoter = new IngressPromoter(programs.fromEndpoint, (slot) => this.#slots.endpointIds.has(slot))
     this.#recover(programs)
     await this.#startShaper(limits)
     await this.#hook(state)
     this.#driftFinder = this.#makeDriftFinder(programs)
     if (programs.fresh) {
-      await this.#socket.must([...this.#slotOf.values()].map((slot) => this.#filterOf(slot)))
+      await this.#socket.must([...this.#slots.slots.values()].map((slot) => this.#filterOf(slot)))
       removeOldVersions(this.#options)
     }
     this.#pinKeeper = new PinKeeper(this.#options.pins)
@@ -143,15 +132,15 @@ class SoftVfEngine implements NetworkEngine {
     return new DriftFinder({
       socket: this.#socket,
       programs,
-      slotOf: (endpointId) => this.#slotOf.get(endpointId),
-      find: (endpointId) => this.#find(endpointId),
+      slotOf: (endpointId) => this.#slots.slotOf(endpointId),
+      find: (endpointId) => this.#slots.find(endpointId),
       nodeDamage: (withClasses) => findNodeDamage(this.#nodeParts(programs), withClasses),
       whileAttached: (endpointId, work) =>
         this.#lock.run(endpointId, async () => {
-          if (this.#find(endpointId)) await work()
+          if (this.#slots.find(endpointId)) await work()
         }),
       forget: (endpointId, request) => {
-        const slot = this.#slotOf.get(endpointId)
+        const slot = this.#slots.slotOf(endpointId)
         if (slot !== undefined) void this.#abandon(slot, request)
       },
     })
@@ -177,7 +166,7 @@ class SoftVfEngine implements NetworkEngine {
     const shaper = (this.#shaper = new UplinkShaper(this.#socket, device, limits, (isShaped) =>
       this.#programs?.configure(index, isShaped),
     ))
-    await shaper.start([...this.#slotOf].map(([endpointId, slot]) => [slot, this.#find(endpointId)!]))
+    await shaper.start([...this.#slots.slots].map(([endpointId, slot]) => [slot, this.#slots.find(endpointId)!]))
   }
 
   async #hook({ index }: UplinkState): Promise<void> {
@@ -207,40 +196,18 @@ class SoftVfEngine implements NetworkEngine {
         this.#remember(slot, { ...entry, ...alias, hostInterface: link.name, mtu: link.mtu })
       } else if (entry ?? link) {
         this.#cutOff(slot, entry)
-        const removal = this.#removeLater(slot, alias)
-        if (!alias) this.#leavingSomewhere = Promise.all([this.#leavingSomewhere, removal])
+        this.#spare.leave(alias, this.#remover.remove(slot, hostInterfaceName(slot)))
       }
     }
   }
 
   prepare(container: ContainerPlace): Disposable {
-    const place = placeOf(container)
-    const making = this.#makeInterface(container)
-    making.catch(() => {}) // whoever attaches sees it
-    this.#prepared.set(place, making)
-    return {
-      [Symbol.dispose]: () => {
-        if (this.#prepared.get(place) !== making) return
-        this.#prepared.delete(place)
-        // from now on, also while it is still being made, whoever wants the place waits; not made: nothing to remove
-        const isGone = making.then(({ slot, inside }) => {
-          inside[Symbol.dispose]()
-          return this.#abandon(slot, container)
-        })
-        this.#leave(place, isGone.catch(() => {})) // prettier-ignore
-      },
-    }
-  }
-
-  #takePrepared(container: ContainerPlace): Promise<MadeInterface> | undefined {
-    const prepared = this.#prepared.get(placeOf(container))
-    this.#prepared.delete(placeOf(container))
-    return prepared
+    return this.#spare.prepare(container)
   }
 
   attach(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint> {
     return this.#lock.run(request.endpointId, async () => {
-      const known = this.#find(request.endpointId)
+      const known = this.#slots.find(request.endpointId)
       if (!known) return this.#create(request, confirmed)
       assertSameRequest(known, request)
       await addSourceRouting(request)
@@ -249,7 +216,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async #create(request: AttachRequest, confirmed?: Promise<unknown>): Promise<AttachedEndpoint> {
-    const made = await (this.#takePrepared(request) ?? this.#makeInterface(request))
+    const made = await this.#spare.take(request)
     const { slot } = made
     try {
       const endpoint = await this.#build(request, made)
@@ -263,21 +230,13 @@ class SoftVfEngine implements NetworkEngine {
     }
   }
 
-  async #makeInterface(container: ContainerPlace): Promise<MadeInterface> {
-    await Promise.all([this.#leaving.get(placeOf(container)), this.#leavingSomewhere])
-    if (this.#isStopping) throw new Unavailable('the agent is being stopped', { remedy: 'Try again.' })
-    const making = this.#makeInterfaceNow(container)
-    this.#making.add(making)
-    return making.finally(() => this.#making.delete(making))
-  }
-
   /**
    * Makes an interface that belongs to no endpoint yet: its program drops every frame, and without an alias it is removed
    * by the next start.
    */
-  async #makeInterfaceNow(container: ContainerPlace): Promise<MadeInterface> {
+  async #makeInterface(container: ContainerPlace): Promise<MadeInterface> {
     assertNetworkNamespace(container.netns)
-    const slot = this.#takeSlot()
+    const slot = this.#slots.take()
     const [name, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
     const namespace = openSync(container.netns, 'r')
     try {
@@ -330,7 +289,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   #announce(endpointId: string): void {
-    const endpoint = this.#find(endpointId)
+    const endpoint = this.#slots.find(endpointId)
     if (!endpoint) return
     for (const frame of announcements(endpoint.macAddress, endpoint.addresses)) {
       this.#programs?.sendFrame(frame, endpoint.vlan, true)
@@ -343,18 +302,18 @@ class SoftVfEngine implements NetworkEngine {
 
   detach(endpointId: string): Promise<void> {
     return this.#lock.run(endpointId, async () => {
-      const slot = this.#slotOf.get(endpointId)
-      const endpoint = this.#find(endpointId)
+      const slot = this.#slots.slotOf(endpointId)
+      const endpoint = this.#slots.find(endpointId)
       if (slot === undefined || !endpoint) return
       this.#cutOff(slot, endpoint)
-      void this.#removeLater(slot, endpoint)
+      void this.#remove(slot, endpoint)
     })
   }
 
   #abandon(slot: number, container: ContainerInterface & { macAddress?: string; vlan?: number }): Promise<void> {
     const { macAddress, vlan } = container
     this.#cutOff(slot, macAddress === undefined || vlan === undefined ? undefined : { macAddress, vlan })
-    return this.#removeLater(slot, container)
+    return this.#remove(slot, container)
   }
 
   /** From here on the container can neither send nor receive; takes microseconds. */
@@ -365,39 +324,27 @@ class SoftVfEngine implements NetworkEngine {
     }
     programs.endpoints.set(slotKey(slot), Buffer.alloc(endpointSize))
     programs.stopCounting(slot)
-    const id = this.#endpointIds.get(slot)
-    if (id) this.#slotOf.delete(id)
-    this.#endpointIds.delete(slot)
-    this.#slots.set(slot, 'removing')
+    this.#slots.vacate(slot)
   }
 
   /** Until its interface is gone the program stays on it: without, the container's frames would reach the node itself. */
-  #removeLater(slot: number, container?: ContainerInterface): Promise<void> {
+  #remove(slot: number, container: ContainerInterface): Promise<void> {
     const removal = this.#remover.remove(slot, hostInterfaceName(slot))
-    if (!container) return removal
-    this.#leave(placeOf(container), removal)
+    this.#spare.leave(container, removal)
     return removal
-  }
-
-  /** Keeps others from a place until an interface there has gone. */
-  #leave(place: string, removal: Promise<void>): void {
-    this.#leaving.set(place, removal)
-    void removal.then(() => {
-      if (this.#leaving.get(place) === removal) this.#leaving.delete(place)
-    })
   }
 
   async #forget(slots: number[]): Promise<void> {
     await this.#shaper!.remove(slots).catch((error: unknown) => {
       this.#options.logger.error({ err: error }, 'removing traffic classes failed')
     })
-    for (const slot of slots) this.#slots.delete(slot)
+    this.#slots.free(slots)
   }
 
   shape(endpointId: string, rates: Rates): Promise<void> {
     return this.#lock.run(endpointId, async () => {
-      const slot = this.#slotOf.get(endpointId)
-      const endpoint = this.#find(endpointId)
+      const slot = this.#slots.slotOf(endpointId)
+      const endpoint = this.#slots.find(endpointId)
       if (slot === undefined || !endpoint) return
       const changed: AttachedEndpoint = { ...endpoint, bandwidthCap: undefined, ...rates }
       await this.#socket.must(receiveCap(slot, rates))
@@ -411,18 +358,18 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   attached(): Promise<AttachedEndpoint[]> {
-    return Promise.resolve([...this.#slots.values()].filter((endpoint) => endpoint !== 'removing'))
+    return Promise.resolve(this.#slots.attached())
   }
 
   async check(request: AttachRequest): Promise<EngineProblem[]> {
-    const slot = this.#slotOf.get(request.endpointId)
+    const slot = this.#slots.slotOf(request.endpointId)
     if (slot === undefined) return [{ reason: 'NotAttached', message: `${request.endpointName} is not attached here` }]
     const uplink = { name: this.#options.uplink, index: this.#uplink!.index }
     return findProblems(this.#socket, this.#programs!, request, slot, this.#shaper!.isShaped ? uplink : undefined)
   }
 
   counters(): EndpointCounters[] {
-    return this.#programs ? this.#counters.read(this.#programs.readCounters(), this.#endpointIds) : []
+    return this.#programs ? this.#counters.read(this.#programs.readCounters(), this.#slots.endpointIds) : []
   }
 
   sendProbe(nodeName: string, vlan: number): void {
@@ -435,7 +382,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   probeAddresses(endpointId: string): void {
-    const endpoint = this.#find(endpointId)
+    const endpoint = this.#slots.find(endpointId)
     if (!endpoint) return
     for (const frame of addressProbes(endpoint.macAddress, endpoint.addresses)) {
       this.#programs?.sendFrame(frame, endpoint.vlan, false)
@@ -444,7 +391,8 @@ class SoftVfEngine implements NetworkEngine {
 
   foreignUses(): ForeignUse[] {
     const duplicates = this.#programs?.duplicates
-    const ownerOf = (slot: number): AttachedEndpoint | undefined => this.#find(this.#endpointIds.get(slot) ?? '')
+    const ownerOf = (slot: number): AttachedEndpoint | undefined =>
+      this.#slots.find(this.#slots.endpointIds.get(slot) ?? '')
     return (duplicates?.keys(duplicateKeySize) ?? []).flatMap((key) => {
       const value = duplicates?.get(key)
       return (value && decodeDuplicate(key, value, ownerOf, process.hrtime.bigint())) ?? []
@@ -452,8 +400,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   async stop(): Promise<void> {
-    this.#isStopping = true
-    await Promise.allSettled(this.#making)
+    await this.#spare.stop()
     await nextTurn() // by then what nobody wants of it is on its way out
     await this.#remover.stop()
     await this.#promoter?.stop()
@@ -467,33 +414,10 @@ class SoftVfEngine implements NetworkEngine {
     this.#programs = undefined
   }
 
-  #find(endpointId: string): AttachedEndpoint | undefined {
-    const slot = this.#slotOf.get(endpointId)
-    const endpoint = slot === undefined ? undefined : this.#slots.get(slot)
-    return endpoint === 'removing' ? undefined : endpoint
-  }
-
   #remember(slot: number, endpoint: AttachedEndpoint): void {
-    this.#slots.set(slot, endpoint)
-    this.#slotOf.set(endpoint.endpointId, slot)
-    this.#endpointIds.set(slot, endpoint.endpointId)
+    this.#slots.put(slot, endpoint)
     this.#promoter!.add(slot)
   }
-
-  #takeSlot(): number {
-    for (let slot = 1; slot < maximumSlots; slot++) {
-      if (this.#slots.has(slot)) continue
-      this.#slots.set(slot, 'removing') // not attached yet, but taken
-      return slot
-    }
-    throw new Exhausted(`all ${maximumSlots - 1} interfaces of the node are in use`, {
-      remedy: 'Start the container on another node.',
-    })
-  }
-}
-
-function placeOf({ containerId, interfaceName }: ContainerInterface): string {
-  return `${containerId}/${interfaceName}`
 }
 
 /** Requests that hold what a container receives to its cap, at the host end. */
