@@ -109,6 +109,61 @@ test('a log that was cut off where it had been flushed is noticed, and one that 
   expect(await opened(gone)).toEqual([])
 })
 
+/** Files of a store as a crash leaves them, with a log that was flushed, after another program has changed something. */
+async function changedInLog(name: string, change: string): Promise<string> {
+  const file = join(folder, `${name}.db`)
+  const store = new EmbeddedStore({ file })
+  await store.create(PerfTier, { metadata: { name: 'kept' }, spec: { storageIops: 7 } })
+  await store.durable()
+  const other = new DatabaseSync(file)
+  other.exec(change)
+  const copy = copyTo(file, name)
+  other.close()
+  await store.close()
+  return copy
+}
+
+describe('a log that SQLite has brought into the file and removed', () => {
+  test.each([
+    ['row', `UPDATE objects SET body = replace(body, '7', '8')`, 'kept has changed'],
+    ['format', 'PRAGMA user_version = 99', 'format 99'],
+    ['first write', `CREATE TRIGGER no BEFORE INSERT ON changes BEGIN SELECT raise(ABORT, 'refused'); END`, 'refused'],
+  ])('is not missed after an opening that failed for its %s', async (name, change, message) => {
+    const file = await changedInLog(`bad-${name}`, change)
+    for (let attempt = 0; attempt < 2; attempt++) {
+      expect(await opened(file)).toMatchObject({ message: expect.stringContaining(message) as string })
+      expect(suffixes.map((suffix) => existsSync(file + suffix))).toEqual([true, false, false])
+    }
+  })
+
+  test('is not missed after control ran without flushing each write', async () => {
+    const file = copyTo(inLog, 'unflushed')
+    await new EmbeddedStore({ file, syncEveryWrite: false }).close()
+    expect(await opened(file)).toEqual(expected)
+  })
+})
+
+test('a log that could not be brought into the file keeps its note', async () => {
+  const file = join(folder, 'read.db')
+  const store = new EmbeddedStore({ file })
+  const reader = new DatabaseSync(file, { readOnly: true })
+  reader.exec('BEGIN; SELECT * FROM objects')
+  await store.create(PerfTier, { metadata: { name: 'late' }, spec: {} })
+  await store.durable()
+  await store.close()
+  reader.close()
+  flip(`${file}-wal`, readFileSync(`${file}-wal`).length - 100, 1)
+  expect(await opened(file)).toMatchObject({ code: 'Internal', message: expect.stringContaining('frames') as string })
+})
+
+test('a flush that is under way when the store is closed ends well', async () => {
+  const store = new EmbeddedStore({ file: join(folder, 'closing.db') })
+  await store.create(PerfTier, { metadata: { name: 'late' }, spec: {} })
+  const flushed = store.durable()
+  await store.close()
+  await flushed
+})
+
 test('a store of the format without checksums gets them', async () => {
   const file = copyTo(inFile, 'old')
   const old = new DatabaseSync(file)

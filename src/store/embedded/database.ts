@@ -4,7 +4,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { CarbonadoError, Conflict, Expired, InvalidInput, Unavailable } from '../../base/index.ts'
 import { damaged } from './damage.ts'
-import { checkLog } from './log-check.ts'
+import { checkLog, closeWithLog } from './log-check.ts'
 
 /** One row of the change log. `before` is the earlier selector view as JSON, where it differs from the body's. */
 export interface ChangeRow {
@@ -112,7 +112,7 @@ export class Database {
       this.forgotten = (prepare("SELECT value FROM facts WHERE name = 'forgotten'").get() as { value: number }).value
       this.version = log.last ?? 0
     } catch (error) {
-      connection?.close()
+      if (connection) closeWithLog(connection, file)
       this.#lock.close()
       throw whyNotOpened(file, error)
     }
@@ -185,7 +185,7 @@ export class Database {
   }
 
   close(): void {
-    this.connection.close()
+    closeWithLog(this.connection, this.#file)
     this.#lock.close()
   }
 
@@ -242,7 +242,8 @@ export function openChecked(file: string, readOnly = false): DatabaseSync {
     if (!readOnly) prepareForWriting(connection)
     return connection
   } catch (error) {
-    connection?.close()
+    if (readOnly) connection?.close()
+    else if (connection) closeWithLog(connection, file)
     throw whyNotOpened(file, error)
   }
 }

@@ -282,9 +282,9 @@ export class EmbeddedStore implements ResourceStore {
     if (!this.#open) return
     this.#open = false
     this.#watches.close()
-    this.#note?.remove()
     this.#database.close()
     await this.#flush?.close()
+    this.#note?.close()
   }
 
   #change<T extends KubeObject>(

@@ -1,4 +1,5 @@
 import { closeSync, existsSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs'
+import type { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { damaged } from './damage.ts'
 
@@ -24,15 +25,13 @@ interface Note {
 
 /** Notes beside a log how far it was flushed. The note itself is not flushed: one that is older than the truth does no harm. */
 export class FlushNote {
-  readonly #path: string
   readonly #index: number
   readonly #note: number
 
   /** `file` is that of the store, which must be open. */
   constructor(file: string) {
-    this.#path = noteOf(file)
     this.#index = openSync(`${file}-shm`, 'r')
-    this.#note = openSync(this.#path, 'w', 0o600)
+    this.#note = openSync(noteOf(file), 'w', 0o600)
   }
 
   /** How far the log goes now; pass it to `write` when a flush that began afterwards has ended. */
@@ -55,17 +54,46 @@ export class FlushNote {
     }
   }
 
-  /** To be called before SQLite closes the file, which removes the log: then there is nothing to note. */
-  remove(): void {
+  /** Gives back its files; the note itself stays for as long as the log does (`closeWithLog`). */
+  close(): void {
     closeSync(this.#index)
     closeSync(this.#note)
-    rmSync(this.#path, { force: true })
   }
 }
 
 /** The file in which it is noted how far the log of a store was flushed. */
 function noteOf(file: string): string {
   return `${file}-flushed`
+}
+
+/**
+ * Closes a store file that was open for writing. Whoever is the last to close it has SQLite remove the log, and a note
+ * without its log would accuse it. So the note goes first, once all of the log is in the file: then it says nothing any
+ * more, and the process may die in between. A log that cannot be brought in stays, and so does its note.
+ */
+export function closeWithLog(connection: DatabaseSync, file: string): void {
+  if (bringIn(connection)) removeNote(file)
+  connection.close()
+  if (!existsSync(`${file}-wal`)) removeNote(file) // SQLite could bring it in after all
+}
+
+/** Whether all of the log is in the file now, and on the disk with it. */
+function bringIn(connection: DatabaseSync): boolean {
+  try {
+    const row = connection.prepare('PRAGMA wal_checkpoint(PASSIVE)').get()
+    const { busy, log, checkpointed } = row as { busy: number; log: number; checkpointed: number }
+    return busy === 0 && log >= 0 && log === checkpointed
+  } catch {
+    return false
+  }
+}
+
+function removeNote(file: string): void {
+  try {
+    rmSync(noteOf(file), { force: true })
+  } catch {
+    // a disk that is read-only keeps the log as well
+  }
 }
 
 /** Throws Internal when the log of a store, which nobody has open, lacks what was flushed once. */
