@@ -1,11 +1,19 @@
 import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Conflict, flushToDisk } from '../../base/index.ts'
+import { checkPresent } from './damage.ts'
 import { jumpVersion, lockFile, openChecked } from './database.ts'
 
-/** Writes a consistent copy of a store to a new file; the store may be in use. Throws Conflict when the file exists. */
+/** What SQLite and control keep beside a store file, and apply to whatever file has its name. */
+const companions = ['-wal', '-shm', '-journal', '-flushed']
+
+/**
+ * Writes a consistent copy of a store to a new file; the store may be in use. Throws Conflict when the file exists,
+ * Internal when the store is damaged.
+ */
 export function backupStore(storeFile: string, backupFile: string): void {
   refuseExisting(backupFile)
+  checkPresent(storeFile)
   const connection = openChecked(storeFile, true)
   try {
     connection.prepare('VACUUM INTO ?').run(backupFile)
@@ -16,7 +24,8 @@ export function backupStore(storeFile: string, backupFile: string): void {
 }
 
 /**
- * Puts a backup in the place of a store that is not in use; returns where the old store was moved, if there was one.
+ * Puts a backup in the place of a store that is not in use; returns where the old store, or what was left of it, was
+ * moved, if there was one. A store whose restore was killed is not opened until it is restored again.
  * Versions go on from the wall clock in microseconds, far above any that was given out after the backup, so that a
  * client that saw those is told to list again. Throws Internal when the backup is damaged, Conflict when in use.
  */
@@ -25,7 +34,7 @@ export function restoreStore(backupFile: string, storeFile: string): string | un
   const lock = lockFile(`${storeFile}.lock`)
   try {
     const incoming = `${storeFile}.incoming`
-    rmSync(incoming, { force: true })
+    for (const suffix of ['', ...companions]) rmSync(incoming + suffix, { force: true })
     copyFileSync(backupFile, incoming)
     const connection = openChecked(incoming)
     jumpVersion(connection, Date.now() * 1000)
@@ -42,11 +51,11 @@ export function restoreStore(backupFile: string, storeFile: string): string | un
 }
 
 function setAside(storeFile: string): string | undefined {
-  if (!existsSync(storeFile)) return undefined
+  // The file goes first: without it nothing is opened while the others are here (`checkPresent`).
+  const present = ['', ...companions].filter((suffix) => existsSync(storeFile + suffix))
+  if (present.length === 0) return undefined
   const kept = `${storeFile}.before-restore-${new Date().toISOString().replaceAll(/[:.]/g, '')}`
-  for (const suffix of ['-wal', '-shm', '-flushed', '']) {
-    if (existsSync(storeFile + suffix)) renameSync(storeFile + suffix, kept + suffix)
-  }
+  for (const suffix of present) renameSync(storeFile + suffix, kept + suffix)
   return kept
 }
 

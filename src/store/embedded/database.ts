@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import { CarbonadoError, Conflict, Expired, InvalidInput, Unavailable } from '../../base/index.ts'
-import { damaged } from './damage.ts'
+import { checkPresent, damaged } from './damage.ts'
 import { checkLog, closeWithLog } from './log-check.ts'
 
 /** One row of the change log. `before` is the earlier selector view as JSON, where it differs from the body's. */
@@ -90,6 +90,7 @@ export class Database {
     this.#lock = lockFile(`${file}.lock`)
     let connection: DatabaseSync | undefined
     try {
+      checkPresent(file)
       checkLog(file)
       connection = openChecked(file)
       const prepare = connection.prepare.bind(connection)
