@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { PerfTier } from '../api/index.ts'
-import { silentLogger, Unavailable, type Logger } from '../base/index.ts'
+import { InvalidInput, silentLogger, Unavailable, type Logger } from '../base/index.ts'
 import { EmbeddedStore } from './embedded/index.ts'
 import { createInformer } from './informer.ts'
 import type { ResourceStore, WatchOptions } from './resource-store.ts'
@@ -165,6 +165,48 @@ test('a selection that cannot be right fails at the start; stopping early ends t
   const started = informer.start()
   await informer.stop()
   await started
+})
+
+test.each(['list', 'watch'])('a %s that is refused later is asked for again until it is not', async (what) => {
+  const lines: string[] = []
+  const note = (_about: object, message: string): void => void lines.push(message)
+  const logger = { ...silentLogger(), warn: note, notice: note } as Logger
+  let isRefusing = false
+  let [refused, watches] = [0, 0]
+  const refuse = (): void => {
+    if (!isRefusing) return
+    refused += 1
+    throw new InvalidInput('HTTP 400')
+  }
+  const refusing: Pick<ResourceStore, 'list' | 'watch'> = {
+    list: async (...asked) => {
+      if (what === 'list') refuse()
+      return store.list(...asked)
+    },
+    watch: (...asked) => {
+      if (what === 'watch') refuse()
+      watches += 1
+      return store.watch(...asked)
+    },
+  }
+  await store.create(PerfTier, tier('goes'))
+  const informer = createInformer(refusing as ResourceStore, PerfTier, { ...quick, logger })
+  await informer.start()
+  isRefusing = true
+  const caughtUp = informer.catchUp() // ends the watch
+  await store.delete(PerfTier, { name: 'goes' })
+  await store.create(PerfTier, tier('comes'))
+  await expect.poll(() => refused).toBeGreaterThan(3)
+  expect(lines).toEqual(['the store cannot be followed; trying again until it can'])
+  isRefusing = false
+  await caughtUp
+  await expect.poll(() => watches).toBe(2)
+  await store.create(PerfTier, tier('later'))
+  await expect.poll(() => informer.items().map(({ metadata }) => metadata.name)).toEqual(['comes', 'later'])
+  await expect
+    .poll(() => lines)
+    .toEqual(['the store cannot be followed; trying again until it can', 'the store can be followed again'])
+  await informer.stop()
 })
 
 test('catches up by a list that begins after it was asked to, and tells only what differs', async () => {

@@ -29,7 +29,10 @@ export interface InformerOptions<T = never> {
  * `managedFields` of a Kubernetes API server, which keeps them through any update that does not have them.
  */
 export interface Informer<T extends KubeObject> {
-  /** Resolves once the copy is complete, however long the store is away; throws only when the selection is not valid. */
+  /**
+   * Resolves once the copy is complete, however long the store is away. Throws only InvalidInput, when the store refuses the
+   * first list: the selection is not valid, and nothing is followed. What is refused later is asked for again.
+   */
   start(): Promise<void>
   /**
    * Resolves once the copy has everything that the store had at the moment of the call, however long the store is away;
@@ -78,6 +81,9 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   /** Since when the store is away, and when that is said next; by a clock that does not jump. */
   #outage: { since: number; nextNote: number; interval: number } | undefined
   readonly #synced = Promise.withResolvers<void>()
+  #wasListed = false
+  /** Whether the store refused a request after the first list; a list that it answers then does not say that it can be followed. */
+  #isRefused = false
 
   constructor(store: ResourceStore, kind: KindDefinition<T>, options: InformerOptions<T>) {
     this.#store = store
@@ -129,15 +135,24 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
         else await this.#pause(0) // a server that ends every watch at once must not be asked without pause
       } catch (thrown) {
         const error = asCarbonadoError(thrown)
-        if (error.code === 'InvalidInput') {
-          this.#synced.reject(error)
-          return this.#options.logger?.warn({ err: error, kind: this.#kind.kind }, 'following the store has stopped')
-        }
-        if (error.code === 'Expired') this.#version = undefined
-        else if (!this.#stop.signal.aborted) this.#noteFailure(error)
-        await this.#pause(failures++)
+        if (error.code === 'InvalidInput' && !this.#wasListed) return this.#giveUp(error)
+        await this.#recover(error, failures++)
       }
     }
+  }
+
+  #giveUp(error: CarbonadoError): void {
+    this.#synced.reject(error)
+    this.#options.logger?.warn({ err: error, kind: this.#kind.kind }, 'following the store has stopped')
+  }
+
+  async #recover(error: CarbonadoError, failures: number): Promise<void> {
+    // what was accepted once may be refused by a proxy, or while a definition changes: it is not wrong for ever
+    const isRefusal = error.code === 'InvalidInput'
+    if (isRefusal || error.code === 'Expired') this.#version = undefined
+    if (isRefusal) this.#isRefused = true
+    if (error.code !== 'Expired' && !this.#stop.signal.aborted) this.#noteFailure(error)
+    await this.#pause(isRefusal ? Infinity : failures)
   }
 
   async #list(): Promise<void> {
@@ -157,7 +172,8 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     if (token) return
     for (const [key, object] of this.#objects) if (!seen.has(key)) this.#drop(key, object)
     this.#version = version
-    this.#noteRecovery()
+    this.#wasListed = true
+    if (!this.#isRefused) this.#noteRecovery()
     for (const caughtUp of this.#catchingUp.splice(0, waiting)) caughtUp()
   }
 
@@ -178,16 +194,18 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   async #watch(): Promise<number> {
     let seen = 0
     this.#endWatch = new AbortController()
+    const signal = AbortSignal.any([this.#stop.signal, this.#endWatch.signal])
     const events = this.#store.watch(this.#kind, {
       ...this.#options.selection,
       resourceVersion: this.#version,
       allowBookmarks: true,
-      signal: AbortSignal.any([this.#stop.signal, this.#endWatch.signal]),
+      signal,
     })
     for await (const event of events) {
       this.#apply(event)
       seen += 1
     }
+    if (!signal.aborted) this.#noteRecovery()
     return seen
   }
 
@@ -243,6 +261,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   }
 
   #noteRecovery(): void {
+    this.#isRefused = false
     if (!this.#outage) return
     const seconds = Math.round((performance.now() - this.#outage.since) / 1000)
     this.#outage = undefined
