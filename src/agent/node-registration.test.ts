@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { apiVersionOf, Node } from '../api/index.ts'
-import { silentLogger, Unavailable } from '../base/index.ts'
+import { silentLogger, Unavailable, type Logger } from '../base/index.ts'
 import { EmbeddedStore, type ResourceStore } from '../store/index.ts'
 import { eventually } from '../network/attachments/test-node.ts'
 import { NodeRegistration, type NodeRegistrationOptions } from './node-registration.ts'
@@ -96,6 +96,29 @@ describe('the registration of a node', () => {
     })
     await registration().learnSpec()
     expect((await registration({ store: away }).learnSpec()).zone).toBe('remembered')
+  })
+
+  test('follows its spec while the file for it cannot be written, and writes it once it can', async () => {
+    const inTheWay = join(directory, 'state')
+    writeFileSync(inTheWay, '')
+    const specFile = join(inTheWay, 'node.json')
+    const own = { ...spec, zone: 'a' }
+    await store.create(Node, { apiVersion: apiVersionOf(Node), kind: 'Node', metadata: { name: 'n1' }, spec: own })
+    const seen: (string | undefined)[] = []
+    const lines: string[] = []
+    const note = (_about: object, message: string): void => void lines.push(message)
+    const logger = { ...silentLogger(), warn: note } as Logger
+    const part = registration({ specFile, logger, onSpecChange: ({ zone }) => seen.push(zone) })
+    expect(await part.learnSpec()).toEqual(own)
+    part.start()
+    await store.patch(Node, { name: 'n1' }, { spec: { zone: 'b' } })
+    await eventually(() => seen.length === 1)
+    expect(seen).toEqual(['b'])
+    rmSync(inTheWay)
+    const written = (): Node['spec'] => JSON.parse(readFileSync(specFile, 'utf8')) as Node['spec']
+    await expect.poll(written).toEqual({ ...spec, zone: 'b' })
+    expect(lines).toEqual(['the spec of this node cannot be remembered for the next start'])
+    await part.stop()
   })
 
   test('needs somebody to say what the node is', async () => {

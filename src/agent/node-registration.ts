@@ -36,6 +36,9 @@ export class NodeRegistration implements Part {
   readonly name = 'node registration'
   readonly #options: NodeRegistrationOptions
   #spec: Node['spec'] | undefined
+  /** What this run has written to the file. */
+  #written: Node['spec'] | undefined
+  #isFileFailing = false
   #timer: NodeJS.Timeout | undefined
   #beating: Promise<void> = Promise.resolve()
   #isBeatDue = false
@@ -139,15 +142,27 @@ export class NodeRegistration implements Part {
   }
 
   #adopt(spec: Node['spec']): void {
-    const isNew = !isDeepStrictEqual(this.#spec, spec)
     const before = this.#spec
     this.#spec = spec
-    if (!isNew) return
-    const { specFile, onSpecChange } = this.#options
-    mkdirSync(dirname(specFile), { recursive: true })
-    writeFileSync(`${specFile}.new`, JSON.stringify(spec))
-    renameSync(`${specFile}.new`, specFile)
-    if (before) onSpecChange?.(spec)
+    if (!isDeepStrictEqual(this.#written, spec)) this.#remember(spec)
+    if (before && !isDeepStrictEqual(before, spec)) this.#options.onSpecChange?.(spec)
+  }
+
+  /** A file that cannot be written is tried again with the next heartbeat; the node is what its spec says meanwhile. */
+  #remember(spec: Node['spec']): void {
+    const { specFile, logger } = this.#options
+    try {
+      mkdirSync(dirname(specFile), { recursive: true })
+      writeFileSync(`${specFile}.new`, JSON.stringify(spec))
+      renameSync(`${specFile}.new`, specFile)
+      this.#written = spec
+      if (this.#isFileFailing) logger.notice('the spec of this node can be remembered again')
+      this.#isFileFailing = false
+    } catch (error) {
+      if (!this.#isFileFailing)
+        logger.warn({ err: error }, 'the spec of this node cannot be remembered for the next start')
+      this.#isFileFailing = true
+    }
   }
 
   #remembered(): Node['spec'] | undefined {
