@@ -252,9 +252,10 @@ function createDriftWatch(
 
 function authenticateBy({ tokensFile, visitors, peers }: Readonly<AgentConfig>, store: RestStore): Authenticate {
   let known: Authenticate = tokensFile === undefined ? () => undefined : loadBearerTokens(tokensFile)
-  if (peers?.serviceAccount !== undefined) known = withPeerTokens(known, store, peers.serviceAccount)
+  const options = { strangers: new Set<Promise<unknown>>() }
+  if (peers?.serviceAccount !== undefined) known = withPeerTokens(known, store, peers.serviceAccount, options)
   if (visitors === undefined) return known
-  return withMetricsReaders(withVisitors(known, createVisitorCheck(store, visitors)), store)
+  return withMetricsReaders(withVisitors(known, createVisitorCheck(store, visitors, options)), store, options)
 }
 
 function lostEndpointProblem(name: string): NodeProblem {

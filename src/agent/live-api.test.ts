@@ -12,6 +12,7 @@ import { createLiveApi } from './live-api.ts'
 const folder = mkdtempSync(join(tmpdir(), 'carbonado-live-'))
 const tls = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 'tls.key') }
 const asked: PathQuestion[] = []
+let authenticated = 0
 let api: ReturnType<typeof createLiveApi>
 
 beforeAll(async () => {
@@ -20,6 +21,7 @@ beforeAll(async () => {
   api = createLiveApi(
     { listen: { host: '127.0.0.1', port: 0 }, tls },
     (authorization, visitorToken) => {
+      authenticated += 1
       if (authorization === 'Bearer known') return { user: 'control', role: 'viewer' }
       if (authorization === 'Bearer reading') return { user: 'prometheus', role: 'metrics-reader' }
       return visitorToken === 'visiting' ? { user: 'visitor', role: 'visitor' } : undefined
@@ -132,4 +134,11 @@ test('a reader of metrics reads those, and nothing else', async () => {
     expect(await ask('GET', path, undefined, 'reading')).toMatchObject({ code: 403 })
   }
   expect(await ask('PUT', '/v1/receive-limits', '{}', 'reading')).toMatchObject({ code: 403 })
+})
+
+test('what is not there, or is for everybody, is answered without a look at tokens', async () => {
+  const before = authenticated
+  expect(await ask('GET', '/healthz', undefined, 'other')).toEqual({ code: 200, text: 'ok\n' })
+  expect(await ask('GET', '/v1/nothing', undefined, 'other')).toMatchObject({ code: 404 })
+  expect(authenticated).toBe(before)
 })

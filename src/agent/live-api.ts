@@ -38,6 +38,8 @@ export interface LiveView {
 /** Answers one path with one method; GET unless told. */
 interface Route {
   method?: 'POST' | 'PUT'
+  /** Whether it is for everybody, with or without a token. */
+  isOpen?: boolean
   /** Role that is needed; absent: any. */
   role?: string
   /** Most bytes of a body; `largestBody` unless told. */
@@ -61,7 +63,10 @@ const largestLimits = 512 * 1024
 /** Milliseconds that an unused connection is kept: longer than those who use it again keep it. */
 const keptConnection = 70_000
 
-/** The agent's HTTPS server: endpoints and metrics of this node as they are now. Everything but /healthz wants a token. */
+/**
+ * The agent's HTTPS server: endpoints and metrics of this node as they are now. Everything that it has but /healthz wants a
+ * token; only for that one is looked at.
+ */
 export function createLiveApi(
   config: Pick<AgentConfig, 'listen' | 'tls'>,
   authenticate: Authenticate,
@@ -98,7 +103,7 @@ function makeRoutes(view: LiveView): Map<string, Route> {
     body: JSON.stringify(value),
   })
   return new Map<string, Route>([
-    ['/healthz', { answer: async () => ({ contentType: 'text/plain; charset=utf-8', body: 'ok\n' }) }],
+    ['/healthz', { isOpen: true, answer: async () => ({ contentType: 'text/plain; charset=utf-8', body: 'ok\n' }) }],
     ['/v1/endpoints', { answer: async () => json(view.node()) }],
     ['/v1/volumes', { answer: async () => json(view.volumes()) }],
     ['/v1/check', { answer: async () => json({ problems: await view.check() }) }],
@@ -141,14 +146,12 @@ async function answer(
     response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...headers })
     response.end(JSON.stringify({ kind: 'Status', apiVersion: 'v1', status: 'Failure', message, code: status }))
   }
-  const visitorToken = request.headers[visitorHeader]
-  const user = await authenticate(request.headers.authorization, [visitorToken].flat()[0], path)
-  if (path !== '/healthz' && !user) {
-    return refuse(401, 'a valid bearer token is needed', { 'www-authenticate': 'Bearer' })
-  }
   const route = routes.get(path!)
   if (!route) return refuse(404, `there is no ${path}; there are ${[...routes.keys()].join(', ')}`)
-  const { method = 'GET', role } = route
+  const { method = 'GET', role, isOpen } = route
+  const visitorToken = request.headers[visitorHeader]
+  const user = isOpen ? undefined : await authenticate(request.headers.authorization, [visitorToken].flat()[0], path)
+  if (!isOpen && !user) return refuse(401, 'a valid bearer token is needed', { 'www-authenticate': 'Bearer' })
   if (request.method !== method) return refuse(405, `only ${method} is served at ${path}`, { allow: method })
   if (user && pathsOf[user.role]?.has(path!) === false) return refuse(403, `${path} is not for the role ${user.role}`)
   if (role !== undefined && user?.role !== role) return refuse(403, `${path} needs a token with the role ${role}`)

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { webToken } from '../../test/support/web-token.ts'
 import { metricsReaderRole, withMetricsReaders } from './metrics-readers.ts'
 
 const authenticated = {
@@ -22,6 +23,8 @@ function apiServer(review: object, access: object): { store: never; asked: Quest
 }
 
 const nobody = (): undefined => undefined
+const token = webToken('https://kubernetes')
+const bearer = `Bearer ${token}`
 
 test.each([
   ['who may', authenticated, { allowed: true }, { user: authenticated.user.username, role: metricsReaderRole }],
@@ -31,21 +34,21 @@ test.each([
   ['without a name', { authenticated: true, user: {} }, { allowed: true }, undefined],
 ])('%s', async (_who, review, access, expected) => {
   const { store } = apiServer(review, access)
-  expect(await withMetricsReaders(nobody, store)('Bearer token', undefined, '/metrics')).toEqual(expected)
+  expect(await withMetricsReaders(nobody, store)(bearer, undefined, '/metrics')).toEqual(expected)
 })
 
 test('the API server is asked about the user, not only about the token, and about metrics alone', async () => {
   const { store, asked } = apiServer(authenticated, { allowed: true })
   const authenticate = withMetricsReaders(nobody, store)
   for (const path of ['/v1/endpoints', '/metrics/', '/healthz', undefined]) {
-    expect(await authenticate('Bearer token', undefined, path)).toBeUndefined()
+    expect(await authenticate(bearer, undefined, path)).toBeUndefined()
   }
-  expect(await authenticate(undefined, 'token', '/metrics')).toBeUndefined()
+  expect(await authenticate(undefined, token, '/metrics')).toBeUndefined()
   expect(asked).toEqual([])
-  await authenticate('Bearer token', undefined, '/metrics')
-  await authenticate('Bearer token', undefined, '/metrics')
+  await authenticate(bearer, undefined, '/metrics')
+  await authenticate(bearer, undefined, '/metrics')
   expect(asked).toEqual([
-    { path: 'tokenreviews', spec: { token: 'token' } },
+    { path: 'tokenreviews', spec: { token } },
     {
       path: 'subjectaccessreviews',
       spec: {
@@ -59,7 +62,21 @@ test('the API server is asked about the user, not only about the token, and abou
 
 test('an API server that does not answer makes nobody a reader, and who is known otherwise is not asked about', async () => {
   const away = { request: () => Promise.reject(new Error('away')) } as never
-  expect(await withMetricsReaders(nobody, away)('Bearer token', undefined, '/metrics')).toBeUndefined()
+  expect(await withMetricsReaders(nobody, away)(bearer, undefined, '/metrics')).toBeUndefined()
   const known = { user: 'control', role: 'viewer' }
-  expect(await withMetricsReaders(() => known, away)('Bearer token', undefined, '/metrics')).toEqual(known)
+  expect(await withMetricsReaders(() => known, away)(bearer, undefined, '/metrics')).toEqual(known)
+})
+
+test('a token may be for the API server when it does not say that it is for something of ours', async () => {
+  const { store, asked } = apiServer({ authenticated: false }, {})
+  const authenticate = withMetricsReaders(nobody, store)
+  const ours = ['carbonado.io/agents', 'carbonado.io/live']
+  for (const token of ['token', 'a.b.c', webToken(ours[0]), webToken(ours)]) {
+    await authenticate(`Bearer ${token}`, undefined, '/metrics')
+  }
+  expect(asked).toEqual([])
+  for (const token of [webToken(), webToken([...ours, 'https://kubernetes'])]) {
+    await authenticate(`Bearer ${token}`, undefined, '/metrics')
+  }
+  expect(asked).toHaveLength(2)
 })

@@ -1,5 +1,6 @@
 import { bearerToken, type Authenticate } from './bearer-tokens.ts'
-import { rememberReviews, reviewToken, type ApiServer } from './token-reviews.ts'
+import { claimedAudiences } from './token-claims.ts'
+import { rememberReviews, reviewToken, type ApiServer, type ReviewOptions } from './token-reviews.ts'
 
 /** What the tokens that agents show each other are for. */
 export const peerAudience = 'carbonado.io/agents'
@@ -14,15 +15,21 @@ export function withPeerTokens(
   known: Authenticate,
   store: ApiServer,
   serviceAccount: string,
-  now?: () => number,
+  options: ReviewOptions = {},
 ): Authenticate {
-  const review = rememberReviews((token) => reviewToken(store, token, peerAudience), { grace, ...(now ? { now } : {}) })
+  const review = rememberReviews(
+    async (token) => {
+      const user = await reviewToken(store, token, peerAudience)
+      return user?.username === serviceAccount && user.nodeName !== undefined ? user : undefined
+    },
+    (token) => claimedAudiences(token)?.includes(peerAudience) === true,
+    { grace, ...options },
+  )
   return async (authorization, visitorToken, path) => {
     const user = await known(authorization, visitorToken, path)
     const token = bearerToken(authorization)
     if (user || token === undefined) return user
-    const { username, nodeName } = (await review(token).catch(() => undefined)) ?? {}
-    if (username !== serviceAccount || nodeName === undefined) return undefined
-    return { user: username, role: 'agent', nodeName }
+    const agent = await review(token).catch(() => undefined)
+    return agent && { user: agent.username, role: 'agent', nodeName: agent.nodeName }
   }
 }

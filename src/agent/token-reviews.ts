@@ -23,19 +23,24 @@ export type ReviewToken = (token: string) => Promise<ReviewedUser | undefined>
 /** The part of a client of the API server that is needed to ask it. */
 export type ApiServer = Pick<RestStore, 'request'>
 
-/** How answers of the API server are remembered. */
-export interface ReviewMemory {
+/** How the API server is asked, and its answers remembered. */
+export interface ReviewOptions {
   /**
    * Milliseconds after `freshness` for which an answer still serves while the API server is asked again, and while it does not
    * answer; 0 unless told.
    */
   grace?: number
   now?: () => number
+  /** Reviews under way of tokens that were not known to be good; shared by all that have one limit together. */
+  strangers?: Set<Promise<unknown>>
 }
 
 /** Milliseconds for which an answer of the API server holds. */
 const freshness = 60_000
+/** Answers of a sort; whoever sends tokens that are none must not make those be forgotten that are good. */
 const mostRemembered = 1_000
+/** Anybody can send tokens, and the API server has other things to do than to review them. */
+const mostStrangers = 8
 /** Names the node of a token's pod, for Kubernetes 1.30 and later. */
 const nodeNameKey = 'authentication.kubernetes.io/node-name'
 
@@ -44,31 +49,66 @@ interface Remembered {
   at: number
 }
 
-/** Remembers what `review` says of tokens, by their digests. */
+/**
+ * Remembers what `review` says of tokens, by their digests. Those that are not worth asking about are nobody's; so are tokens
+ * that are not known while there are as many reviews of such under way as there may be.
+ */
 export function rememberReviews(
   review: ReviewToken,
-  { grace = 0, now = () => performance.now() }: ReviewMemory = {},
+  isWorthAsking: (token: string) => boolean,
+  options: ReviewOptions = {},
 ): ReviewToken {
-  const known = new Map<string, Remembered>()
-  const asking = new Map<string, Promise<ReviewedUser | undefined>>()
-  const ask = (key: string, token: string): Promise<ReviewedUser | undefined> => {
-    const asked = asking.get(key) ?? review(token).then((user) => {
-      if (known.size >= mostRemembered) known.delete(known.keys().next().value!)
-      known.set(key, { user, at: now() })
-      return user
-    }).finally(() => asking.delete(key)) // prettier-ignore
-    asking.set(key, asked)
+  const reviews = new RememberedReviews(review, options)
+  return async (token) => (isWorthAsking(token) ? reviews.userOf(token) : undefined)
+}
+
+class RememberedReviews {
+  readonly #review: ReviewToken
+  readonly #grace: number
+  readonly #now: () => number
+  readonly #strangers: Set<Promise<unknown>>
+  readonly #known = new Map<string, Remembered>()
+  readonly #refused = new Map<string, Remembered>()
+  readonly #asking = new Map<string, Promise<ReviewedUser | undefined>>()
+
+  constructor(review: ReviewToken, { grace = 0, now = () => performance.now(), strangers = new Set() }: ReviewOptions) {
+    this.#review = review
+    this.#grace = grace
+    this.#now = now
+    this.#strangers = strangers
+  }
+
+  async userOf(token: string): Promise<ReviewedUser | undefined> {
+    const key = createHash('sha256').update(token).digest('base64')
+    const remembered = this.#known.get(key) ?? this.#refused.get(key)
+    const age = remembered ? this.#now() - remembered.at : Infinity
+    if (remembered && age < freshness) return remembered.user
+    const asked = this.#asking.get(key) ?? this.#ask(key, token)
+    if (!remembered?.user || age >= freshness + this.#grace) return asked
+    asked?.catch(() => {}) // what was answered before serves
+    return remembered.user
+  }
+
+  /** Undefined when no more strangers may be asked about now. */
+  #ask(key: string, token: string): Promise<ReviewedUser | undefined> | undefined {
+    const isStranger = !this.#known.has(key)
+    if (isStranger && this.#strangers.size >= mostStrangers) return undefined
+    const asked = this.#learn(key, token).finally(() => {
+      this.#asking.delete(key)
+      this.#strangers.delete(asked)
+    })
+    this.#asking.set(key, asked)
+    if (isStranger) this.#strangers.add(asked)
     return asked
   }
-  return async (token) => {
-    const key = createHash('sha256').update(token).digest('base64')
-    const remembered = known.get(key)
-    const age = remembered ? now() - remembered.at : Infinity
-    if (remembered && age < freshness) return remembered.user
-    const asked = ask(key, token)
-    if (!remembered?.user || age >= freshness + grace) return asked
-    asked.catch(() => {}) // what was answered before serves
-    return remembered.user
+
+  async #learn(key: string, token: string): Promise<ReviewedUser | undefined> {
+    const user = await this.#review(token)
+    for (const memory of [this.#known, this.#refused]) memory.delete(key) // the newest answer is the last to be forgotten
+    const memory = user ? this.#known : this.#refused
+    if (memory.size >= mostRemembered) memory.delete(memory.keys().next().value!)
+    memory.set(key, { user, at: this.#now() })
+    return user
   }
 }
 

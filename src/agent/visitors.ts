@@ -1,5 +1,6 @@
 import type { Authenticate } from './bearer-tokens.ts'
-import { rememberReviews, reviewToken, type ApiServer } from './token-reviews.ts'
+import { claimedAudiences } from './token-claims.ts'
+import { rememberReviews, reviewToken, type ApiServer, type ReviewOptions } from './token-reviews.ts'
 
 /** Header with the token of a visitor: the API server keeps `Authorization` for itself. */
 export const visitorHeader = 'x-carbonado-token'
@@ -16,10 +17,17 @@ export const visitorRole = 'visitor'
 export function createVisitorCheck(
   store: ApiServer,
   serviceAccount: string,
-  now?: () => number,
+  options?: ReviewOptions,
 ): (token: string) => Promise<boolean> {
-  const review = rememberReviews((token) => reviewToken(store, token, visitorAudience), now && { now })
-  return async (token) => (await review(token))?.username === serviceAccount
+  const review = rememberReviews(
+    async (token) => {
+      const user = await reviewToken(store, token, visitorAudience)
+      return user?.username === serviceAccount ? user : undefined
+    },
+    (token) => claimedAudiences(token)?.includes(visitorAudience) === true,
+    options,
+  )
+  return async (token) => (await review(token)) !== undefined
 }
 
 /** Knows the tokens of others and, beside, those of visitors. A store that does not answer makes nobody a visitor. */
