@@ -4,11 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../src/base/index.ts'
 import { growFilesystem } from '../../src/storage/agent/filesystem-growth.ts'
-import { findDisk } from '../../src/storage/io-limits/disk-stat.ts'
+import { kernelPublishSystem, PublishJournal, VolumePublisher } from '../../src/storage/agent/publish/index.ts'
+import { findDisk, readDiskStat } from '../../src/storage/io-limits/disk-stat.ts'
 import { findCgroupIo, IopsGuarantee, ReleaseWatch, type GuardedVolume } from '../../src/storage/io-limits/index.ts'
 import type { Pool } from '../../src/storage/pool-format.ts'
-import { FilePoolFormat } from '../../src/storage/pools/index.ts'
+import { FilePoolFormat, LvmThinFormat } from '../../src/storage/pools/index.ts'
 import { fioIn } from '../support/paced-loops.ts'
+import { lvmThinDrive } from './lvm-thin-drive.ts'
 
 const mebibyte = 2 ** 20
 const pods = '/sys/fs/cgroup/pods'
@@ -43,6 +45,47 @@ describe('ext4', () => {
     expect(readFileSync('/run/grown/file', 'utf8')).toHaveLength(mebibyte)
     run('umount', '/run/grown')
     run('e2fsck', '-fn', device)
+  })
+})
+
+describe('a thin volume, whose device is no link to that of the kernel', () => {
+  const volumeName = 'thin'
+  const folder = mkdtempSync('/run/published-')
+  const stagingPath = `${folder}/staging`
+  let thinPool: Pool
+  let publisher: VolumePublisher
+
+  beforeAll(async () => {
+    const drive = lvmThinDrive({ name: 'thin-drive', start: 2 })
+    const format = new LvmThinFormat()
+    expect(await format.unsupportedReason()).toBeUndefined()
+    await format.format(drive, { id: crypto.randomUUID() })
+    thinPool = await format.open(drive)
+    await thinPool.create({ id: volumeName, size: 64 * mebibyte, sectorSize: thinPool.sectorSize })
+    devices.thin = (await thinPool.activate(volumeName, { readOnly: false })).devicePath
+    publisher = new VolumePublisher({
+      journal: new PublishJournal(`${folder}/journal`, 'boot', silentLogger()),
+      system: kernelPublishSystem,
+      deviceOf: () => devices.thin,
+      onChange: () => {},
+      logger: silentLogger(),
+    })
+  })
+
+  it('is staged, grows and tells how much of it is used', async () => {
+    const device = devices.thin!
+    const volume = { volumeName, volumeUid: 'uid', device, readOnly: false, stagingPath, mountFlags: [] }
+    await publisher.stage({ ...volume, access: 'mount', filesystem: 'ext4' })
+    await thinPool.resize(volumeName, 128 * mebibyte)
+    expect(await publisher.expand(volumeName)).toBe(128 * mebibyte)
+    expect((await publisher.use(volumeName, stagingPath)).bytes.total).toBeGreaterThan(100 * mebibyte)
+    await publisher.unstage(volumeName, stagingPath)
+  })
+
+  it('is found by who counts and limits what it does', () => {
+    const disk = findDisk(devices.thin!)
+    expect(disk?.number).toBe(kernelPublishSystem.deviceNumber(devices.thin!))
+    expect(readDiskStat(disk!.statFile)!.bytes).toBeGreaterThan(mebibyte)
   })
 })
 
@@ -94,6 +137,14 @@ describe('limits of cgroups of version 2', () => {
       const rates = [await fioIn(inner, devices.gold!, direct, 2), await fioIn(inner, devices.gold!, buffered, 2)]
       for (const { write } of rates) expect(write).toBeLessThan(50 * 1.5)
       expect(free.write).toBeGreaterThan(50 * 1.5)
+    })
+  })
+
+  it('bind who uses a thin volume', async () => {
+    await guarding(100_000, [guarded('thin', { cap: 50, consumers: ['pod-capped'] })], async () => {
+      await until('the limit', () => limitedOf('thin').length > 0)
+      const { write } = await fioIn(`${pods}/pod-capped/container/inner`, devices.thin!, direct, 2)
+      expect(write).toBeLessThan(50 * 1.5)
     })
   })
 

@@ -1,4 +1,5 @@
-import { readFileSync, realpathSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { sysfsFolder } from '../device-number.ts'
 
 /** What a block device has done since it exists. */
 export interface DiskStat {
@@ -22,7 +23,7 @@ const bytesPerSector = 512
 /** The kernel's own view of a device; undefined when there is none at the path. */
 export function findDisk(devicePath: string): KernelDisk | undefined {
   try {
-    const folder = `/sys/block/${realpathSync(devicePath).slice('/dev/'.length)}`
+    const folder = sysfsFolder(devicePath)
     return { number: readFileSync(`${folder}/dev`, 'utf8').trim(), statFile: `${folder}/stat` }
   } catch {
     return undefined

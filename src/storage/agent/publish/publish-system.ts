@@ -4,15 +4,14 @@ import {
   openSync,
   readFileSync,
   readSync,
-  realpathSync,
   rmdirSync,
   statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { basename } from 'node:path'
 import type { FilesystemType } from '../../../api/index.ts'
 import { Conflict, exec, ExecError, Internal } from '../../../base/index.ts'
+import { deviceSize, numberText } from '../../device-number.ts'
 import { parseMountTable, type MountEntry } from './mount-table.ts'
 import { formatCommand } from './mount-options.ts'
 import type { DeviceContent, PathKind } from './publish-decision.ts'
@@ -57,7 +56,7 @@ export const kernelPublishSystem: PublishSystem = {
   mounts: () => parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8')),
   pathKind,
   deviceNumber: (path) => numberOf(path),
-  deviceSize: (device) => Number(readFileSync(`/sys/class/block/${basename(realpathSync(device))}/size`, 'utf8')) * 512,
+  deviceSize,
   content: readContent,
   format: async (device, type) => void (await exec(formatCommand(type, device), { deadline: longDeadline })),
   check: (device) => preen(device, []),
@@ -80,9 +79,7 @@ export const kernelPublishSystem: PublishSystem = {
 
 function numberOf(path: string): string | undefined {
   const entry = statSync(path, { throwIfNoEntry: false })
-  if (!entry?.isBlockDevice()) return undefined
-  const { rdev } = entry // as glibc packs it, below 2^32
-  return `${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`
+  return entry?.isBlockDevice() ? numberText(entry.rdev) : undefined
 }
 
 async function readContent(device: string): Promise<DeviceContent> {
@@ -90,7 +87,7 @@ async function readContent(device: string): Promise<DeviceContent> {
   if (found) return found
   const probed = await probe(device)
   if (probed !== undefined) return { other: probed }
-  const end = kernelPublishSystem.deviceSize(device)
+  const end = deviceSize(device)
   const ends = [readBytes(device, 0, looked), readBytes(device, Math.max(0, end - looked), looked)]
   return ends.every(isZero) ? 'blank' : { other: 'bytes that belong to no filesystem that is known' }
 }

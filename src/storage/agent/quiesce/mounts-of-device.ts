@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { deviceNumber } from '../../device-number.ts'
 
 /** A place where a filesystem is mounted. */
 export interface MountOfDevice {
@@ -14,8 +15,7 @@ export interface MountOfDevice {
  * can be seen. Containers often hold the only mount that is left.
  */
 export function mountsOfDevice(devicePath: string): MountOfDevice[] {
-  const { rdev } = statSync(devicePath)
-  const number = `${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`
+  const number = deviceNumber(devicePath)
   const seen = new Set<string>()
   return ['self', ...processes()].flatMap((pid) => {
     const namespace = namespaceOf(pid)
@@ -28,11 +28,11 @@ export function mountsOfDevice(devicePath: string): MountOfDevice[] {
 }
 
 /** Mounts of a device number in a text like /proc/self/mountinfo (proc_pid_mountinfo(5)). */
-export function mountsIn(mountInfo: string, deviceNumber: string): MountOfDevice[] {
+export function mountsIn(mountInfo: string, wanted: string): MountOfDevice[] {
   return mountInfo.split('\n').flatMap((line) => {
     const [, , number, , path] = line.split(' ')
     const superOptions = line.slice(line.indexOf(' - ') + 3).split(' ')[2]
-    if (number !== deviceNumber || path === undefined || superOptions === undefined) return []
+    if (number !== wanted || path === undefined || superOptions === undefined) return []
     const isWritable = superOptions.split(',').includes('rw')
     return [{ path: path.replace(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(parseInt(code, 8))), isWritable }]
   })

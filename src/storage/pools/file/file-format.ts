@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec, NotFound } from '../../../base/index.ts'
 import type { PoolFormat } from '../../pool-format.ts'
-import { sectorSizeOf } from '../device-number.ts'
+import { sectorSizeOf } from '../../device-number.ts'
 import { FilePool } from './file-pool.ts'
 import { makeFilesystem, mountPool, poolIdOn } from './filesystem.ts'
 

@@ -2,7 +2,7 @@ import { open, readdir, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Conflict, Internal, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolSpace, SectorSize } from '../../pool-format.ts'
-import { checkSectorSize } from '../device-number.ts'
+import { checkSectorSize } from '../../device-number.ts'
 import { checkEntryId, checkSize } from '../entry-id.ts'
 import {
   commit,

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { Conflict, exec, ExecError, Internal, InvalidInput, NotFound } from '../../../base/index.ts'
 import type { PoolFormat } from '../../pool-format.ts'
-import { deviceNumber, sysfsFolder } from '../device-number.ts'
+import { deviceNumber, sysfsFolder } from '../../device-number.ts'
 import { readyTag } from './entry-record.ts'
 import { dmsetup, lvm, lvmReport, mapperName } from './lvm.ts'
 import { extentBytes, LvmThinPool } from './lvm-thin-pool.ts'

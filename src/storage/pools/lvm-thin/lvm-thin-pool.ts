@@ -1,6 +1,6 @@
 import { Conflict, Exhausted, InvalidInput, KeyedLock, NotFound } from '../../../base/index.ts'
 import type { EntryUsage, Pool, PoolEntry, PoolSpace, SectorSize } from '../../pool-format.ts'
-import { checkSectorSize, isReadOnly, sectorSizeOf } from '../device-number.ts'
+import { checkSectorSize, isReadOnly, sectorSizeOf } from '../../device-number.ts'
 import { checkEntryId, checkSize } from '../entry-id.ts'
 import { committedTag, entryTags, groupTag, makingTag, readRecord, recordFields, recordName, sortRecords, type EntryRecord } from './entry-record.ts' // prettier-ignore
 import { lvm, lvmReport } from './lvm.ts'

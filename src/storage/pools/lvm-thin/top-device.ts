@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { Conflict, ExecError } from '../../../base/index.ts'
-import { isReadOnly } from '../device-number.ts'
+import { isReadOnly } from '../../device-number.ts'
 import { dmsetup, mapperName } from './lvm.ts'
 
 const sector = 512

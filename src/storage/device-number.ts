@@ -1,16 +1,23 @@
 import { readFileSync, statSync } from 'node:fs'
-import { InvalidInput } from '../../base/index.ts'
-import type { SectorSize } from '../pool-format.ts'
+import { InvalidInput } from '../base/index.ts'
+import type { SectorSize } from './pool-format.ts'
+
+/** The unit in which sysfs counts, whatever the sectors of the device are. */
+const sysfsSector = 512
 
 /** The number of a block device as sysfs writes it. The name of a node says nothing: without udev it is no link to dm-0. */
 export function deviceNumber(devicePath: string): string {
-  const { rdev } = statSync(devicePath)
+  return numberText(statSync(devicePath).rdev)
+}
+
+/** `MAJOR:MINOR` of a number as glibc packs it, below 2^32. */
+export function numberText(rdev: number): string {
   const major = (rdev >>> 8) & 0xfff
   const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)
   return `${major}:${minor}`
 }
 
-/** Where sysfs describes the device. */
+/** Where sysfs describes the device, be it a whole one or a partition. */
 export function sysfsFolder(devicePath: string): string {
   return `/sys/dev/block/${deviceNumber(devicePath)}`
 }
@@ -18,6 +25,11 @@ export function sysfsFolder(devicePath: string): string {
 /** Whether the device refuses writes. */
 export function isReadOnly(devicePath: string): boolean {
   return readFileSync(`${sysfsFolder(devicePath)}/ro`, 'utf8').trim() === '1'
+}
+
+/** Bytes of the device. */
+export function deviceSize(devicePath: string): number {
+  return Number(readFileSync(`${sysfsFolder(devicePath)}/size`, 'utf8')) * sysfsSector
 }
 
 /** Bytes of a sector of a whole drive. */
