@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../../base/index.ts'
 import { createFakeKernel, fakePublishSystem, type FakeKernel } from './fake-publish-system.ts'
-import { PublishJournal } from './publish-journal.ts'
+import { PublishJournal, type PublishRecord } from './publish-journal.ts'
 import { VolumePublisher, type PublishRequest } from './volume-publisher.ts'
 import type { StageRequest } from './volume-staging.ts'
 
@@ -22,7 +22,12 @@ afterEach(() => rmSync(folder, { recursive: true }))
 class Killed extends Error {}
 
 /** An agent that dies at its `dieAt`th effect: just before it, or just after. Everything after its death fails. */
-function startAgent(dieAt = Infinity, when: 'before' | 'after' = 'before', boot = 'boot'): VolumePublisher {
+function startAgent(
+  dieAt = Infinity,
+  when: 'before' | 'after' = 'before',
+  boot = 'boot',
+  beforeUnmount: (path: string) => Promise<void> = () => Promise.resolve(),
+): VolumePublisher {
   let effects = 0
   let isDead = false
   const effect = <T>(_name: string, work: () => T): T => {
@@ -40,9 +45,10 @@ function startAgent(dieAt = Infinity, when: 'before' | 'after' = 'before', boot 
     put: (record: Parameters<PublishJournal['put']>[0]) => effect('journal', () => journal.put(record)),
     delete: (name: string) => effect('journal', () => journal.delete(name)),
   })
+  const system = fakePublishSystem(kernel, effect)
   return new VolumePublisher({
     journal: mortal,
-    system: fakePublishSystem(kernel, effect),
+    system: { ...system, unmount: (path) => beforeUnmount(path).then(() => system.unmount(path)) },
     deviceOf: () => '/dev/v1',
     onChange: () => {},
     logger: silentLogger(),
@@ -121,6 +127,48 @@ describe.each([
       }
     },
   )
+})
+
+describe('repair', () => {
+  const record = (volumeName: string, more: Partial<PublishRecord>): PublishRecord => ({
+    ...staging({ volumeName, device: `/dev/${volumeName}`, stagingPath: join(folder, `staging-${volumeName}`) }),
+    state: 'staged',
+    targets: [],
+    ...more,
+  })
+
+  /** What an agent left that was killed while it took v1 away and did something with v2; repair comes to v1 first. */
+  function leave(unfinished: Partial<PublishRecord>): void {
+    const journal = new PublishJournal(join(folder, 'journal'), 'boot', silentLogger())
+    for (const left of [record('v1', { state: 'unstaging' }), record('v2', unfinished)]) {
+      const { device, stagingPath } = left
+      kernel.devices.set(device, { content: { type: 'ext4', size, isClean: true }, size })
+      kernel.paths.set(stagingPath, 'empty folder')
+      kernel.mounts.push({ path: stagingPath, device, readOnly: false, isBlock: false })
+      journal.put(left)
+    }
+  }
+
+  it.each<{ name: string; unfinished: () => Partial<PublishRecord> }>([
+    { name: 'staged', unfinished: () => ({ state: 'staging' }) },
+    {
+      name: 'published',
+      unfinished: () => ({ targets: [{ path: join(folder, 'target'), readOnly: false, state: 'publishing' }] }),
+    },
+  ])('leaves alone what was told as $name while it was busy with another volume', async ({ unfinished }) => {
+    leave(unfinished())
+    const slow = Promise.withResolvers<void>()
+    const agent = startAgent(Infinity, 'before', 'boot', () => slow.promise)
+    const repaired = agent.repair()
+    const stagingPath = join(folder, 'staging-v2')
+    await agent.stage(staging({ volumeName: 'v2', device: '/dev/v2', stagingPath }))
+    await agent.publish(publishing({ volumeName: 'v2', stagingPath }))
+    slow.resolve()
+    await repaired
+    expect(mounted()).toEqual(['staging-v2', 'target'])
+    expect(agent.published('v2')?.targetPaths).toEqual([join(folder, 'target')])
+    expect(agent.published('v1')).toBeUndefined()
+  })
 })
 
 it('never formats a device with data, and half a filesystem only when this node began it', async () => {

@@ -60,19 +60,22 @@ export class VolumePublisher {
   /** Undoes what an earlier process left that nobody was told of. */
   async repair(): Promise<void> {
     const { journal, logger } = this.#parts
-    for (const record of journal.all()) {
-      const { volumeName } = record
+    for (const { volumeName } of journal.all()) {
       await this.#locks
-        .run(volumeName, () => this.#repairOne(record))
+        .run(volumeName, () => this.#repairOne(volumeName))
         .catch((err: unknown) => logger.warn({ err, volume: volumeName }, 'a mount that was left cannot be undone yet'))
     }
   }
 
-  async #repairOne(record: PublishRecord): Promise<void> {
+  /** What the journal says now counts: calls have been answered since the repair began. */
+  async #repairOne(volumeName: string): Promise<void> {
+    const { journal } = this.#parts
+    const record = journal.get(volumeName)
+    if (!record) return
     const { undoTargets, unstage, forget } = repairOf(record)
-    for (const path of undoTargets) await this.#takeAway(record.volumeName, path)
+    for (const path of undoTargets) await this.#takeAway(volumeName, path)
     if (unstage) await this.#staging.unmount(record)
-    if (forget) this.#parts.journal.delete(record.volumeName)
+    if (forget) journal.delete(volumeName)
   }
 
   /** A volume that is staged here now, with where it is shown; undefined when it is not. */
