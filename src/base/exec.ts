@@ -27,10 +27,14 @@ export class ExecError extends CarbonadoError {
   readonly exitCode: number | null
   readonly stderr: string
   readonly stdout: string
+  /** There is no such program on this machine. */
+  readonly isMissing: boolean
 
-  constructor(command: string[], exitCode: number | null, stdout: string, stderr: string, why?: string) {
+  constructor(command: string[], exitCode: number | null, stdout: string, stderr: string, why?: string | Error) {
     const said = (stderr || stdout).trim().slice(-longestMessage)
-    super('Internal', `${command.join(' ')}: ${why ?? `exit code ${exitCode}`}${said ? `: ${said}` : ''}`)
+    const problem = why instanceof Error ? why.message : (why ?? `exit code ${exitCode}`)
+    super('Internal', `${command.join(' ')}: ${problem}${said ? `: ${said}` : ''}`)
+    this.isMissing = why instanceof Error && (why as NodeJS.ErrnoException).code === 'ENOENT'
     this.exitCode = exitCode
     this.stdout = stdout
     this.stderr = stderr
@@ -65,7 +69,7 @@ export function exec(command: [string, ...string[]], options: ExecOptions = {}):
     child.stderr!.on('data', (part: Buffer) => err.push(part))
     child.on('error', (error) => {
       clearTimeout(timer)
-      reject(new ExecError(command, null, text(out), text(err), error.message))
+      reject(new ExecError(command, null, text(out), text(err), error))
     })
     child.on('close', (code) => {
       clearTimeout(timer)

@@ -69,7 +69,7 @@ export interface PoolFormat {
   readonly name: PoolFormatName
   /** Why this node cannot use the format; undefined when it can. */
   unsupportedReason(): Promise<string | undefined>
-  /** The id of the pool of this format on the device; undefined: there is none. */
+  /** The id of the pool of this format on the device; undefined: there is none. Throws when that cannot be told now. */
   probe(device: string): Promise<string | undefined>
   /** Makes an empty pool; destroys what is on the device, so the caller has looked. Interrupted, it can be repeated. */
   format(device: string, pool: { id: string }): Promise<void>

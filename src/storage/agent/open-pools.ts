@@ -29,14 +29,19 @@ export class OpenPools {
     return this.#formats
   }
 
-  /** Looks for a pool on a drive and remembers its id. */
+  /**
+   * Looks for a pool on a drive and remembers its id. Throws when none is found and a format cannot tell: one whose programs
+   * fail takes no pool of another format away.
+   */
   async probe(driveName: string, device: string): Promise<ProbedPool> {
+    const problems: unknown[] = []
     for (const format of this.#formats) {
-      const id = await format.probe(device)
+      const id = await format.probe(device).catch((error: unknown) => void problems.push(error))
       if (id === undefined) continue
       this.#found.set(driveName, id)
       return { format, id }
     }
+    if (problems.length > 0) throw problems[0]
     this.#found.delete(driveName)
     return undefined
   }

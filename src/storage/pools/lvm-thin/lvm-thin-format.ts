@@ -105,8 +105,12 @@ function refuseTwin(id: string, group: string, device: string): void {
   })
 }
 
+/** None on a node without lvm. An lvm that fails says nothing about the drive: then it throws. */
 async function volumeGroupsOn(device: string): Promise<{ name: string; tags: string[] }[]> {
-  const rows = await lvmReport(device, 'pvs', ['vg_name', 'vg_tags']).catch(() => [])
+  const rows = await lvmReport(device, 'pvs', ['vg_name', 'vg_tags']).catch((error: unknown) => {
+    if (error instanceof ExecError && error.isMissing) return []
+    throw error
+  })
   return rows.flatMap(({ vg_name: name, vg_tags: tags }) => (name ? [{ name, tags: (tags ?? '').split(',') }] : []))
 }
 
