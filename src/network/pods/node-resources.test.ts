@@ -5,7 +5,7 @@ import { publishedShare } from './node-resources.ts'
 
 const total = { interfaces: 100, bandwidth: 940e6 }
 
-function podOf(uid: string, interfaces: number, bandwidth: number, phase = 'Running'): Pod {
+function podOf(uid: string, interfaces: number, bandwidth: number | string, phase = 'Running'): Pod {
   const requests = { 'carbonado.io/interfaces': String(interfaces), 'carbonado.io/bandwidth': String(bandwidth) }
   return { metadata: { name: uid, uid }, spec: { containers: [{ name: 'main', resources: { requests } }] }, status: { phase } } // prettier-ignore
 }
@@ -33,6 +33,15 @@ describe('what a node has for pods', () => {
   ])('is less by %s', (_what, endpoints, pods, interfaces, bandwidth) => {
     expect(publishedShare(total, endpoints, pods)).toEqual({ interfaces, bandwidth })
   }) // prettier-ignore
+
+  it.each<[string, number]>([
+    ['1e6', 901e6],
+    ['1500000m', 900e6 + 1500],
+    ['a lot', 900e6],
+  ])('is reckoned beside a pod that wrote its request as %s', (text, bandwidth) => {
+    const endpoints = [endpointOf('a', 40e6)]
+    expect(publishedShare(total, endpoints, [podOf('a', 1, text)]).bandwidth).toBe(bandwidth)
+  })
 
   it('with the requests of its pods never exceeds what the node has beside everything promised', () => {
     const floor = fc.integer({ min: 0, max: 300e6 })

@@ -2,7 +2,7 @@ import {
   bandwidthResource,
   interfacesResource,
   KubernetesNode,
-  parseQuantity,
+  kubernetesQuantity,
   type Endpoint,
   type Node,
   type Pod,
@@ -87,17 +87,9 @@ export class NodeResources {
   }
 }
 
+/** The API server writes 500000000 as 500M; what cannot be read is not what was published. */
 function isPublished({ status }: KubernetesNode, wanted: Record<string, number>): boolean {
   return [status?.capacity, status?.allocatable].every((published) =>
-    Object.entries(wanted).every(([name, amount]) => amountOf(published?.[name]) === amount),
+    Object.entries(wanted).every(([name, amount]) => kubernetesQuantity(published?.[name]) === amount),
   )
-}
-
-/** The API server writes 500000000 as 500M; what cannot be read is not what was published. */
-function amountOf(text: string | undefined): number | undefined {
-  try {
-    return text === undefined ? undefined : parseQuantity(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,4 +1,4 @@
-import { bandwidthResource, interfacesResource, parseQuantity, type Pod } from '../../api/index.ts'
+import { bandwidthResource, interfacesResource, kubernetesQuantity, type Pod } from '../../api/index.ts'
 import type { NetworkDemand } from './network-demand.ts'
 
 /** One operation of a JSON patch (RFC 6902). */
@@ -26,9 +26,12 @@ export function resourcesPatch(pod: Pod, { interfaces, bandwidth }: NetworkDeman
   })
 }
 
-/** What the containers of a pod request of our resources: interfaces as a count, bandwidth in bits per second. */
+/**
+ * What the containers of a pod request of our resources: interfaces as a count, bandwidth in bits per second. What is no
+ * quantity counts as nothing: one pod must not keep anybody from reckoning with the others.
+ */
 export function requestedBy({ spec }: Pod): { interfaces: number; bandwidth: number } {
   const sum = (name: string): number =>
-    spec.containers.reduce((total, { resources }) => total + parseQuantity(resources?.requests?.[name] ?? 0, name), 0)
+    spec.containers.reduce((total, { resources }) => total + (kubernetesQuantity(resources?.requests?.[name]) ?? 0), 0)
   return { interfaces: sum(interfacesResource), bandwidth: sum(bandwidthResource) }
 }

@@ -1,5 +1,6 @@
 import {
   Drive,
+  kubernetesQuantity,
   Node,
   PerfTier,
   PersistentVolume,
@@ -47,7 +48,7 @@ function demandOf(claim: PersistentVolumeClaim, reader: SyncReader): VolumeDeman
   const storageClass = storageClassName ? reader.get(StorageClass, { name: storageClassName }) : undefined
   if (storageClass?.provisioner !== driverName) return undefined
   const tier = reader.get(PerfTier, { name: storageClass.parameters?.perfTier ?? '' })
-  const space = deviceSize(claim.spec.resources?.requests?.storage ?? 0)
+  const space = deviceSize(kubernetesQuantity(claim.spec.resources?.requests?.storage) ?? 0)
   return { kind: 'new', claimName, ask: { ...nothing, iops: iopsRates(tier).iopsFloor, space } }
 }
 

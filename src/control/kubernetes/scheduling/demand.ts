@@ -5,9 +5,9 @@ import {
   Endpoint,
   interfacesResource,
   KubernetesNode,
+  kubernetesQuantity,
   Network,
   Node,
-  parseQuantity,
   type Pod,
 } from '../../../api/index.ts'
 import { isCounted, networkDemandOf, requestedBy, type PodShare } from '../../../network/pods/index.ts'
@@ -73,7 +73,7 @@ export class SchedulingFacts {
 
   #shareOf(name: string): { left: PodShare; total: PodShare } {
     const published = this.#reader.get(KubernetesNode, { name })?.status?.allocatable ?? {}
-    const amount = (resource: string): number => parseQuantity(published[resource] ?? 0, resource)
+    const amount = (resource: string): number => kubernetesQuantity(published[resource]) ?? 0
     const total = { interfaces: amount(interfacesResource), bandwidth: amount(bandwidthResource) }
     const left = { ...total }
     for (const pod of this.#podsOn(name).filter(isCounted)) {
