@@ -134,18 +134,18 @@ export class EndpointController {
     }
     const tierName = tierNameOf(endpoint, network)
     const tier = tierName === undefined ? undefined : await this.#lookup.tier(tierName)
-    if (tierName !== undefined && !tier) {
-      return { refused: new NotFound(`perf-tier ${tierName} does not exist`, chooseTier) }
-    }
-    return { network, rates: tierRates(tier) }
+    if (tierName === undefined || tier) return { network, rates: tierRates(tier) }
+    const refused = new NotFound(`perf-tier ${tierName} does not exist`, chooseTier)
+    const rates = this.#keptRates(endpoint, refused)
+    return rates ? { network, rates } : { refused }
   }
 
   /**
-   * Promises the floor and an interface on the endpoint's node. What is attached there already keeps its earlier rates
-   * when new ones do not fit; the promise of an endpoint that was unbound is given back.
+   * Promises the floor and an interface on the endpoint's node. What has its promise there already keeps its earlier
+   * rates when it cannot have new ones; the promise of an endpoint that was unbound is given back.
    */
   async #promise(endpoint: Endpoint, rates: TierRates): Promise<{ rates: TierRates } | { refused: CarbonadoError }> {
-    const { ledger, view, events } = this.#parts
+    const { ledger, view } = this.#parts
     const uid = endpoint.metadata.uid!
     const { nodeName } = endpoint.spec
     const node = nodeName === undefined ? undefined : await this.#lookup.node(nodeName)
@@ -155,18 +155,40 @@ export class EndpointController {
       ledger.release(uid)
       return { rates }
     }
-    if (!node) return { refused: new NotFound(`node ${nodeName} does not exist`, chooseNode) }
-    if (rates.bandwidthFloor > 0 && linkRateOf(node) === undefined) return { refused: rateUnknown(nodeName) }
-    const isNew = ledger.of(uid)?.nodeName !== nodeName
-    if (rates.bandwidthFloor > 0 && isNew && node.status?.agent?.carrier === false) return { refused: uplinkDown(node) }
-    const result = ledger.promise(uid, nodeName, amountsOf(rates), nodeTotals(node))
-    if (result.fits) return { rates }
-    const refused = doesNotFit(`endpoint ${endpointKey(ownerOf(endpoint))}`, nodeName, result.shortfalls)
+    const refused = node
+      ? this.#promiseOn(node, endpoint, rates)
+      : new NotFound(`node ${nodeName} does not exist`, chooseNode)
+    if (!refused) return { rates }
+    const kept = this.#keptRates(endpoint, refused)
+    return kept ? { rates: kept } : { refused }
+  }
+
+  /** Promises rates on a node, or says why they cannot be had there; less than it has there an endpoint can always have. */
+  #promiseOn(node: Node, endpoint: Endpoint, rates: TierRates): CarbonadoError | undefined {
+    const { ledger } = this.#parts
+    const { name } = node.metadata
+    const uid = endpoint.metadata.uid!
+    const hasFloor = rates.bandwidthFloor > 0
+    const isNew = ledger.of(uid)?.nodeName !== name
+    if (hasFloor && isNew && node.status?.agent?.carrier === false) return uplinkDown(node)
+    const result = ledger.promise(uid, name, amountsOf(rates), nodeTotals(node))
+    if (result.fits) return undefined
+    if (hasFloor && linkRateOf(node) === undefined) return rateUnknown(name)
+    return doesNotFit(`endpoint ${endpointKey(ownerOf(endpoint))}`, name, result.shortfalls)
+  }
+
+  /**
+   * The rates of an endpoint that has its promise on its node already and cannot have others, which is told; undefined
+   * for any other endpoint. Its agent shapes it with them still: given back, they would be promised to somebody else.
+   */
+  #keptRates(endpoint: Endpoint, refused: CarbonadoError): TierRates | undefined {
+    const { ledger, events } = this.#parts
     const earlier = endpoint.status?.allocation
-    if (earlier?.state !== 'Allocated' || ledger.of(uid)?.nodeName !== nodeName) return { refused }
+    const promised = ledger.of(endpoint.metadata.uid!)
+    if (earlier?.state !== 'Allocated' || !promised || promised.nodeName !== endpoint.spec.nodeName) return undefined
     events.reshapeRefused(endpoint, refused)
     const { perfTierName, bandwidthFloor, bandwidthCap } = earlier
-    return { rates: { perfTierName, bandwidthFloor, bandwidthCap } }
+    return { perfTierName, bandwidthFloor, bandwidthCap }
   }
 
   async #claim(endpoint: Endpoint, network: Network): Promise<Claims | { refused: CarbonadoError }> {

@@ -19,7 +19,7 @@ export class EndpointEvents {
     }
   }
 
-  /** An attached endpoint keeps its earlier rates because the new ones do not fit on its node. */
+  /** An attached endpoint keeps its earlier rates because the new ones cannot be had on its node. */
   reshapeRefused(endpoint: Endpoint, error: CarbonadoError): void {
     this.#record(regarding(Endpoint, endpoint), 'ReshapeRefused', 'Reshape', error)
   }
