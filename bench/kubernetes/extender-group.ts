@@ -65,7 +65,7 @@ async function serveExtender(files: Files): Promise<{ url: string; close: () => 
   const cache = new ObjectCache(simulatedCluster(size), [...kinds, ...kubernetesKinds], logger)
   await cache.start()
   const indices = new PodIndices(cache)
-  const facts = new SchedulingFacts(cache, (name) => indices.podsOnNode.of(name))
+  const facts = new SchedulingFacts(cache, indices)
   const app = makeWebhookApp({
     kinds,
     reader: cache,

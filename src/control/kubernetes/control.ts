@@ -44,7 +44,7 @@ export async function startKubernetesControl(
   started.defer(() => cache.stop())
   await cache.start()
   const indices = new PodIndices(cache)
-  const facts = new SchedulingFacts(cache, (nodeName) => indices.podsOnNode.of(nodeName))
+  const facts = new SchedulingFacts(cache, indices)
   const endpoints = podEndpoints(store, cache, indices)
   const startPods = (fenced: ResourceStore): PodControllers => {
     const pods = new PodControllers({ store: fenced, cache, logger }, indices, facts)

@@ -70,6 +70,7 @@ export function podEndpoints(store: ResourceStore, cache: ObjectCache, indices: 
 /** The controllers of pods: their endpoints, and what nodes have for them. Only the leader runs them. */
 export class PodControllers {
   readonly #cache: ObjectCache
+  readonly #indices: PodIndices
   readonly #pods: WorkQueue
   readonly #nodes: WorkQueue
   readonly #fencing: WorkQueue
@@ -79,6 +80,7 @@ export class PodControllers {
 
   constructor({ store, cache, logger }: PodControllersParts, indices: PodIndices, facts: SchedulingFacts) {
     this.#cache = cache
+    this.#indices = indices
     const endpoints = podEndpoints(store, cache, indices)
     const onNodes = {
       store,
@@ -151,10 +153,10 @@ export class PodControllers {
     const key = encodeKey(metadata, metadata.uid!)
     if (isUnschedulable(pod) || (previous && isUnschedulable(previous)))
       this.#unschedulable.addAfter(key, explanationDelay)
-    if (spec.nodeName !== undefined) {
-      this.#pods.add(key)
-      this.#nodes.addAfter(spec.nodeName, resourcesDelay)
-    }
+    const { nodeName } = spec
+    const hasEndpoints = this.#indices.endpointsOfPod.countOf(metadata.uid!) > 0
+    if (nodeName !== undefined || hasEndpoints) this.#pods.add(key)
+    if (nodeName !== undefined) this.#nodes.addAfter(nodeName, resourcesDelay)
     if (previous?.spec.nodeName !== undefined) this.#nodes.addAfter(previous.spec.nodeName, resourcesDelay)
   }
 

@@ -24,13 +24,14 @@ function podOf(
 }
 
 /** A cluster with two nodes and a network, and pods as somebody else would have them. */
-async function cluster(): Promise<{ fixture: ControlFixture; endpoints: PodEndpoints; pods: { copy?: Pod; live?: Pod }; all: () => Promise<Endpoint[]> }> {
+async function cluster(): Promise<{ fixture: ControlFixture; endpoints: PodEndpoints; pods: { copy?: Pod; live?: Pod }; clock: { at: number }; all: () => Promise<Endpoint[]> }> {
   const fixture = await ControlFixture.start()
   const { store } = fixture
   for (const name of ['n1', 'n2']) await createNode(store, name)
   await createNetwork(store)
   await createTier(store, 'gold', '500M')
   const pods: { copy?: Pod; live?: Pod } = {}
+  const clock = { at: 1000 }
   const all = async (): Promise<Endpoint[]> => (await store.list(Endpoint)).items
   const endpoints = new PodEndpoints({
     store,
@@ -38,8 +39,9 @@ async function cluster(): Promise<{ fixture: ControlFixture; endpoints: PodEndpo
     podOf: (_reference: ObjectReference) => pods.copy,
     livePodOf: () => Promise.resolve(pods.live),
     endpointsOf: (uid) => store.reader.list(Endpoint).filter((each) => owningPodOf(each)?.uid === uid),
+    elapsed: () => clock.at,
   })
-  return { fixture, endpoints, pods, all }
+  return { fixture, endpoints, pods, clock, all }
 } // prettier-ignore
 
 /** As the agent does when a sandbox gets it. */
@@ -83,6 +85,52 @@ describe('the endpoints of a pod', () => {
     await at.endpoints.prepare(podOf('u1'), 'n1')
     at.pods.copy = podOf('u1', { nodeName: 'n2' })
     await at.endpoints.reconcile(reference, 'u1')
+    expect((await at.all()).map(({ spec }) => spec.nodeName)).toEqual(['n2'])
+  })
+
+  it('of one whose binding failed go after a while, so that it finds the room that it had', async () => {
+    const at = await cluster()
+    await using fixture = at.fixture
+    at.pods.copy = at.pods.live = podOf('u1')
+    await at.endpoints.prepare(at.pods.copy, 'n1')
+    const [endpoint] = await at.all()
+    await fixture.allocated(endpoint!.metadata.name)
+    expect(await at.endpoints.reconcile(reference, 'u1')).toEqual({ requeueAfter: 15_000 })
+    at.clock.at += 10_000
+    expect(await at.endpoints.reconcile(reference, 'u1')).toEqual({ requeueAfter: 5_000 })
+    expect(await at.all()).toHaveLength(1)
+    at.clock.at += 5_000
+    expect(await at.endpoints.reconcile(reference, 'u1')).toEqual({ done: true })
+    expect(await at.all()).toEqual([])
+    await at.endpoints.prepare(at.pods.copy, 'n1')
+    expect(await at.endpoints.reconcile(reference, 'u1')).toEqual({ requeueAfter: 15_000 })
+  })
+
+  it.each<[string, Pod | undefined]>([
+    ['has its node by now', podOf('u1', { nodeName: 'n1' })],
+    ['is gone, with another of its name', podOf('u2')],
+  ])('of one that %s, as a copy that is behind does not tell, are not taken for left over', async (_what, live) => {
+    const at = await cluster()
+    await using _ = at.fixture
+    at.pods.copy = podOf('u1')
+    at.pods.live = live
+    await at.endpoints.prepare(at.pods.copy, 'n1')
+    await at.endpoints.reconcile(reference, 'u1')
+    at.clock.at += 60_000
+    expect(await at.endpoints.reconcile(reference, 'u1')).toEqual({ done: true })
+    expect(await at.all()).toHaveLength(1)
+  })
+
+  it('of another try to bind it have their own time', async () => {
+    const at = await cluster()
+    await using _ = at.fixture
+    at.pods.copy = at.pods.live = podOf('u1')
+    await at.endpoints.prepare(at.pods.copy, 'n1')
+    await at.endpoints.reconcile(reference, 'u1')
+    at.clock.at += 14_000
+    await at.endpoints.prepare(at.pods.copy, 'n2')
+    at.clock.at += 1_000
+    expect(await at.endpoints.reconcile(reference, 'u1')).toEqual({ requeueAfter: 15_000 })
     expect((await at.all()).map(({ spec }) => spec.nodeName)).toEqual(['n2'])
   })
 

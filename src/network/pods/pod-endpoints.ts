@@ -57,6 +57,15 @@ function isRunning(pod: Pod): boolean {
   return isThere && isCounted(pod) && pod.metadata.annotations?.[mirrorAnnotation] === undefined
 }
 
+/** Whether a pod has no node and may still get one. */
+function isWaiting(pod: Pod): boolean {
+  const { metadata, spec } = pod
+  return spec.nodeName === undefined && metadata.deletionTimestamp === undefined && isCounted(pod)
+}
+
+/** Milliseconds for which a binding may be under way: endpoints are made, then the pod is bound, each within five seconds. */
+const bindingPatience = 15_000
+
 /** What the endpoints of pods are made and removed with. */
 export interface PodEndpointsParts {
   store: ResourceStore
@@ -65,23 +74,30 @@ export interface PodEndpointsParts {
   /** The pod past the copy in memory; undefined when there is none. */
   livePodOf: (reference: ObjectReference) => Promise<Pod | undefined>
   endpointsOf: (podUid: string) => Endpoint[]
+  /** Milliseconds since some moment; never jumps. The machine's unless told. */
+  elapsed?: () => number
 }
 
 /**
  * Makes the endpoints of a pod as soon as it has a node, so that they are decided about when its sandbox is made, and
- * removes them when it ends. What a sandbox still has is its agent's: only marked here, and gone when the agent has taken
- * it from the kernel.
+ * removes them when it ends, or did not get that node. What a sandbox still has is its agent's: only marked here, and
+ * gone when the agent has taken it from the kernel.
  */
 export class PodEndpoints {
-  readonly #parts: PodEndpointsParts
+  readonly #parts: Required<PodEndpointsParts>
+  /** Since when a pod without a node is seen to have just these endpoints, by the pod's uid. */
+  readonly #unbound = new Map<string, { endpoints: string; since: number }>()
 
   constructor(parts: PodEndpointsParts) {
-    this.#parts = parts
+    this.#parts = { elapsed: () => performance.now(), ...parts }
   }
 
   /** Looks at one pod, by namespace, name and uid. */
   async reconcile(reference: Required<ObjectReference>, uid: string): Promise<ReconcileResult> {
     const pod = this.#parts.podOf(reference)
+    const isUnbound = pod?.metadata.uid === uid && isWaiting(pod) && this.#parts.endpointsOf(uid).length > 0
+    if (isUnbound) return this.#removeUnbound(reference, uid)
+    this.#unbound.delete(uid)
     if (pod?.metadata.uid !== uid) await this.#removeOrphans(reference, uid)
     else if (isRunning(pod)) await this.prepare(pod, pod.spec.nodeName!)
     else if (!isCounted(pod) || pod.metadata.deletionTimestamp) await this.#removeUnused(uid)
@@ -100,6 +116,32 @@ export class PodEndpoints {
     await Promise.all(wanted.map((endpoint) => store.create(Endpoint, endpoint).catch(ignore('Conflict'))))
   }
 
+  /**
+   * Of a pod that did not get its node after all, because its binding failed or whoever made it died: they would take the
+   * room that the pod waits for. A binding that is under way is given time; should it succeed later, they are made again.
+   */
+  async #removeUnbound(reference: ObjectReference, uid: string): Promise<ReconcileResult> {
+    const patience = this.#patienceWith(uid)
+    if (patience > 0) return { requeueAfter: patience }
+    const live = await this.#parts.livePodOf(reference)
+    if (live?.metadata.uid === uid && isWaiting(live)) await this.#removeUnused(uid)
+    this.#unbound.delete(uid)
+    return { done: true }
+  }
+
+  /** Milliseconds left for the binding of a pod; other endpoints are of another binding. */
+  #patienceWith(uid: string): number {
+    const { endpointsOf, elapsed } = this.#parts
+    const endpoints = endpointsOf(uid)
+      .map(({ metadata }) => metadata.uid!)
+      .sort()
+      .join()
+    const known = this.#unbound.get(uid)
+    const since = known?.endpoints === endpoints ? known.since : elapsed()
+    this.#unbound.set(uid, { endpoints, since })
+    return since + bindingPatience - elapsed()
+  }
+
   /** Of a pod that is gone for good; asked past the copy, because a copy may be behind. */
   async #removeOrphans(reference: ObjectReference, uid: string): Promise<void> {
     const own = this.#parts.endpointsOf(uid).filter(({ metadata }) => metadata.deletionTimestamp === undefined)
@@ -107,7 +149,7 @@ export class PodEndpoints {
     await Promise.all(own.map((endpoint) => this.#remove(endpoint)))
   }
 
-  /** Of a pod that has ended, or ends: kubelet has torn down what no sandbox holds any more. */
+  /** Of a pod that has ended, ends or has no node: there is no sandbox but those that hold one. */
   async #removeUnused(uid: string): Promise<void> {
     const unused = this.#parts
       .endpointsOf(uid)
