@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Drive, Node, PerfTier, Plex, Snapshot, Volume, type Calibration } from '../api/index.ts'
 import { NotFound, silentLogger } from '../base/index.ts'
 import { EmbeddedStore, type Admit, type ResourceStore } from '../store/index.ts'
+import type { BlockDevice } from './agent/block-device.ts'
 import { StorageAgent } from './agent/index.ts'
 import { startStorageControllers, storageAdmission, type StorageControllers } from './control.ts'
 import { createFakeDrive, FakePool, FakePoolFormat, type FakeDrive } from './fake-pool.ts'
@@ -28,6 +29,8 @@ export interface FixtureNode {
   /** Path of the drive; gone from the machine while `isUnplugged`. */
   device: string
   isUnplugged: boolean
+  /** What the machine says of the device beside its size, or instead. */
+  facts?: Partial<BlockDevice>
   agent: StorageAgent
 }
 
@@ -86,8 +89,9 @@ export class StorageFixture implements AsyncDisposable {
       formats: [new FakePoolFormat(new Map([[node.device, node.drive]]))],
       devices: () => Promise.resolve([node.device]),
       inspect: (device) => {
-        if (this.nodes.get(node.name)?.isUnplugged) return Promise.reject(new NotFound(`there is no ${device}`))
-        return Promise.resolve({ device, node: device, size: node.drive.capacity, found: [] })
+        const { isUnplugged, facts } = this.nodes.get(node.name) ?? node
+        if (isUnplugged) return Promise.reject(new NotFound(`there is no ${device}`))
+        return Promise.resolve({ device, node: device, size: node.drive.capacity, found: [], ...facts })
       },
       calibrate: () => Promise.resolve(calibration),
       growFilesystem: () => Promise.resolve(),

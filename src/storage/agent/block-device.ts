@@ -15,6 +15,8 @@ export interface BlockDevice {
   found: string[]
   /** Why it cannot be overwritten even by force: it is mounted, or another subsystem holds it. */
   inUse?: string
+  /** Whether it is mounted, or a part of it; else another subsystem holds what is `inUse`. */
+  isMounted?: boolean
 }
 
 interface LsblkDevice {
@@ -61,7 +63,7 @@ export async function inspectDevice(device: string): Promise<BlockDevice> {
     ...(model?.trim() ? { model: model.trim() } : {}),
     ...(serial?.trim() ? { serial: serial.trim() } : {}),
     found: [...signatures, ...partitionsOf(entry), ...mounts],
-    ...(inUse === undefined ? {} : { inUse }),
+    ...(inUse === undefined ? {} : { inUse, isMounted: mounts.length > 0 }),
   }
 }
 

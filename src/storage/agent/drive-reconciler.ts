@@ -33,6 +33,8 @@ export interface DriveReconcilerParts {
 const measureInterval = 30_000
 /** Milliseconds until a drive that is missing or cannot be opened is looked at again. */
 const missingInterval = 10_000
+/** Milliseconds until a drive is looked at again whose request was refused before its pool, if any, was opened. */
+const answeredRetry = 20
 
 const optionalFields = ['model', 'serial', 'requestId', 'refused', 'message', 'pool', 'calibration'] as const
 
@@ -42,8 +44,9 @@ const optionalFields = ['model', 'serial', 'requestId', 'refused', 'message', 'p
  *
  * **Why nothing is overwritten by mistake.** A format request has an id, and the pool that it makes has an id that
  * follows from it: when that pool is there, the request is done. `Formatting` is written before the first byte, so that
- * after a crash only a drive that was found fit before is formatted on without looking again. Everything else on a drive
- * needs `force` in that very request, and what is mounted or held by another part of the system is never touched.
+ * after a crash only a drive that was found fit before is formatted on without looking again: the disk that was told of
+ * then, by serial, model and size, because the names of disks change with a boot. Everything else on a drive needs `force`
+ * in that very request, and what is mounted or held by another part of the system is never touched.
  */
 export class DriveReconciler {
   readonly #parts: DriveReconcilerParts
@@ -148,12 +151,17 @@ export class DriveReconciler {
     const { name, uid } = drive.metadata
     const id = derivedId('pool', uid!, request.requestId)
     const device = await inspect(drive.spec.device).catch(missing)
-    if ('problem' in device) return this.#reportMissing(drive, device.problem)
     const { agent } = drive.status ?? {}
-    const isBegun = agent?.state === 'Formatting' && agent.requestId === request.requestId
+    const told = agent?.state === 'Formatting' && agent.requestId === request.requestId ? agent : undefined
+    if ('problem' in device) {
+      return told ? this.#awaitDevice(drive, told, device.problem) : this.#reportMissing(drive, device.problem)
+    }
+    const isBegun = told !== undefined && isSameDisk(told, device)
     const open = pools.get(name) ?? (await this.#openIfMade(drive, device, id))
     if (open?.id !== id) {
-      const refusal = isBegun ? undefined : await this.#refusalOf(drive, device, request, open)
+      const refusal = isBegun
+        ? mountedRefusal(device)
+        : await this.#refusalOf(drive, device, told ? { ...request, force: false } : request, open)
       if (refusal) return this.#answer(drive, device, request, refusal.message)
       const format = await this.#formatFor(request)
       if (format instanceof CarbonadoError) return this.#answer(drive, device, request, format.message)
@@ -181,9 +189,7 @@ export class DriveReconciler {
     open: Pool | undefined,
   ): Promise<CarbonadoError | undefined> {
     const { name } = drive.metadata
-    if (!open && device.inUse !== undefined) {
-      return new Conflict(`${device.inUse}; a drive that is in use is never formatted, --force or not`)
-    }
+    if (!open && device.inUse !== undefined) return inUseRefusal(device.inUse)
     if ((await open?.active())?.length) return new Conflict(`volumes of the pool on drive ${name} are in use`)
     const entries = (await open?.list()) ?? []
     const pool = open ? [`the pool ${open.id} with ${entries.length} volumes and snapshots`] : []
@@ -293,6 +299,13 @@ export class DriveReconciler {
     return { requeueAfter: missingInterval }
   }
 
+  /** A format that was begun goes on when its drive is back; until then nothing else is said of it. */
+  async #awaitDevice(drive: Drive, told: DriveReport, problem: string): Promise<ReconcileResult> {
+    await this.#report(drive, { ...told, message: `${problem}; the format goes on when it is back` })
+    this.#parts.onChange(drive.metadata.name)
+    return { requeueAfter: missingInterval }
+  }
+
   async #reportMissing(drive: Drive, problem: string): Promise<ReconcileResult> {
     const before = drive.status?.agent
     await this.#report(drive, { size: 0, ...before, state: 'Missing', found: [], message: problem })
@@ -321,7 +334,7 @@ export class DriveReconciler {
     if (this.#parts.pools.get(drive.metadata.name)) return this.#reportReady(drive, { refused })
     const state = device.found.length > 0 || device.inUse !== undefined ? 'Foreign' : 'Blank'
     await this.#report(drive, { ...factsOf(device), state, refused })
-    return { done: true }
+    return { requeueAfter: answeredRetry } // it may have a pool, which is opened now
   }
 
   #reportStep(drive: Drive, device: BlockDevice, { requestId }: FormatRequest, message: string): Promise<void> {
@@ -348,6 +361,20 @@ function factsOf({
   found,
 }: BlockDevice): Pick<DriveReport, 'size' | 'model' | 'serial' | 'found'> {
   return { size, found, ...(model === undefined ? {} : { model }), ...(serial === undefined ? {} : { serial }) }
+}
+
+/** Whether a device is the disk that was reported, as far as it can be told. */
+function isSameDisk(reported: DriveReport, device: BlockDevice): boolean {
+  return (['serial', 'model', 'size'] as const).every((field) => reported[field] === device[field])
+}
+
+/** What holds a drive may be a pool of ours that a crash left half-made; that is never mounted. */
+function mountedRefusal({ isMounted, inUse }: BlockDevice): Conflict | undefined {
+  return isMounted ? inUseRefusal(inUse!) : undefined
+}
+
+function inUseRefusal(inUse: string): Conflict {
+  return new Conflict(`${inUse}; a drive that is in use is never formatted, --force or not`)
 }
 
 function keptRefusal({ status }: Drive): Pick<DriveReport, 'refused'> {
