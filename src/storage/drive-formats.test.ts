@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Drive } from '../api/index.ts'
+import { Drive, Plex, plexFinalizer } from '../api/index.ts'
 import { driveBytes, eventually, StorageFixture, type FixtureNode } from './storage-fixture.ts'
 
 const name = 'n1.drive0'
@@ -98,4 +98,40 @@ describe('a format that was begun before a crash', () => {
     const made = await reportWhen(({ state }) => state === 'Ready')
     expect(made).toMatchObject({ requestId: 'begun', calibration: { writeIops: 50_000 } })
   })
+})
+
+describe('a drive that is to be formatted by force', () => {
+  const requestId = 'again'
+  beforeEach(async () => {
+    await node.agent.stop() // its node is Ready for a while
+    await fixture.store.patch(Drive, { name }, { spec: { format: { requestId, force: true } } })
+  })
+
+  it('is given no volume before it is; afterwards the volume that waited is placed there', async () => {
+    await fixture.createVolume('v1')
+    const waiting = await fixture.volumeWhen('v1', ({ status }) => status?.code !== undefined)
+    expect(waiting.status!.message).toContain('drive n1.drive0 is to be formatted')
+    await fixture.restartAgent('n1')
+    await fixture.volumeWhen('v1', ({ status }) => status?.phase === 'Available')
+    await reportWhen((report) => report.requestId === requestId)
+  })
+
+  it('stays as it is when a volume was placed there at that very moment', async () => {
+    const { id } = node.drive.pool!
+    const { metadata } = await fixture.createVolume('v1')
+    await fixture.volumeWhen('v1', ({ status }) => status?.code !== undefined)
+    await placeOn(id, metadata.uid!)
+    await fixture.restartAgent('n1')
+    const { refused } = await reportWhen((report) => report.refused?.requestId === requestId)
+    expect(refused!.message).toBe('it has volumes, and --force does not overrule this: v1')
+    await fixture.volumeWhen('v1', ({ status }) => status?.phase === 'Available')
+    expect(node.drive.pool!.id).toBe(id)
+  })
+
+  /** The plex that control would have made, had it not heard of the request yet. */
+  function placeOn(poolId: string, volumeUid: string): Promise<Plex> {
+    const place = { nodeName: 'n1', driveName: name, poolId }
+    const spec = { volumeName: 'v1', volumeUid, ...place, size: 8 * 2 ** 20, iopsFloor: 0, snapshots: [] }
+    return fixture.store.create(Plex, { metadata: { name: 'v1.p0', finalizers: [plexFinalizer] }, spec })
+  }
 })

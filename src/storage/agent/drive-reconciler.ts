@@ -1,4 +1,4 @@
-import { Drive, apiVersionOf } from '../../api/index.ts'
+import { Drive, Plex, apiVersionOf } from '../../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Conflict, type Logger, type ReconcileResult } from '../../base/index.ts'
 import { findObject, isNotFound, type EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
 import { driveName } from '../plex-names.ts'
@@ -190,12 +190,23 @@ export class DriveReconciler {
   ): Promise<CarbonadoError | undefined> {
     const { name } = drive.metadata
     if (!open && device.inUse !== undefined) return inUseRefusal(device.inUse)
+    const volumes = await this.#volumesOn(name)
+    if (volumes.length > 0) {
+      return new Conflict(`it has volumes, and --force does not overrule this: ${volumes.join(', ')}`)
+    }
     if ((await open?.active())?.length) return new Conflict(`volumes of the pool on drive ${name} are in use`)
     const entries = (await open?.list()) ?? []
     const pool = open ? [`the pool ${open.id} with ${entries.length} volumes and snapshots`] : []
     const found = [...pool, ...device.found]
     if (found.length === 0 || request.force) return undefined
     return new Conflict(`there is data on it: ${found.join('; ')}. Formatting destroys all of it; --force does so`)
+  }
+
+  /** From the store: a volume may have been placed at the very moment in which the format was asked for. */
+  async #volumesOn(driveName: string): Promise<string[]> {
+    const { store, nodeName } = this.#parts
+    const { items } = await store.list(Plex, { fieldSelector: `spec.nodeName=${nodeName}` })
+    return items.filter(({ spec }) => spec.driveName === driveName).map(({ spec }) => spec.volumeName)
   }
 
   async #formatFor({ poolFormat }: FormatRequest): Promise<PoolFormat | CarbonadoError> {

@@ -89,6 +89,20 @@ describe('choosePlace', () => {
     )
   })
 
+  it('takes no drive that is to be formatted, until its agent has answered', () => {
+    const asked = (agent: object): Drive => {
+      const { status, ...each } = drive('n1')
+      const spec = { ...each.spec, format: { requestId: 'r2', force: true } }
+      return { ...each, spec, status: { agent: { ...status!.agent!, requestId: 'r1', ...agent } } }
+    }
+    const place = (agent: object) => choosePlace({ who: 'volume v', ask: ask(1) }, [on(asked(agent))], [node('n1')])
+    const placement = place({})
+    expect('refused' in placement && placement.refused.message).toContain('drive n1.d is to be formatted')
+    expect('refused' in place({ refused: { requestId: 'r1', message: 'no' } })).toBe(true)
+    expect(place({ requestId: 'r2' })).toEqual({ driveName: 'n1.d' })
+    expect(place({ refused: { requestId: 'r2', message: 'no' } })).toEqual({ driveName: 'n1.d' })
+  })
+
   it('keeps to the nodes and labels that were asked for', () => {
     const nodes = [node('n1', true, { rack: 'a' }), node('n2', true, { rack: 'b' })]
     const candidates = [on(drive('n1')), on(drive('n2'))]

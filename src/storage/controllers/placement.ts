@@ -71,11 +71,15 @@ export function choosePlace(request: PlacementRequest, candidates: Candidate[], 
 }
 
 /** Why nothing new may begin on a drive, apart from numbers of what is promised; undefined when it may. */
-export function driveProblem({ metadata: { name }, status }: Drive): string | undefined {
-  const { state, message, pool } = status?.agent ?? {}
+export function driveProblem({ metadata: { name }, spec, status }: Drive): string | undefined {
+  const { state, message, pool, requestId, refused } = status?.agent ?? {}
   if (state !== 'Ready' || !pool) {
     const advice = state === 'Blank' || state === 'Foreign' ? ' (format it with `dctl drive format`)' : ''
     return `drive ${name} is ${state ?? 'not reported yet'}${message ? `: ${message}` : ''}${advice}`
+  }
+  const asked = spec.format?.requestId
+  if (asked !== undefined && asked !== requestId && asked !== refused?.requestId) {
+    return `drive ${name} is to be formatted`
   }
   if ((pool.metadataUsed ?? 0) > metadataLimit) {
     return `the metadata space of drive ${name} is ${percent(pool.metadataUsed!)} used, nothing new begins above ${percent(metadataLimit)}`
