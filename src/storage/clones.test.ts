@@ -51,6 +51,20 @@ it('is copied from a snapshot when it is on another node, which goes when that i
   await expectOnlySource()
 })
 
+it('takes its own space alone where it is copied to another drive', async () => {
+  await fixture.availableVolume('large', { size: '24Mi', nodeNames: ['n1'] })
+  await fixture.availableVolume('other', { size: '30Mi', nodeNames: ['n2'] })
+  await fixture.createVolume('v2', { size: '24Mi', source: { volumeName: 'large' }, nodeNames: ['n2'] })
+  expect(await plexOf('v2')).toMatchObject({ spec: { nodeName: 'n2', size: 24 * 2 ** 20 } })
+})
+
+it('counts twice where it shares blocks with its source: a clone that may not be elsewhere is refused', async () => {
+  await fixture.availableVolume('large', { size: '24Mi', nodeNames: ['n1'] })
+  await fixture.createVolume('v2', { size: '24Mi', source: { volumeName: 'large' }, nodeNames: ['n1'] })
+  const refused = await fixture.volumeWhen('v2', ({ status }) => status?.code === 'Exhausted')
+  expect(refused.status!.message).toContain('needs 48 MiB')
+})
+
 it('shares the blocks of its source, without a snapshot, where that has room', async () => {
   await fixture.availableVolume('v2', { source: { volumeName: 'v1' } })
   expect(await plexOf('v2')).toMatchObject({ spec: { nodeName: 'n1', source: { kind: 'Plex' } } })

@@ -42,15 +42,15 @@ describe('choosePlace', () => {
     )
     fc.assert(
       fc.property(amount, places, (wanted, list) => {
-        const request = { who: 'volume v', ask: ask(wanted.space * gibibyte, wanted.iops) }
+        const wish = ask(wanted.space * gibibyte, wanted.iops)
+        const request = { who: 'volume v', askOf: () => wish }
         const nodes = list.map(({ ready }, index) => node(`n${index}`, ready))
         const candidates = list.map(({ capacity, iops, promised }, index) =>
           on(drive(`n${index}`, capacity * gibibyte, iops), ask(promised.space * gibibyte, promised.iops)),
         )
         const fits = candidates.filter(
           (candidate, index) =>
-            list[index]!.ready &&
-            fit(request.ask, { total: driveTotals(candidate.drive), promised: candidate.promised }).fits,
+            list[index]!.ready && fit(wish, { total: driveTotals(candidate.drive), promised: candidate.promised }).fits,
         )
         const placement = choosePlace(request, candidates, nodes)
         if ('refused' in placement) {
@@ -63,7 +63,7 @@ describe('choosePlace', () => {
 
   it('spreads volumes over drives, and prefers the drive of the source', () => {
     const candidates = [on(drive('n1'), ask(50 * gibibyte)), on(drive('n2'))]
-    const request = { who: 'volume v', ask: ask(gibibyte) }
+    const request = { who: 'volume v', askOf: () => ask(gibibyte) }
     const nodes = [node('n1'), node('n2')]
     expect(choosePlace(request, candidates, nodes)).toEqual({ driveName: 'n2.d' })
     expect(choosePlace({ ...request, preferredDrive: 'n1.d' }, candidates, nodes)).toEqual({ driveName: 'n1.d' })
@@ -77,7 +77,7 @@ describe('choosePlace', () => {
       on(drive('n5', gibibyte, 1, { metadataUsed: metadataLimit + 0.05 })),
     ]
     const nodes = ['n1', 'n2', 'n3', 'n5'].map((name) => node(name)).concat(node('n4', false))
-    const request = { who: 'volume v', ask: ask(gibibyte, 500), selector: {} }
+    const request = { who: 'volume v', askOf: () => ask(gibibyte, 500), selector: {} }
     const placement = choosePlace(request, candidates, nodes)
     expect('refused' in placement && placement.refused.message).toBe(
       'volume v fits nowhere: ' +
@@ -95,7 +95,8 @@ describe('choosePlace', () => {
       const spec = { ...each.spec, format: { requestId: 'r2', force: true } }
       return { ...each, spec, status: { agent: { ...status!.agent!, requestId: 'r1', ...agent } } }
     }
-    const place = (agent: object) => choosePlace({ who: 'volume v', ask: ask(1) }, [on(asked(agent))], [node('n1')])
+    const place = (agent: object) =>
+      choosePlace({ who: 'volume v', askOf: () => ask(1) }, [on(asked(agent))], [node('n1')])
     const placement = place({})
     expect('refused' in placement && placement.refused.message).toContain('drive n1.d is to be formatted')
     expect('refused' in place({ refused: { requestId: 'r1', message: 'no' } })).toBe(true)
@@ -106,7 +107,7 @@ describe('choosePlace', () => {
   it('keeps to the nodes and labels that were asked for', () => {
     const nodes = [node('n1', true, { rack: 'a' }), node('n2', true, { rack: 'b' })]
     const candidates = [on(drive('n1')), on(drive('n2'))]
-    const request = { who: 'volume v', ask: ask(1) }
+    const request = { who: 'volume v', askOf: () => ask(1) }
     expect(choosePlace({ ...request, nodeNames: ['n2'] }, candidates, nodes)).toEqual({ driveName: 'n2.d' })
     expect(choosePlace({ ...request, selector: { rack: 'a' } }, candidates, nodes)).toEqual({ driveName: 'n1.d' })
     expect('refused' in choosePlace({ ...request, selector: { rack: 'c' } }, candidates, nodes)).toBe(true)

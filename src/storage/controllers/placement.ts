@@ -19,7 +19,8 @@ export interface Candidate {
 export interface PlacementRequest {
   /** For messages, such as `volume v1`. */
   who: string
-  ask: Amounts
+  /** What it takes of a drive: a clone shares blocks with its source on the same drive only. */
+  askOf: (drive: Drive) => Amounts
   /** Absent: any. */
   nodeNames?: string[]
   selector?: Record<string, string>
@@ -98,13 +99,13 @@ function nodeProblem({ nodeNames, selector }: PlacementRequest, { metadata, stat
 }
 
 function judge(
-  { ask }: PlacementRequest,
+  { askOf }: PlacementRequest,
   { drive, promised }: Candidate,
 ): { left: number } | { reason: string; shortfalls?: Shortfall[] } {
   const { name } = drive.metadata
   const problem = driveProblem(drive)
   if (problem !== undefined) return { reason: problem }
-  const total = driveTotals(drive)
+  const [ask, total] = [askOf(drive), driveTotals(drive)]
   const result = fit(ask, { total, promised })
   if (result.fits) return { left: leastShareLeft(ask, promised, total) }
   const { shortfalls } = result

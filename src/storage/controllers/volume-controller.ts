@@ -172,7 +172,6 @@ export class VolumeController {
     const { view, ledger } = this.#parts
     const { spec, metadata } = volume
     const own = ledger.of(owner)
-    const ask = amountsOf({ ...share, driveName: share.source?.driveName ?? '' }, undefined, undefined)
     const candidates = view.drives.items().map((drive) => {
       const promised = ledger.promisedOn(drive.metadata.name)
       if (own?.nodeName === drive.metadata.name)
@@ -182,7 +181,7 @@ export class VolumeController {
     return choosePlace(
       {
         who: `volume ${metadata.name}`,
-        ask,
+        askOf: (drive) => amountsOf({ ...share, driveName: drive.metadata.name }, undefined, undefined),
         nodeNames: spec.nodeNames,
         preferredNodes: spec.preferredNodeNames,
         selector: spec.selector,

@@ -77,7 +77,7 @@ function placementProblems(demands: VolumeDemand[], node: Node, drives: Drive[])
   return wanted
     .toSorted((one, other) => other.ask.space - one.ask.space)
     .flatMap(({ claimName, ask }) => {
-      const placed = choosePlace({ who: `claim ${claimName}`, ask }, candidates, [node])
+      const placed = choosePlace({ who: `claim ${claimName}`, askOf: () => ask }, candidates, [node])
       if ('refused' in placed) return [`claim ${claimName}: ${reasonOf(placed.refused.details)}`]
       const { promised } = candidates.find(({ drive }) => drive.metadata.name === placed.driveName)!
       promised.iops += ask.iops
