@@ -6,6 +6,7 @@ import { Drive, Node, PerfTier, Plex, Snapshot, Volume, type Calibration } from 
 import { NotFound, silentLogger } from '../base/index.ts'
 import { EmbeddedStore, type Admit, type ResourceStore } from '../store/index.ts'
 import type { BlockDevice } from './agent/block-device.ts'
+import { MortalStore } from '../store/mortal-store.ts'
 import { StorageAgent } from './agent/index.ts'
 import { startStorageControllers, storageAdmission, type StorageControllers } from './control.ts'
 import { createFakeDrive, FakePool, FakePoolFormat, type FakeDrive } from './fake-pool.ts'
@@ -180,6 +181,19 @@ export class StorageFixture implements AsyncDisposable {
     await this.store.close()
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** A store whose deletes are on their way until `release`; `begun` resolves when the first one is. */
+export function slowDelete(store: ResourceStore): { store: ResourceStore; begun: Promise<void>; release: () => void } {
+  const [sent, arrived] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const slow = Object.assign(new MortalStore(store), {
+    delete: async (...parameters: Parameters<ResourceStore['delete']>) => {
+      sent.resolve()
+      await arrived.promise
+      return store.delete(...parameters)
+    },
+  })
+  return { store: slow as ResourceStore, begun: sent.promise, release: arrived.resolve }
 }
 
 /** Asks again and again until the answer is not undefined; fails after ten seconds. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Command } from 'commander'
 import { parseQuantity, Plex, Snapshot, Volume, VolumeAttachment } from '../../api/index.ts'
-import { asCarbonadoError, InvalidInput, NotFound } from '../../base/index.ts'
+import { InvalidInput, NotFound } from '../../base/index.ts'
 import { formatSpace } from '../../guarantee/index.ts'
 import type { ResourceStore } from '../../store/index.ts'
 import {
@@ -21,6 +21,7 @@ import {
   type VerbHost,
 } from '../../verb/index.ts'
 import { forceAnnotation } from '../force-annotation.ts'
+import { isWithoutPlace, takeBack } from '../take-back.ts'
 import { readLiveVolumes } from './live-volumes.ts'
 import { describeVolume, volumeColumns, type VolumeRow } from './volume-columns.ts'
 import { volumeOf, type SourceFacts, type VolumeCreateFlags } from './volume-flags.ts'
@@ -160,28 +161,27 @@ async function createVolume(context: VerbContext, [name]: string[], flags: Volum
   })
   const store = await context.store()
   const wanted = volumeOf(name!, flags, await sourceFacts(store, flags))
-  const created = await store.create(Volume, wanted)
-  try {
-    const volume = await waitFor(context, store, Volume, name!, {
-      what: `volume ${name}`,
-      look: (each) => creationSight(each),
-    })
-    const { plexes, size } = volume!.status!
-    const place = plexes.map(({ nodeName, driveName }) => `${nodeName} (drive ${driveName})`).join(', ')
-    await printChanged(context, volume!, `volume ${name} created: ${formatSpace(size!)} on node ${place}`)
-  } catch (error) {
-    // create does all or nothing; what only takes its time goes on
-    if (asCarbonadoError(error).code !== 'Unavailable')
-      await store.delete(Volume, { name: name! }, { uid: created.metadata.uid })
-    throw error
+  await store.create(Volume, wanted)
+  const volume = await untilCreated(context, store, name!)
+  const { plexes, size } = volume.status!
+  const place = plexes.map(({ nodeName, driveName }) => `${nodeName} (drive ${driveName})`).join(', ')
+  await printChanged(context, volume, `volume ${name} created: ${formatSpace(size!)} on node ${place}`)
+}
+
+/** Create does all or nothing: a volume that fits nowhere is taken back. What only takes its time goes on. */
+async function untilCreated(context: VerbContext, store: ResourceStore, name: string): Promise<Volume> {
+  for (;;) {
+    const volume = await waitFor(context, store, Volume, name, { what: `volume ${name}`, look: creationSight })
+    const problem = isWithoutPlace(volume!) ? problemOf(volume!.status) : undefined
+    if (!problem) return volume!
+    if (problem.code === 'Unavailable' || (await takeBack(store, volume!))) throw problem
   }
 }
 
-function creationSight({ status, metadata }: Volume): Sight {
+function creationSight(volume: Volume): Sight {
+  const { status, metadata } = volume
   if (status?.generation !== metadata.generation) return { at: 'waiting for control' }
-  const problem = problemOf(status)
-  if (problem) return { problem }
-  if (status?.phase === 'Available') return { done: true }
+  if (status?.phase === 'Available' || isWithoutPlace(volume)) return { done: true }
   const progress = status?.progress === undefined ? '' : ` (${Math.floor(status.progress * 100)} %)`
   return { at: `${status?.message ?? 'Pending'}${progress}` }
 }

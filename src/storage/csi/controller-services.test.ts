@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Node, Plex, Snapshot, SnapshotGroup, Volume, VolumeAttachment } from '../../api/index.ts'
 import { silentLogger } from '../../base/index.ts'
-import { driveBytes, StorageFixture } from '../storage-fixture.ts'
+import { driveBytes, slowDelete, StorageFixture } from '../storage-fixture.ts'
 import { controllerServices } from './controller-services.ts'
+import { createVolume } from './volume-service.ts'
 
 let fixture: StorageFixture
 beforeEach(async () => {
@@ -133,4 +134,35 @@ it('takes snapshots of a group at one instant, and deletes them together', async
   await call('DeleteVolumeGroupSnapshot', { groupSnapshotId, snapshotIds: [] })
   expect((await fixture.store.list(SnapshotGroup)).items).toEqual([])
   expect((await fixture.store.list(Snapshot)).items).toEqual([])
+})
+
+it('does not take back a volume that has room meanwhile', async () => {
+  await fixture.availableVolume('other', { size: '40Mi', nodeNames: ['n1'] })
+  const slow = slowDelete(fixture.store)
+  const asked = { ...onOne, capacityRange: { requiredBytes: 50 * mebibyte, limitBytes: 0 } }
+  const request = { ...defaults, name: 'v1', volumeCapabilities: [capability], ...asked }
+  const first = createVolume({ store: slow.store, logger: silentLogger(), patience: 5_000 }, request as never)
+  await slow.begun
+  await fixture.deleted(Volume, 'other')
+  await fixture.volumeWhen('v1', ({ status }) => status?.phase === 'Available')
+  const second = await create('v1', asked)
+  slow.release()
+  expect(await first).toEqual(second)
+  expect((await fixture.store.get(Volume, { name: 'v1' })).metadata.deletionTimestamp).toBeUndefined()
+})
+
+it('does not take back a volume with data whose drive is missing and that was refused a change', async () => {
+  await create('v1', onOne)
+  const { metadata } = await fixture.store.get(Volume, { name: 'v1' })
+  await fixture.store.patch(Volume, metadata, { spec: { size: 2 * driveBytes } })
+  await fixture.volumeWhen('v1', ({ status }) => status?.code === 'Exhausted')
+  const node = fixture.nodes.get('n1')!
+  node.isUnplugged = true
+  await fixture.restartAgent('n1')
+  await fixture.volumeWhen('v1', ({ status }) => status?.phase === 'Pending' && status.code !== undefined)
+  const capacityRange = { requiredBytes: 2 * driveBytes, limitBytes: 0 }
+  const again = { ...defaults, ...onOne, name: 'v1', volumeCapabilities: [capability], capacityRange }
+  const creating = createVolume({ store: fixture.store, logger: silentLogger(), patience: 200 }, again as never)
+  await expect(creating).rejects.toMatchObject({ csiCode: 'ABORTED' })
+  expect((await fixture.store.get(Volume, { name: 'v1' })).metadata.deletionTimestamp).toBeUndefined()
 })

@@ -1,6 +1,7 @@
 import { CarbonadoError, type ErrorCode } from '../../base/index.ts'
 import { PerfTier, Volume, VolumeAttachment } from '../../api/index.ts'
 import { findObject, ignoreNotFound } from '../../store/index.ts'
+import { isWithoutPlace, takeBack } from '../take-back.ts'
 import { deviceSize } from '../volume-size.ts'
 import { useProblem, wantedUse } from './capabilities.ts'
 import { patienceOf, type ControllerContext } from './controller-context.ts'
@@ -79,28 +80,32 @@ async function checkTierExists({ store }: ControllerContext, name: string | unde
 
 /** A volume that fits nowhere is taken back: the orchestrator may choose another node, and asks again by itself. */
 async function untilAvailable(context: ControllerContext, { metadata: { name, uid } }: Volume): Promise<Volume> {
-  let message = 'no news of it'
-  const result = await waitForObject(
-    context.store,
-    Volume,
-    name,
-    patienceOf(context),
-    (volume): { volume: Volume } | { refused: CarbonadoError } | undefined => {
-      if (volume?.metadata.uid !== uid) throw new CsiError('ABORTED', `volume ${name} was deleted meanwhile`)
-      const { status } = volume!
-      if (status?.phase === 'Available') return { volume: volume! }
-      if (status?.code !== undefined) return { refused: problemOf(volume!) }
-      message =
-        status?.progress === undefined ? (status?.message ?? message) : `${Math.floor(status.progress * 100)} % copied`
-      return undefined
-    },
-  )
-  if (result === 'late') {
-    throw new CsiError('ABORTED', `volume ${name} is not there yet: ${message}`, { remedy: 'Try again; it goes on.' })
+  const deadline = performance.now() + patienceOf(context)
+  for (;;) {
+    const left = Math.max(0, Math.ceil(deadline - performance.now()))
+    const volume = await untilDecided(context, { name, uid }, left)
+    if (!isWithoutPlace(volume)) return volume
+    if (await takeBack(context.store, volume)) throw problemOf(volume)
   }
-  if ('volume' in result) return result.volume
-  await context.store.delete(Volume, { name }, { uid }).catch(ignoreNotFound)
-  throw result.refused
+}
+
+/** A volume once it is available, or refused. */
+async function untilDecided(
+  { store }: ControllerContext,
+  { name, uid }: Volume['metadata'],
+  patience: number,
+): Promise<Volume> {
+  let message = 'no news of it'
+  const result = await waitForObject(store, Volume, name, patience, (volume) => {
+    if (volume?.metadata.uid !== uid) throw new CsiError('ABORTED', `volume ${name} was deleted meanwhile`)
+    const { status } = volume!
+    if (status?.phase === 'Available' || isWithoutPlace(volume!)) return volume!
+    message =
+      status?.progress === undefined ? (status?.message ?? message) : `${Math.floor(status.progress * 100)} % copied`
+    return undefined
+  })
+  if (result !== 'late') return result
+  throw new CsiError('ABORTED', `volume ${name} is not there yet: ${message}`, { remedy: 'Try again; it goes on.' })
 }
 
 /** The error that the status of a volume tells of. */
