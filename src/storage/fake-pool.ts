@@ -48,16 +48,16 @@ export class FakePool implements Pool {
     return { capacity: this.#drive.capacity, used: this.#used() }
   }
 
-  async usage(id: string): Promise<EntryUsage> {
+  async usages(): Promise<Map<string, EntryUsage>> {
     const holders = new Map<Block, number>()
     for (const entry of this.#entries.values()) {
       for (const block of entry.blocks.values()) holders.set(block, (holders.get(block) ?? 0) + 1)
     }
-    const usage = { own: 0, shared: 0 }
-    for (const block of this.#entry(id).blocks.values()) {
-      usage[holders.get(block) === 1 ? 'own' : 'shared'] += fakeBlockSize
+    const usageOf = ({ blocks }: FakeEntry): EntryUsage => {
+      const own = [...blocks.values()].filter((block) => holders.get(block) === 1).length * fakeBlockSize
+      return { own, shared: blocks.size * fakeBlockSize - own, reclaimable: own }
     }
-    return { ...usage, reclaimable: usage.own }
+    return new Map([...this.#entries.values()].map((entry) => [entry.id, usageOf(entry)]))
   }
 
   async create({ id, size }: { id: string; size: number }): Promise<void> {

@@ -42,7 +42,8 @@ export interface Pool {
   readonly sectorSize: SectorSize
   list(): Promise<PoolEntry[]>
   space(): Promise<PoolSpace>
-  usage(id: string): Promise<EntryUsage>
+  /** Bytes of every entry, read once for all of them; what goes meanwhile may be missing. */
+  usages(): Promise<Map<string, EntryUsage>>
   create(volume: { id: string; size: number; sectorSize: SectorSize }): Promise<void>
   /** A volume with the content of a volume or snapshot of this pool; `size` at least that of the source. */
   clone(volume: { id: string; size: number; sourceId: string }): Promise<void>

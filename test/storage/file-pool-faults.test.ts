@@ -164,7 +164,7 @@ it('has more volumes in use than there are loop devices at first, and gives back
   run('dd', 'if=/dev/urandom', `of=${paths[0]}`, 'bs=1M', 'count=16', 'oflag=direct', 'status=none')
   run('fallocate', '--punch-hole', '--offset', String(4 * 2 ** 20), '--length', String(8 * 2 ** 20), paths[0]!)
   run('sync', '--file-system', `/run/carbonado/pools/${pool.id}`)
-  expect(await pool.usage('v0')).toEqual({ own: 8 * 2 ** 20, shared: 0, reclaimable: 8 * 2 ** 20 })
+  expect((await pool.usages()).get('v0')).toEqual({ own: 8 * 2 ** 20, shared: 0, reclaimable: 8 * 2 ** 20 })
   for (const id of ids) await pool.deactivate(id)
   expect(await pool.active()).toEqual([])
   await pool.close()

@@ -129,7 +129,6 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
       await expect(pool.resize('gone', mebibyte)).rejects.toEqual(missing)
       await expect(pool.restore('v1', 'gone')).rejects.toEqual(missing)
       await expect(pool.activate('gone', { readOnly: true })).rejects.toEqual(missing)
-      await expect(pool.usage('gone')).rejects.toEqual(missing)
       await pool.delete('gone')
       await pool.deactivate('gone')
     })
@@ -210,16 +209,17 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
       const path = await writable('u1')
       const before = await settledUse()
       execFileSync('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', 'count=32', 'oflag=direct', 'status=none'])
-      expect(await pool.usage('u1')).toEqual({ own: 32 * mebibyte, shared: 0, reclaimable: 32 * mebibyte })
+      expect((await pool.usages()).get('u1')).toEqual({ own: 32 * mebibyte, shared: 0, reclaimable: 32 * mebibyte })
       await pool.snapshot([{ id: 'u-s', volumeId: 'u1' }])
-      expect(await pool.usage('u-s')).toEqual({ own: 0, shared: 32 * mebibyte, reclaimable: 0 })
+      expect((await pool.usages()).get('u-s')).toEqual({ own: 0, shared: 32 * mebibyte, reclaimable: 0 })
       execFileSync('dd', ['if=/dev/urandom', `of=${path}`, 'bs=1M', 'count=8', 'oflag=direct', 'status=none'])
       const both = { own: 8 * mebibyte, shared: 24 * mebibyte, reclaimable: 8 * mebibyte }
-      expect([await pool.usage('u1'), await pool.usage('u-s')]).toEqual([both, both])
+      const usages = await pool.usages()
+      expect([usages.get('u1'), usages.get('u-s')]).toEqual([both, both])
       await waitUntil(async () => (await pool.space()).used - before > 39 * mebibyte)
       await pool.delete('u-s')
       execFileSync('blkdiscard', ['--offset', '0', '--length', String(16 * mebibyte), path])
-      expect(await pool.usage('u1')).toEqual({ own: 16 * mebibyte, shared: 0, reclaimable: 16 * mebibyte })
+      expect((await pool.usages()).get('u1')).toEqual({ own: 16 * mebibyte, shared: 0, reclaimable: 16 * mebibyte })
       await pool.deactivate('u1')
       await pool.delete('u1')
       await waitUntil(async () => (await pool.space()).used - before < 2 * mebibyte)
@@ -239,7 +239,8 @@ export function poolContract({ format, device, parts, storm, seconds }: PoolCont
       await pool.snapshot([{ id: 'p-2', volumeId: 'p1' }])
       await pool.delete('p-1')
       await write('--rw=write:1020k', '--bs=4k') // and the pieces, which only the second snapshot still has then
-      const [volume, snapshot] = [await pool.usage('p1'), await pool.usage('p-2')]
+      const usages = await pool.usages()
+      const [volume, snapshot] = [usages.get('p1')!, usages.get('p-2')!]
       const inUse = volume.reclaimable + snapshot.reclaimable + snapshot.shared
       await useBecomes(before + inUse)
       await pool.delete('p-2')

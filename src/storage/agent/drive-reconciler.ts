@@ -6,10 +6,12 @@ import type { EntryUsage, Pool, PoolFormat } from '../pool-format.ts'
 import type { BlockDevice } from './block-device.ts'
 import type { Calibrate } from './calibration.ts'
 import { derivedId } from './derived-id.ts'
+import type { FreedSpace } from './freed-space.ts'
 import type { OpenPools } from './open-pools.ts'
 import type { RisingClock } from './rising-clock.ts'
 
 type DriveReport = NonNullable<NonNullable<Drive['status']>['agent']>
+type PoolReport = NonNullable<DriveReport['pool']>
 type FormatRequest = NonNullable<Drive['spec']['format']>
 
 /** What the drive reconciler works with. */
@@ -22,6 +24,7 @@ export interface DriveReconcilerParts {
   calibrate: Calibrate
   recorder: EventRecorder
   clock: RisingClock
+  freed: FreedSpace
   /** Ids of all entries that objects tell of. */
   knownEntries: () => Set<string>
   logger: Logger
@@ -248,7 +251,7 @@ export class DriveReconciler {
         : (before ?? {})
     try {
       const found = await this.#leftovers(drive, pool)
-      const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: await this.#measure(pool) }
+      const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: await this.#measure(drive, pool) }
       await this.#report(drive, report as DriveReport)
     } catch (error) {
       if (error instanceof CarbonadoError && (error.code === 'Unavailable' || error.code === 'Expired')) throw error
@@ -271,27 +274,39 @@ export class DriveReconciler {
     return found
   }
 
-  /** What volumes own alone is read before the sum, so that writes meanwhile only make `held` larger than it is. */
-  async #measure(pool: Pool): Promise<NonNullable<DriveReport['pool']>> {
+  /**
+   * The pool as it is now. While space is given back the last measurement stands, with `measuredAt`: what it promised
+   * too little of is promised after the next one. Without any, everything in use counts as held.
+   */
+  async #measure({ metadata: { name }, status }: Drive, pool: Pool): Promise<PoolReport> {
+    const measured = await this.#parts.freed.readStill(name, () => this.#measureOnce(pool))
+    if (measured) return measured
+    const before = status?.agent?.pool
+    if (before?.id === pool.id) return before
     const measuredAt = this.#parts.clock.now()
-    let own = 0
-    for (const { id, kind } of await pool.list()) {
-      const usage = await pool.usage(id).catch(() => undefined) // deleted meanwhile
-      if (!usage) continue
-      this.#usage.set(id, usage)
-      if (kind === 'volume') own += usage.own
-    }
-    const { capacity, used, metadataUsed } = await pool.space()
-    const held = Math.max(0, used - own)
-    return {
-      id: pool.id,
-      format: pool.format,
-      capacity,
-      used,
-      held,
-      measuredAt,
-      ...(metadataUsed === undefined ? {} : { metadataUsed }),
-    }
+    const space = await pool.space()
+    return { id: pool.id, format: pool.format, ...space, held: space.used, measuredAt }
+  }
+
+  /**
+   * What volumes own alone is read between two readings of the sum, and the larger of these counts: so writes and
+   * discards meanwhile only make `held` larger than it is.
+   */
+  async #measureOnce(pool: Pool): Promise<PoolReport> {
+    const measuredAt = this.#parts.clock.now()
+    const before = await pool.space()
+    const own = await this.#readOwn(pool)
+    const after = await pool.space()
+    const held = Math.max(0, Math.max(before.used, after.used) - own)
+    return { id: pool.id, format: pool.format, ...after, held, measuredAt }
+  }
+
+  /** Bytes that volumes own alone, all of them together. What is not known of is not counted, and so is held. */
+  async #readOwn(pool: Pool): Promise<number> {
+    const usages = await pool.usages().catch(() => new Map<string, EntryUsage>())
+    for (const [id, usage] of usages) this.#usage.set(id, usage)
+    const volumes = (await pool.list()).filter(({ kind }) => kind === 'volume')
+    return volumes.reduce((sum, { id }) => sum + (usages.get(id)?.own ?? 0), 0)
   }
 
   /**

@@ -28,6 +28,8 @@ export interface PlexReconcilerParts {
   driveProblem: (driveName: string) => string
   /** Told when the content of a pool has changed. */
   onPoolChanged: (driveName: string) => void
+  /** Does what gives space of a pool back. */
+  freeing: (driveName: string, work: () => Promise<void>) => Promise<void>
   /** Has another plex looked at. */
   requeue: (plexName: string) => void
   logger: Logger
@@ -119,8 +121,7 @@ export class PlexReconciler {
     switch (step.step) {
       case 'delete':
         await pool.deactivate(id)
-        for (const entryId of step.entryIds) await pool.delete(entryId)
-        this.#parts.onPoolChanged(spec.driveName)
+        await this.#delete(pool, spec.driveName, step.entryIds)
         return true
       case 'release':
         await this.#release(plex)
@@ -138,12 +139,11 @@ export class PlexReconciler {
         this.#parts.onPoolChanged(spec.driveName)
         return true
       case 'restore':
-        await pool.restore(id, step.snapshotUid)
+        await this.#parts.freeing(spec.driveName, () => pool.restore(id, step.snapshotUid))
         await this.#write(plex, { ...statusOf(plex), restoredRequestId: step.requestId })
         return true
       case 'delete-snapshots':
-        for (const entryId of step.entryIds) await pool.delete(entryId)
-        this.#parts.onPoolChanged(spec.driveName)
+        await this.#delete(pool, spec.driveName, step.entryIds)
         return true
       case 'announce-snapshots':
         await this.#announce(plex, step.uids)
@@ -152,6 +152,12 @@ export class PlexReconciler {
       case 'report':
         return false
     }
+  }
+
+  #delete(pool: Pool, driveName: string, entryIds: string[]): Promise<void> {
+    return this.#parts.freeing(driveName, async () => {
+      for (const entryId of entryIds) await pool.delete(entryId)
+    })
   }
 
   async #release({ metadata }: Plex): Promise<void> {

@@ -13,6 +13,7 @@ import { inspectDevice, type BlockDevice } from './block-device.ts'
 import { calibrate, type Calibrate } from './calibration.ts'
 import { DriveCopies } from './drive-copies.ts'
 import { DriveReconciler } from './drive-reconciler.ts'
+import { FreedSpace } from './freed-space.ts'
 import { growFilesystem } from './filesystem-growth.ts'
 import { OpenPools } from './open-pools.ts'
 import { PlexReconciler } from './plex-reconciler.ts'
@@ -73,6 +74,7 @@ export class StorageAgent {
   readonly #copies: DriveCopies
   readonly #reader: SnapshotReader
   readonly #clock = new RisingClock()
+  readonly #freed = new FreedSpace()
   readonly #recorder: EventRecorder
   readonly #quiescer: Quiescer
   readonly #drives: Informer<Drive>
@@ -122,6 +124,7 @@ export class StorageAgent {
       calibrate: options.calibrate ?? calibrate,
       recorder: this.#recorder,
       clock: this.#clock,
+      freed: this.#freed,
       knownEntries: () => this.#knownEntries(),
       logger,
       onChange: (driveName) => this.#driveChanged(driveName),
@@ -266,6 +269,7 @@ export class StorageAgent {
       quiescer: this.#quiescer,
       driveProblem: (driveName) => this.#driveProblem(driveName),
       onPoolChanged: (driveName) => this.#measureSoon(driveName),
+      freeing: (driveName, work) => this.#freed.during(driveName, work).finally(() => this.#measureSoon(driveName)),
       requeue: (name) => this.#queues.plex.add(name),
       logger,
     })

@@ -77,8 +77,14 @@ export class FilePool implements Pool {
     return { capacity: blocks * bsize, used: (blocks - bavail) * bsize }
   }
 
-  async usage(id: string): Promise<EntryUsage> {
-    return extentUsage(this.#data(await this.#entry(id)))
+  /** One file after the other: each takes memory while it is read. What cannot be read is left out. */
+  async usages(): Promise<Map<string, EntryUsage>> {
+    const usages = new Map<string, EntryUsage>()
+    for (const entry of await this.#entries()) {
+      const usage = await extentUsage(this.#data(entry)).catch(() => undefined)
+      if (usage) usages.set(entry.id, usage)
+    }
+    return usages
   }
 
   async create(volume: { id: string; size: number; sectorSize: SectorSize }): Promise<void> {

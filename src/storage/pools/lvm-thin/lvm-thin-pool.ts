@@ -83,9 +83,10 @@ export class LvmThinPool implements Pool {
     return true
   }
 
-  async usage(id: string): Promise<EntryUsage> {
-    const { thinId } = this.#entry(await this.#read(), id)
-    return (await this.#thinPool.usages()).get(thinId) ?? { own: 0, shared: 0, reclaimable: 0 }
+  async usages(): Promise<Map<string, EntryUsage>> {
+    const { entries } = await this.#read()
+    const byThinId = await this.#thinPool.usages()
+    return new Map(entries.map(({ id, thinId }) => [id, byThinId.get(thinId) ?? { own: 0, shared: 0, reclaimable: 0 }]))
   }
 
   async create({ id, size, sectorSize }: { id: string; size: number; sectorSize: SectorSize }): Promise<void> {
