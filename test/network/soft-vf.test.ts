@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
 import { container, iperf, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
@@ -89,6 +90,21 @@ describe('an attached container', () => {
     expect(sentPackets).toBeGreaterThan(0)
     expect(engine.counters().find((each) => each.endpointId === one.endpointId)!.sentPackets).toBeGreaterThanOrEqual(sentPackets)
     expect(hooks()).toEqual(before)
+  }) // prettier-ignore
+
+  it('is found again by one from whose pins any was removed, which loads its programs anew', async () => {
+    const { sentPackets } = engine.counters().find((each) => each.endpointId === one.endpointId)!
+    const version = readdirSync(pins).find((name) => /^v[0-9a-f]{12}$/.test(name))!
+    const parts = [...readdirSync(join(pins, version)).map((name) => join(version, name)), `${version}-arrivals`, `${version}-counters`] // prettier-ignore
+    expect(parts.length).toBeGreaterThan(5)
+    for (const part of parts) {
+      await engine.stop()
+      rmSync(join(pins, part))
+      engine = await startEngine()
+      expect({ part, reaches: hasPing(one, '10.30.0.11') }).toEqual({ part, reaches: true })
+    }
+    expect(engine.counters().find((each) => each.endpointId === one.endpointId)!.sentPackets).toBeGreaterThan(sentPackets)
+    expect(await engine.check(one)).toEqual([])
   }) // prettier-ignore
 
   it('has damage reported by check', async () => {

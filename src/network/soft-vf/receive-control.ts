@@ -129,7 +129,8 @@ export class SoftVfReceiveControl implements ReceiveControl {
     if (!maps) return []
     const now = process.hrtime.bigint()
     const inForce: ReceiverAddress[] = []
-    for (const key of [...maps.limits.keys(limitKeySize), ...maps.limitStates.keys(limitKeySize)]) {
+    const keys = [...maps.limits.keys(limitKeySize), ...maps.limitStates.keys(limitKeySize)]
+    for (const key of new Map(keys.map((each) => [each.toString('hex'), each])).values()) {
       const receiver = { macAddress: textOfMac(key), vlan: key.readUInt16LE(6) }
       const limit = maps.limits.get(key)
       if (!limit || limit.readBigUInt64LE(8) < now) await this.lift(receiver)
