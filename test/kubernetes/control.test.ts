@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AddressClaim, Endpoint, Lease, Network, Node } from '../../src/api/index.ts'
 import { silentLogger } from '../../src/base/index.ts'
+import type { ControlFeature } from '../../src/control/feature.ts'
 import { features } from '../../src/control/features.ts'
 import { admissionPath } from '../../src/control/kubernetes/admission-webhook.ts'
 import { checkKubernetesConfig } from '../../src/control/kubernetes/config.ts'
@@ -29,7 +30,7 @@ afterAll(async () => {
   await apiserver?.close()
 })
 
-async function startReplica(): Promise<KubernetesControl> {
+async function startReplica(startedFeatures: ControlFeature[] = features): Promise<KubernetesControl> {
   const tokenFile = join(files.folder, 'apiserver-token')
   writeFileSync(tokenFile, apiserver.token)
   const { server, caFile } = apiserver
@@ -41,7 +42,7 @@ async function startReplica(): Promise<KubernetesControl> {
     },
     'of the test',
   )
-  const replica = await startKubernetesControl(config, { logger: silentLogger(), features })
+  const replica = await startKubernetesControl(config, { logger: silentLogger(), features: startedFeatures })
   replicas.push(replica)
   return replica
 }
@@ -127,5 +128,22 @@ describe('control on a Kubernetes API server', () => {
     const addresses = items.map(({ status }) => status?.allocation?.state === 'Allocated' && status.allocation.addresses[0]?.address) // prettier-ignore
     expect(new Set(addresses).size).toBe(3)
     expect((await store.get(Lease, { namespace: 'carbonado-system', name: 'control' })).spec.leaseTransitions).toBe(1)
+  })
+
+  test('one that leads and never comes to the end of its start can be stopped, and leaves the lead', async () => {
+    for (const replica of replicas.splice(0)) await replica.stop()
+    const asked = Promise.withResolvers<void>()
+    const hanging: ControlFeature = {
+      ...features[0]!,
+      start() {
+        asked.resolve()
+        return new Promise(() => {}) // as while the API server is away
+      },
+    }
+    const one = await startReplica([hanging])
+    await asked.promise
+    await one.stop()
+    const other = await startReplica()
+    await expect.poll(() => other.isLeading(), { timeout: 10_000 }).toBe(true)
   })
 })
