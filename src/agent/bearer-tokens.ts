@@ -1,13 +1,20 @@
 import { createHash } from 'node:crypto'
-import { Type } from '@sinclair/typebox'
+import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
 import { InvalidInput, readJsonFile } from '../base/index.ts'
 
 const exact = { additionalProperties: false }
+/** Who may what: `agent` sets limits for senders, `viewer` reads everything, the others some of it (live-api.ts). */
+const Role = Type.Union([
+  Type.Literal('agent'),
+  Type.Literal('viewer'),
+  Type.Literal('visitor'),
+  Type.Literal('metrics-reader'),
+])
 const owner = {
   user: Type.String(),
-  role: Type.String(),
+  role: Role,
   /** Of an agent: the only node in whose name it may speak. */
   nodeName: Type.Optional(Type.String({ pattern: namePattern, maxLength: 253 })),
 }
@@ -19,10 +26,13 @@ const Tokens = Type.Array(
   ]),
 )
 
+/** What a user of the live API may. */
+export type LiveApiRole = Static<typeof Role>
+
 /** Who uses the live API. */
 export interface LiveApiUser {
   user: string
-  role: string
+  role: LiveApiRole
   nodeName?: string
 }
 
@@ -40,7 +50,7 @@ export function loadBearerTokens(file: string): Authenticate {
     throw new InvalidInput(`${file} is not a list of tokens`, {
       remedy:
         'Write a JSON list of {"token", "user", "role"}, or with "sha256", the digest of a token in hexadecimal, in the place ' +
-        'of "token"; of an agent "nodeName" too. A token has at least 8 characters.',
+        'of "token"; of an agent "nodeName" too. A token has at least 8 characters; roles are agent, viewer, visitor, metrics-reader.',
     })
   }
   // looked up by digest, so that the time it takes tells nothing about a token
