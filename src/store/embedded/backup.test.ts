@@ -63,6 +63,27 @@ describe('a restore takes nothing from an earlier store', () => {
   })
 })
 
+test('a backup that was broken off has not its name, and does not stop the next one', () => {
+  const unfinished = join(folder, 'second.unfinished')
+  writeFileSync(unfinished, 'half of it')
+  backupStore(file, join(folder, 'second'))
+  expect(readdirSync(folder).filter((name) => name.startsWith('second'))).toEqual(['second'])
+})
+
+describe('a restore is refused, and changes nothing,', () => {
+  test.each([
+    ['of an empty file', (path: string) => writeFileSync(path, ''), 'is empty'],
+    ['of a copy with a log', (path: string) => ['', '-wal'].forEach((each) => copyFileSync(file + each, path + each)), 'log beside it'],
+  ])('%s', async (_what, make, message) => {
+    const other = join(folder, 'other')
+    make(other)
+    expect(() => restoreStore(other, file)).toThrow(
+      expect.objectContaining({ code: 'InvalidInput', message: expect.stringContaining(message) as string }),
+    )
+    expect(await count()).toBe(inStore)
+  }) // prettier-ignore
+})
+
 test('nothing is kept, and nothing said to be, where no store was', async () => {
   const empty = join(folder, 'empty.db')
   expect(restoreStore(backup, empty)).toBeUndefined()

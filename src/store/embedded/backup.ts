@@ -1,6 +1,6 @@
-import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { Conflict, flushToDisk } from '../../base/index.ts'
+import { Conflict, flushToDisk, InvalidInput } from '../../base/index.ts'
 import { checkPresent } from './damage.ts'
 import { jumpVersion, lockFile, openChecked } from './database.ts'
 
@@ -8,28 +8,34 @@ import { jumpVersion, lockFile, openChecked } from './database.ts'
 const companions = ['-wal', '-shm', '-journal', '-flushed']
 
 /**
- * Writes a consistent copy of a store to a new file; the store may be in use. Throws Conflict when the file exists,
- * Internal when the store is damaged.
+ * Writes a consistent copy of a store to a new file, which has its name only once it is whole; the store may be in use.
+ * Throws Conflict when the file exists, Internal when the store is damaged.
  */
 export function backupStore(storeFile: string, backupFile: string): void {
   refuseExisting(backupFile)
   checkPresent(storeFile)
+  const unfinished = `${backupFile}.unfinished`
+  rmSync(unfinished, { force: true })
   const connection = openChecked(storeFile, true)
   try {
-    connection.prepare('VACUUM INTO ?').run(backupFile)
+    connection.prepare('VACUUM INTO ?').run(unfinished)
   } finally {
     connection.close()
   }
-  flushToDisk(backupFile)
+  flushToDisk(unfinished)
+  renameSync(unfinished, backupFile)
+  flushToDisk(dirname(backupFile))
 }
 
 /**
  * Puts a backup in the place of a store that is not in use; returns where the old store, or what was left of it, was
  * moved, if there was one. A store whose restore was killed is not opened until it is restored again.
  * Versions go on from the wall clock in microseconds, far above any that was given out after the backup, so that a
- * client that saw those is told to list again. Throws Internal when the backup is damaged, Conflict when in use.
+ * client that saw those is told to list again. Throws Internal when the backup is damaged, InvalidInput when it is not a
+ * whole one, Conflict when the store is in use.
  */
 export function restoreStore(backupFile: string, storeFile: string): string | undefined {
+  refuseIncomplete(backupFile)
   openChecked(backupFile, true).close()
   const lock = lockFile(`${storeFile}.lock`)
   try {
@@ -48,6 +54,22 @@ export function restoreStore(backupFile: string, storeFile: string): string | un
   } finally {
     lock.close()
   }
+}
+
+/** An empty file would be a store without objects, and so would a file whose objects are in its log. */
+function refuseIncomplete(backupFile: string): void {
+  if (existsSync(backupFile) && sizeOf(backupFile) === 0) {
+    throw new InvalidInput(`${backupFile} is empty, so it is no backup`, { remedy: 'Restore another backup.' })
+  }
+  if (sizeOf(`${backupFile}-wal`) > 0) {
+    throw new InvalidInput(`${backupFile} has a log beside it, so it is a copy of a store and no backup`, {
+      remedy: `Restore a file that \`control backup\` has made, or put the copy with ${companions.join(', ')} in the place of the store.`,
+    })
+  }
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }
 
 function setAside(storeFile: string): string | undefined {
