@@ -12,8 +12,9 @@ import {
 import type { FilesystemType } from '../../../api/index.ts'
 import { Conflict, exec, ExecError, Internal } from '../../../base/index.ts'
 import { deviceSize, numberText } from '../../device-number.ts'
-import { parseMountTable, type MountEntry } from './mount-table.ts'
 import { formatCommand } from './mount-options.ts'
+import { parseMountTable, type MountEntry } from './mount-table.ts'
+import { mountUsers } from './mount-users.ts'
 import type { DeviceContent, PathKind } from './publish-decision.ts'
 import { pathKind } from './publish-path.ts'
 import { readSuperblock, superblockBytes } from './superblock.ts'
@@ -138,7 +139,10 @@ async function unmount(path: string): Promise<void> {
   } catch (error) {
     if (error instanceof ExecError && /not mounted|no mount point/.test(error.stderr)) return
     if (error instanceof ExecError && error.stderr.includes('busy')) {
-      throw new Conflict(`${path} is in use`, { remedy: 'Stop what uses it.', cause: error })
+      const users = mountUsers(path)
+      const who =
+        users.length === 0 ? '' : ` by ${users.slice(0, 3).join(', ')}${users.length > 3 ? ' and others' : ''}`
+      throw new Conflict(`${path} is in use${who}`, { remedy: 'Stop what uses it.', cause: error })
     }
     throw error instanceof ExecError
       ? new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
