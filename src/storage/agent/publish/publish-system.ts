@@ -9,6 +9,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FilesystemType } from '../../../api/index.ts'
 import { Conflict, exec, ExecError, Internal } from '../../../base/index.ts'
 import { deviceSize, numberText } from '../../device-number.ts'
@@ -48,6 +49,9 @@ export interface PublishSystem {
 
 /** Milliseconds for programs that read or write much of a device. */
 const longDeadline = 600_000
+
+/** Milliseconds for which a mount that is to go may be in use. */
+const busyPatience = 2_000
 
 /** Bytes at both ends of a device that are zero when nothing was ever written there. */
 const looked = 2 ** 20
@@ -133,21 +137,28 @@ async function preen(device: string, options: string[]): Promise<void> {
   }
 }
 
+/** What uses it only for a moment, such as the resize2fs of an agent that was killed, is waited for. */
 async function unmount(path: string): Promise<void> {
-  try {
-    await exec(['umount', path], { deadline: longDeadline })
-  } catch (error) {
-    if (error instanceof ExecError && /not mounted|no mount point/.test(error.stderr)) return
-    if (error instanceof ExecError && error.stderr.includes('busy')) {
-      const users = mountUsers(path)
-      const who =
-        users.length === 0 ? '' : ` by ${users.slice(0, 3).join(', ')}${users.length > 3 ? ' and others' : ''}`
-      throw new Conflict(`${path} is in use${who}`, { remedy: 'Stop what uses it.', cause: error })
+  const giveUp = performance.now() + busyPatience
+  for (;;) {
+    try {
+      await exec(['umount', path], { deadline: longDeadline })
+      return
+    } catch (error) {
+      if (!(error instanceof ExecError)) throw error
+      if (/not mounted|no mount point/.test(error.stderr)) return
+      const isBusy = error.stderr.includes('busy')
+      if (!isBusy) throw new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
+      if (performance.now() > giveUp) throw inUse(path, error)
     }
-    throw error instanceof ExecError
-      ? new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
-      : error
+    await sleep(100)
   }
+}
+
+function inUse(path: string, cause: ExecError): Conflict {
+  const users = mountUsers(path)
+  const who = users.length === 0 ? '' : ` by ${users.slice(0, 3).join(', ')}${users.length > 3 ? ' and others' : ''}`
+  return new Conflict(`${path} is in use${who}`, { remedy: 'Stop what uses it.', cause })
 }
 
 function lastLine({ stderr, stdout }: ExecError): string {
