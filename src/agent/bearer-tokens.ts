@@ -1,20 +1,13 @@
 import { createHash } from 'node:crypto'
-import { Type, type Static } from '@sinclair/typebox'
+import { Type } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { namePattern } from '../api/index.ts'
 import { InvalidInput, readJsonFile } from '../base/index.ts'
 
 const exact = { additionalProperties: false }
-/** Who may what: `agent` sets limits for senders, `viewer` reads everything, the others some of it (live-api.ts). */
-const Role = Type.Union([
-  Type.Literal('agent'),
-  Type.Literal('viewer'),
-  Type.Literal('visitor'),
-  Type.Literal('metrics-reader'),
-])
 const owner = {
   user: Type.String(),
-  role: Role,
+  role: Type.String(),
   /** Of an agent: the only node in whose name it may speak. */
   nodeName: Type.Optional(Type.String({ pattern: namePattern, maxLength: 253 })),
 }
@@ -26,13 +19,10 @@ const Tokens = Type.Array(
   ]),
 )
 
-/** What a user of the live API may. */
-export type LiveApiRole = Static<typeof Role>
-
 /** Who uses the live API. */
 export interface LiveApiUser {
   user: string
-  role: LiveApiRole
+  role: string
   nodeName?: string
 }
 
@@ -50,7 +40,7 @@ export function loadBearerTokens(file: string): Authenticate {
     throw new InvalidInput(`${file} is not a list of tokens`, {
       remedy:
         'Write a JSON list of {"token", "user", "role"}, or with "sha256", the digest of a token in hexadecimal, in the place ' +
-        'of "token"; of an agent "nodeName" too. A token has at least 8 characters; roles are agent, viewer, visitor, metrics-reader.',
+        'of "token"; of an agent "nodeName" too. A token has at least 8 characters.',
     })
   }
   // looked up by digest, so that the time it takes tells nothing about a token

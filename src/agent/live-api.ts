@@ -9,7 +9,7 @@ import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
 import type { PathFacts, PathProbe, PathQuestion } from '../network/path/index.ts'
 import type { LiveStorage } from '../storage/live-volume.ts'
-import type { Authenticate, LiveApiRole, LiveApiUser } from './bearer-tokens.ts'
+import type { Authenticate, LiveApiUser } from './bearer-tokens.ts'
 import type { AgentConfig } from './config.ts'
 import type { NodeProblem } from './node-check.ts'
 import type { Part } from './parts.ts'
@@ -41,7 +41,7 @@ interface Route {
   /** Whether it is for everybody, with or without a token. */
   isOpen?: boolean
   /** Role that is needed; absent: any. */
-  role?: LiveApiRole
+  role?: string
   /** Most bytes of a body; `largestBody` unless told. */
   largestBody?: number
   answer(request: {
@@ -52,7 +52,7 @@ interface Route {
 }
 
 /** All that those of a role may use; others may use everything that needs no role. */
-const pathsOf: Partial<Record<LiveApiRole, ReadonlySet<string>>> = {
+const pathsOf: Record<string, ReadonlySet<string>> = {
   // what is known about endpoints and volumes, not what users have stored in them
   [visitorRole]: new Set(['/v1/endpoints', '/v1/volumes', '/v1/check', '/v1/path', '/v1/probe', metricsPath]),
   [metricsReaderRole]: new Set([metricsPath]),

@@ -63,7 +63,7 @@ test('the API server is asked about the user, not only about the token, and abou
 test('an API server that does not answer makes nobody a reader, and who is known otherwise is not asked about', async () => {
   const away = { request: () => Promise.reject(new Error('away')) } as never
   expect(await withMetricsReaders(nobody, away)(bearer, undefined, '/metrics')).toBeUndefined()
-  const known = { user: 'control', role: 'viewer' } as const
+  const known = { user: 'control', role: 'viewer' }
   expect(await withMetricsReaders(() => known, away)(bearer, undefined, '/metrics')).toEqual(known)
 })
 

@@ -36,7 +36,7 @@ test.each([
 
 test('who is known otherwise is not asked about', async () => {
   const { store, state } = apiServer(good)
-  const known = { user: 'control', role: 'viewer' } as const
+  const known = { user: 'control', role: 'viewer' }
   expect(await withPeerTokens(() => known, store, account)(bearer)).toEqual(known)
   expect(state.asked).toBe(0)
 })
