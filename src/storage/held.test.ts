@@ -31,22 +31,22 @@ async function fill(volume: string, text: string): Promise<void> {
 
 const heldNow = async (): Promise<number> => (await fixture.store.get(Drive, { name })).status!.agent!.pool!.held
 
-/** Lets something happen right after the next reading of what volumes own; resolves when it has. */
-function afterNextReading(happen: () => Promise<void>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
+/** Lets something happen right after the next reading of what volumes own; resolves when it has, with when it began. */
+function afterNextReading(happen: () => Promise<void>): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
   const usages = vi.spyOn(FakePool.prototype, 'usages')
   usages.mockImplementationOnce(async function (this: FakePool) {
     usages.mockRestore()
     const read = await this.usages()
-    await happen()
-    resolve()
+    const since = new Date().toISOString()
+    await happen().then(() => resolve(since), reject)
     return read
   })
   return promise
 }
 
 /** Everything that is told to be held from now on, until the drive was measured anew after `happened`. */
-async function heldUntilMeasured(happened: Promise<void>): Promise<Set<number>> {
+async function heldUntilMeasured(happened: Promise<string>): Promise<Set<number>> {
   const told = new Set<number>()
   const abort = new AbortController()
   const watching = (async () => {
@@ -55,8 +55,7 @@ async function heldUntilMeasured(happened: Promise<void>): Promise<Set<number>> 
       if (event.type === 'MODIFIED') told.add(event.object.status!.agent!.pool!.held)
   })()
   await fixture.restartAgent('n1') // which measures
-  await happened
-  const since = new Date().toISOString()
+  const since = await happened
   await eventually(async () => {
     const { measuredAt } = (await fixture.store.get(Drive, { name })).status!.agent!.pool!
     return measuredAt > since ? true : undefined
