@@ -54,14 +54,14 @@ async function heldUntilMeasured(happened: Promise<string>): Promise<Set<number>
     for await (const event of fixture.store.watch(Drive, { resourceVersion, signal: abort.signal }))
       if (event.type === 'MODIFIED') told.add(event.object.status!.agent!.pool!.held)
   })()
-  await fixture.restartAgent('n1') // which measures
+  const another = fixture.availableVolume('c', { size: '1Mi' }) // has the pool measured
   const since = await happened
   await eventually(async () => {
     const { measuredAt } = (await fixture.store.get(Drive, { name })).status!.agent!.pool!
     return measuredAt > since ? true : undefined
   }, 'another measurement')
   abort.abort()
-  await watching
+  await Promise.all([watching, another])
   return told
 }
 
