@@ -1,3 +1,5 @@
+import type { Logger } from './log.ts'
+
 /** Runs tasks that share a key one after the other, and tasks with different keys side by side. */
 export class KeyedLock {
   readonly #tails = new Map<string, Promise<unknown>>()
@@ -22,7 +24,7 @@ export type ReconcileResult = { done: true } | { requeueAfter: number }
  * Keys that each queue of control reconciles at the same time: enough to hide how long an API server takes to answer, few
  * enough that a slow one still answers what control asks beside, such as for its Lease.
  */
-export const reconciledAtOnce = 50
+const reconciledAtOnce = 50
 
 /** Settings of a WorkQueue. */
 export interface WorkQueueOptions {
@@ -109,4 +111,15 @@ export class WorkQueue {
     this.#waiting.delete(next)
     this.add(next)
   }
+}
+
+/** Makes the queues of control: `what` could not be reconciled, the log says when it fails. */
+export function controlQueues(
+  logger: Logger,
+): (what: string, reconcile: (key: string) => Promise<ReconcileResult>) => WorkQueue {
+  return (what, reconcile) =>
+    new WorkQueue(reconcile, {
+      atOnce: reconciledAtOnce,
+      onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`),
+    })
 }

@@ -10,7 +10,7 @@ import {
   type KindDefinition,
   type KubeObject,
 } from '../api/index.ts'
-import { reconciledAtOnce, WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
+import { controlQueues, type Logger, type WorkQueue } from '../base/index.ts'
 import { CapacityLedger } from '../guarantee/index.ts'
 import { createInformer, EventRecorder, type Informer, type InformerOf, type ResourceStore } from '../store/index.ts'
 import { ClaimBook } from './addresses/claim-book.ts'
@@ -116,11 +116,7 @@ class Controllers implements NetworkControllers {
     const capacity = new NodeCapacity({ store, nodes, endpoints, ledger, recorder, clock })
     const hostAddresses = new HostAddresses({ store, nodes })
     const [networkGuard, tierGuard] = [networkProtection(store, networks), tierProtection(store, tiers)]
-    const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
-      new WorkQueue(reconcile, {
-        atOnce: reconciledAtOnce,
-        onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`),
-      })
+    const queue = controlQueues(logger)
     this.#queues = {
       endpoint: queue('endpoint', (key) => endpoint.reconcile(key)),
       usage: queue('usage of a network', (key) => reconcileUsage(key, { store, networks, book })),

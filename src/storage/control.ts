@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { Drive, Node, PerfTier, Plex, Snapshot, SnapshotGroup, Volume, VolumeAttachment } from '../api/index.ts'
-import { reconciledAtOnce, WorkQueue, type Logger, type ReconcileResult } from '../base/index.ts'
+import { controlQueues, type Logger, type WorkQueue } from '../base/index.ts'
 import { CapacityLedger } from '../guarantee/index.ts'
 import { createInformer, EventRecorder, type Informer, type InformerOf, type ResourceStore } from '../store/index.ts'
 import { cloneAnnotation } from './clone-annotation.ts'
@@ -85,11 +85,7 @@ class Controllers implements StorageControllers {
       onWaiting: (name) => this.#waiting.add(name),
     })
     const group = new SnapshotGroupController(store, view, events)
-    const queue = (what: string, reconcile: (key: string) => Promise<ReconcileResult>): WorkQueue =>
-      new WorkQueue(reconcile, {
-        atOnce: reconciledAtOnce,
-        onError: (key, err) => logger.warn({ err, key }, `${what} could not be reconciled`),
-      })
+    const queue = controlQueues(logger)
     this.#queues = {
       volume: queue('volume', (key) => volume.reconcile(key)),
       group: queue('snapshot group', (key) => group.reconcile(key)),

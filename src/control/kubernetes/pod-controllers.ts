@@ -9,7 +9,7 @@ import {
   StorageClass,
   type KindDefinition,
 } from '../../api/index.ts'
-import { reconciledAtOnce, WorkQueue, type Logger } from '../../base/index.ts'
+import { controlQueues, type Logger, type WorkQueue } from '../../base/index.ts'
 import { NodeFencing, NodeResources, owningPodOf, PodEndpoints } from '../../network/pods/index.ts'
 import {
   EventRecorder,
@@ -92,8 +92,7 @@ export class PodControllers {
       ...onNodes,
       podsOn: (nodeName) => indices.podsOnNode.of(nodeName),
     })
-    const onError = (what: string) => (key: string, err: unknown) =>
-      logger.warn({ err, key }, `${what} could not be reconciled`)
+    const queue = controlQueues(logger)
     const source = { controller: 'carbonado.io/scheduling', instance: hostname() }
     this.#recorder = new EventRecorder(store, source, logger)
     const events = new UnschedulableEvents({
@@ -102,23 +101,11 @@ export class PodControllers {
       recorder: this.#recorder,
       tryAgain: () => tryAgain(store, cache),
     })
-    this.#unschedulable = new WorkQueue((key) => events.reconcile(...decodeKey(key)), {
-      atOnce: reconciledAtOnce,
-      onError: onError('events of a pod'),
-    })
+    this.#unschedulable = queue('events of a pod', (key) => events.reconcile(...decodeKey(key)))
     const fencing = new NodeFencing({ ...onNodes, recorder: this.#recorder })
-    this.#fencing = new WorkQueue((name) => fencing.reconcile(name), {
-      atOnce: reconciledAtOnce,
-      onError: onError('fencing of a node'),
-    })
-    this.#pods = new WorkQueue((key) => endpoints.reconcile(...decodeKey(key)), {
-      atOnce: reconciledAtOnce,
-      onError: onError('endpoints of a pod'),
-    })
-    this.#nodes = new WorkQueue((name) => resources.reconcile(name), {
-      atOnce: reconciledAtOnce,
-      onError: onError('resources of a node'),
-    })
+    this.#fencing = queue('fencing of a node', (name) => fencing.reconcile(name))
+    this.#pods = queue('endpoints of a pod', (key) => endpoints.reconcile(...decodeKey(key)))
+    this.#nodes = queue('resources of a node', (name) => resources.reconcile(name))
   }
 
   /** Looks at everything once, and then at what changes. */

@@ -122,7 +122,7 @@ class SoftVfEngine implements NetworkEngine {
     await this.#hook(state)
     this.#driftFinder = this.#makeDriftFinder(programs)
     if (programs.fresh) {
-      await this.#socket.must([...this.#slots.slots.values()].map((slot) => this.#filterOf(slot)))
+      await this.#socket.must([...this.#slots.endpointIds.keys()].map((slot) => this.#filterOf(slot)))
       removeOldVersions(this.#options)
     }
     this.#pinKeeper = new PinKeeper(this.#options.pins)
@@ -166,7 +166,7 @@ class SoftVfEngine implements NetworkEngine {
     const shaper = (this.#shaper = new UplinkShaper(this.#socket, device, limits, (isShaped) =>
       this.#programs?.configure(index, isShaped),
     ))
-    await shaper.start([...this.#slots.slots].map(([endpointId, slot]) => [slot, this.#slots.find(endpointId)!]))
+    await shaper.start([...this.#slots.endpointIds].map(([slot, endpointId]) => [slot, this.#slots.find(endpointId)!]))
   }
 
   async #hook({ index }: UplinkState): Promise<void> {
@@ -196,7 +196,7 @@ class SoftVfEngine implements NetworkEngine {
         this.#remember(slot, { ...entry, ...alias, hostInterface: link.name, mtu: link.mtu })
       } else if (entry ?? link) {
         this.#cutOff(slot, entry)
-        this.#spare.leave(alias, this.#remover.remove(slot, hostInterfaceName(slot)))
+        void this.#remove(slot, alias)
       }
     }
   }
@@ -328,7 +328,7 @@ class SoftVfEngine implements NetworkEngine {
   }
 
   /** Until its interface is gone the program stays on it: without, the container's frames would reach the node itself. */
-  #remove(slot: number, container: ContainerInterface): Promise<void> {
+  #remove(slot: number, container: ContainerInterface | undefined): Promise<void> {
     const removal = this.#remover.remove(slot, hostInterfaceName(slot))
     this.#spare.leave(container, removal)
     return removal

@@ -14,11 +14,6 @@ export class SlotTable {
     return this.#endpointIds
   }
 
-  /** Slots of all attached endpoints, by endpoint. */
-  get slots(): ReadonlyMap<string, number> {
-    return this.#slotOf
-  }
-
   slotOf(endpointId: string): number | undefined {
     return this.#slotOf.get(endpointId)
   }

@@ -1,7 +1,7 @@
-import { copyFileSync, existsSync, renameSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Conflict, flushToDisk, InvalidInput } from '../../base/index.ts'
-import { checkPresent } from './damage.ts'
+import { checkPresent, hasContent } from './damage.ts'
 import { jumpVersion, lockFile, openChecked } from './database.ts'
 
 /** What SQLite and control keep beside a store file, and apply to whatever file has its name. */
@@ -58,18 +58,14 @@ export function restoreStore(backupFile: string, storeFile: string): string | un
 
 /** An empty file would be a store without objects, and so would a file whose objects are in its log. */
 function refuseIncomplete(backupFile: string): void {
-  if (existsSync(backupFile) && sizeOf(backupFile) === 0) {
+  if (existsSync(backupFile) && !hasContent(backupFile)) {
     throw new InvalidInput(`${backupFile} is empty, so it is no backup`, { remedy: 'Restore another backup.' })
   }
-  if (sizeOf(`${backupFile}-wal`) > 0) {
+  if (hasContent(`${backupFile}-wal`)) {
     throw new InvalidInput(`${backupFile} has a log beside it, so it is a copy of a store and no backup`, {
       remedy: `Restore a file that \`control backup\` has made, or put the copy with ${companions.join(', ')} in the place of the store.`,
     })
   }
-}
-
-function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }
 
 function setAside(storeFile: string): string | undefined {

@@ -19,7 +19,8 @@ export function checkPresent(file: string): void {
   if (left) throw damaged(file, `it is missing or empty, but not ${left}`, undefined, putBack)
 }
 
-function hasContent(path: string): boolean {
+/** Whether a file is there and not empty. */
+export function hasContent(path: string): boolean {
   return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0
 }
 
