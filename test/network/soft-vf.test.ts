@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { windowsBetween, type Windows } from '../../src/guarantee/index.ts'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
 import { container, iperf, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
 import { enterOwnNamespaces, run, runIn, succeeds } from '../support/own-namespaces.ts'
+import { severalAttempts } from '../support/patience.ts'
 
 let engine: NetworkEngine
 
@@ -237,16 +240,20 @@ describe('the tree of classes', () => {
 
 describe('floors and caps', () => {
   const cap = 50e6
-  it('hold a cap in both directions, also between containers of one node', { timeout: 30_000 }, async () => {
+  it('hold a cap in both directions, also between containers of one node', { timeout: 120_000 }, async () => {
     const [capped, free] = [container(40, { bandwidthCap: cap }), container(41)]
     await Promise.all([engine.attach(capped), engine.attach(free)])
     for (const to of ['container41', 'wire']) {
       const address = to === 'wire' ? wireAddress : '10.30.0.41'
       for (const direction of [[], ['-R']]) {
         const options = ['-t', '1', '-O', '1', ...direction]
-        const rate = await iperf({ from: 'container40', to, address, options })
-        expect(rate).toBeLessThan(cap * 1.05)
-        expect(rate).toBeGreaterThan(cap * 0.8)
+        const rates: number[] = []
+        const latest = async (): Promise<number> => {
+          rates.push(await iperf({ from: 'container40', to, address, options }))
+          return rates.at(-1)!
+        }
+        await expect.poll(latest, severalAttempts).toBeGreaterThan(cap * 0.8)
+        expect(Math.max(...rates)).toBeLessThan(cap * 1.05)
       }
     }
     await Promise.all([capped, free].map((request) => engine.detach(request.endpointId)))
@@ -268,19 +275,23 @@ describe('floors and caps', () => {
     },
   )
 
-  it('keep a floor against a flood, and count the windows in which it was delivered', { timeout: 30_000 }, async () => {
+  it('keep a floor against a flood, and count the windows in which it was delivered', { timeout: 120_000 }, async () => {
     await engine.stop()
     engine = await startEngine(200e6)
     const [gold, neighbour] = [container(50, { bandwidthFloor: 120e6 }), container(51)]
     await Promise.all([engine.attach(gold), engine.attach(neighbour)])
     const flood = ['nsenter', `--net=${neighbour.netns}`, 'ping', '-q', '-f', '-s', '1400', '-l', '200', '-w', '5', wireAddress]
-    const flooding = Promise.all([1, 2, 3].map(() => import('node:child_process').then(({ spawn }) => spawn(flood[0]!, flood.slice(1)))))
-    const rate = await iperf({ from: 'container50', to: 'wire', address: wireAddress, options: ['-t', '4', '-O', '1'] })
-    for (const child of await flooding) child.kill()
-    const { windows } = engine.counters().find((each) => each.endpointId === gold.endpointId)!
-    expect(rate).toBeGreaterThan(120e6 * 0.93)
-    expect(windows.withDemand).toBeGreaterThanOrEqual(3)
-    expect(windows.attained).toBe(windows.withDemand)
+    const windowsOfGold = (): Windows => engine.counters().find((each) => each.endpointId === gold.endpointId)!.windows
+    const attempt = async (): Promise<object> => {
+      const before = windowsOfGold()
+      const flooding = [1, 2, 3].map(() => spawn(flood[0]!, flood.slice(1)))
+      const rate = await iperf({ from: 'container50', to: 'wire', address: wireAddress, options: ['-t', '4', '-O', '1'] })
+      for (const child of flooding) child.kill()
+      const { withDemand, attained } = windowsBetween(before, windowsOfGold())
+      return { isKept: rate > 120e6 * 0.93, withDemand, missed: withDemand - attained }
+    }
+    const severalWindows = expect.toSatisfy((count: number) => count >= 3) as number
+    await expect.poll(attempt, severalAttempts).toEqual({ isKept: true, withDemand: severalWindows, missed: 0 })
     await Promise.all([gold, neighbour].map((request) => engine.detach(request.endpointId)))
   }) // prettier-ignore
 })

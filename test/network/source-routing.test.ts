@@ -24,8 +24,9 @@ function secondInterface(first: AttachRequest, number: number): AttachRequest {
   }
 }
 
+/** Whether one of the pings of three seconds is answered; ends with the first that is. */
 const hasPing = (namespace: string, address: string): boolean =>
-  succeeds('nsenter', `--net=/run/netns/${namespace}`, 'ping', '-q', '-c', '1', '-W', '1', address)
+  succeeds('nsenter', `--net=/run/netns/${namespace}`, 'ping', '-q', '-c', '1', '-w', '3', address)
 
 const defaultDevices = (namespace: string, family: '-4' | '-6'): string[] =>
   (

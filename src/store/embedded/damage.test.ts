@@ -20,7 +20,15 @@ function copyTo(from: string, name: string): string {
     if (existsSync(from + suffix) && suffix !== '-shm') copyFileSync(from + suffix, to + suffix)
     else rmSync(to + suffix, { force: true })
   }
+  if (existsSync(`${to}-wal`)) writeFileSync(`${to}-wal`, usedPart(readFileSync(`${to}-wal`)))
   return to
+}
+
+/** A log without the zeros that it was filled up with. */
+function usedPart(log: Buffer): Buffer {
+  const last = log.findLastIndex((byte) => byte !== 0)
+  const [header, frame] = [32, 24 + 4096]
+  return log.subarray(0, header + Math.ceil((last + 1 - header) / frame) * frame)
 }
 
 /** Names of the tiers in a store; an error when it is not opened. */
@@ -102,6 +110,9 @@ test('a log that was cut off where it had been flushed is noticed, and one that 
   const longer = copyTo(inLog, 'longer')
   writeFileSync(`${longer}-wal`, Buffer.concat([readFileSync(`${longer}-wal`), Buffer.alloc(5_000, 7)]))
   expect(await opened(longer)).toEqual(expected)
+  const filled = copyTo(inLog, 'filled')
+  writeFileSync(`${filled}-wal`, Buffer.concat([readFileSync(`${filled}-wal`), Buffer.alloc(5_000)]))
+  expect(await opened(filled)).toEqual(expected)
   const gone = copyTo(inLog, 'gone')
   rmSync(`${gone}-wal`)
   expect(await opened(gone)).toMatchObject({ code: 'Internal' })
@@ -152,7 +163,7 @@ test('a log that could not be brought into the file keeps its note', async () =>
   await store.durable()
   await store.close()
   reader.close()
-  flip(`${file}-wal`, readFileSync(`${file}-wal`).length - 100, 1)
+  flip(`${file}-wal`, usedPart(readFileSync(`${file}-wal`)).length - 100, 1)
   expect(await opened(file)).toMatchObject({ code: 'Internal', message: expect.stringContaining('frames') as string })
 })
 

@@ -38,7 +38,7 @@ const openingJump = 1_000_000
 const forgottenAtOnce = 200
 
 /** Bytes written to the log, about, after which it is brought into the file. */
-const checkpointBytes = 4 * 1024 * 1024
+export const checkpointBytes = 4 * 1024 * 1024
 /** What a commit writes beside its rows: a few pages. */
 const commitBytes = 12 * 1024
 

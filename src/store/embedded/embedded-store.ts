@@ -15,10 +15,10 @@ import type {
 } from '../resource-store.ts'
 import { sameSelectorView, selectorViewOf } from '../selector.ts'
 import { SharedText } from '../shared-text.ts'
-import { Database } from './database.ts'
+import { checkpointBytes, Database } from './database.ts'
 import { ListPages } from './list-pages.ts'
 import { FlushNote } from './log-check.ts'
-import { LogFlush } from './log-flush.ts'
+import { growLog, LogFlush } from './log-flush.ts'
 import {
   alreadyExists,
   checkSize,
@@ -93,6 +93,7 @@ export class EmbeddedStore implements ResourceStore {
       this.#load()
       this.#database.beginWriting()
       if (this.#options.syncEveryWrite) {
+        growLog(`${options.file}-wal`, checkpointBytes)
         this.#note = new FlushNote(options.file)
         this.#flush = new LogFlush(
           `${options.file}-wal`,

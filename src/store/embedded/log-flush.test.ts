@@ -1,9 +1,9 @@
 import { createHook } from 'node:async_hooks'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { LogFlush } from './log-flush.ts'
+import { growLog, LogFlush } from './log-flush.ts'
 
 let folder: string
 let version: number
@@ -88,4 +88,13 @@ test('those who wait while it is closed are served', async () => {
   const later = log.durable()
   await log.close()
   await Promise.all([waiting, later])
+})
+
+test('a log is filled up with zeros to a size, and left alone when it is that long already', () => {
+  const log = join(folder, 'log')
+  growLog(log, 10_000)
+  expect(readFileSync(log)).toEqual(Buffer.concat([Buffer.from('x'), Buffer.alloc(9_999)]))
+  writeFileSync(log, 'longer')
+  growLog(log, 5)
+  expect(readFileSync(log, 'utf8')).toBe('longer')
 })
