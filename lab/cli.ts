@@ -62,7 +62,7 @@ function addUp(lab: Command): void {
     .option('--rate <rate>', 'link rate of each node such as 1G, or "none" for no limit', '1G')
     .option('--drive-size <size>', 'size of the drive for volumes of each node; the files are sparse', '4Gi')
     .option('--drive-iops <number>', 'operations per second of each drive, which is then in memory')
-    .option('--bare', 'only switch and nodes, without control and agents')
+    .option('--bare', 'only switch and nodes, or Kubernetes on them, without control and agents')
     .option('--kubernetes', 'with Kubernetes on the nodes')
     .option('--planes', 'with interfaces of their own for management and storage')
     .option('--keep', 'leave what was built when something fails, to look at its logs')

@@ -10,9 +10,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { exec, execJson } from '../src/base/index.ts'
-import { makeLabCgroup } from './cgroups.ts'
+import { drivesCgroup, makeLabCgroup } from './cgroups.ts'
 import { artefacts, nodePlaces, nodePools, places, poolsFolder } from './places.ts'
 import { joiningCgroup, startDaemon, waitFor } from './processes.ts'
+import { isMachineRunning, machinePid, readLabState } from './state.ts'
 
 interface LoopDevice {
   name: string
@@ -42,14 +43,32 @@ export async function plugDrive(node: string, machinePid: number, { bytes, iops 
  * their files belong to no mount that could be told from others, and they would keep its drive in use.
  */
 export async function dropVolumeDevices(node: string): Promise<void> {
-  await detach((await loopDevices()).filter((device) => isBelow(device, nodePools(node))))
+  await detach(volumeDevices(await loopDevices(), nodePools(node), [node]))
 }
 
 /** Loop devices of the lab: those of volumes, then those of its drives. */
 export async function labDriveDevices(): Promise<string[]> {
   const devices = await loopDevices()
-  const volumes = devices.filter(({ 'back-file': file }) => file?.startsWith(`${poolsFolder}/`))
+  const volumes = volumeDevices(devices, poolsFolder, readLabState()?.nodes ?? [])
   return [...volumes, ...devices.filter((device) => isBelow(device, places.drives))].map(({ name }) => name)
+}
+
+/**
+ * Devices of volumes whose files are below a folder or in a pool that one of these nodes has open. A device whose agent's container has gone (Kubernetes) does not tell the pool of its
+ * file any more, so that it is known by the entry of the pool that the file is in, which no other pool has.
+ */
+function volumeDevices(devices: LoopDevice[], folder: string, nodes: string[]): LoopDevice[] {
+  const entries = new Set(nodes.flatMap((node) => entriesOf(node)))
+  const isOfEntry = ({ 'back-file': file }: LoopDevice): boolean => entries.has(/^\/([^/]+)\/data$/.exec(file ?? '')?.[1] ?? '') // prettier-ignore
+  return devices.filter((device) => isBelow(device, folder) || isOfEntry(device))
+}
+
+/** Names of the entries of the pools that a running node has open. */
+function entriesOf(node: string): string[] {
+  if (!isMachineRunning(node)) return []
+  const pools = join('/proc', String(machinePid(node)), 'root', nodePools(node))
+  if (!existsSync(pools)) return []
+  return readdirSync(pools).flatMap((pool) => readdirSync(join(pools, pool)))
 }
 
 function sparseFile(file: string, bytes: number): string {
@@ -68,7 +87,7 @@ async function pacedDrive(node: string, bytes: number, iops: number): Promise<st
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const command = [artefacts.pacedDrive, String(bytes), folder, String(iops), String(iops * bytesPerOperation)]
   const log = join(places.logs, `${node}-drive.log`)
-  startDaemon(joiningCgroup(makeLabCgroup('drives'), command), log)
+  startDaemon(joiningCgroup(makeLabCgroup(drivesCgroup), command), log)
   await waitFor(`the drive of ${node}; its log is ${log}`, () => Promise.resolve(existsSync(paced)), {
     deadline: 5000,
     interval: 5,

@@ -43,7 +43,7 @@ export interface LabOptions {
   driveSize?: number
   /** Operations per second that each drive gives; null, unless told: what the machine's disk gives. */
   driveIops?: number | null
-  /** Only switch and nodes, without control and agents. */
+  /** Only switch and nodes, or only Kubernetes on them, without control and agents. */
   bare?: boolean
   /** With Kubernetes on the nodes; control and agents are then what is installed into it. */
   kubernetes?: boolean
@@ -94,7 +94,7 @@ export function nodeMachine(
     planes,
   }: Pick<LabState, 'rate' | 'driveSize' | 'driveIops' | 'bare' | 'kubernetes' | 'planes'>,
 ): MachineSettings {
-  const drive = bare ? {} : { driveSize, driveIops }
+  const drive = bare && !kubernetes ? {} : { driveSize, driveIops }
   const gateway = kubernetes ? controlAddress : undefined // addresses of Services are translated on their way there
   return { name, cables: nodeCables(name, planes), rate, hasDisk: true, forKubelet: kubernetes, gateway, ...drive }
 }
@@ -238,6 +238,7 @@ async function buildKubernetes(state: LabState, step: (name: string) => void): P
   const machines = [controlSettings(), ...state.nodes.map((node) => nodeMachine(node, state))]
   await allSettledOrThrow(machines.map((machine) => startMachine(machine)))
   await startKubernetes(state.nodes, step)
+  if (state.bare) return
   step('Carbonado, by its chart')
   await installCarbonado(state.rate === null ? {} : { 'agent.uplink.rate': String(state.rate) })
   step('nodes to be Ready')

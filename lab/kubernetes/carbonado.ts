@@ -44,6 +44,15 @@ async function librariesOf(file: string): Promise<string[]> {
   return stdout.split('\n').flatMap((line) => /(?:=>|^)\s*(\/\S+) \(/.exec(line)?.[1] ?? [])
 }
 
+/** Values of the chart that every lab needs: there is no registry, and the drives of its nodes are files. */
+export function labSettings(): Record<string, string> {
+  return {
+    'agent.drives[0]': nodePlaces.drive,
+    'agent.poolDirectory': poolsFolder,
+    ...Object.fromEntries(sidecarNames.map((name) => [`csi.sidecars.${name}`, imageReference('csi-sidecars')])),
+  }
+}
+
 /** Installs the chart as a user would, or upgrades what is there, and waits until it works. */
 export async function installCarbonado(values: Record<string, string | boolean> = {}): Promise<void> {
   const settings = {
@@ -52,9 +61,7 @@ export async function installCarbonado(values: Record<string, string | boolean> 
     'agent.uplink.interface': cableInterface,
     'services.cidrs': `{${clusterNetwork.serviceCidr}}`,
     'services.reachable': `{${clusterNetwork.nodeCidr}}`,
-    'agent.drives[0]': nodePlaces.drive,
-    'agent.poolDirectory': poolsFolder,
-    ...Object.fromEntries(sidecarNames.map((name) => [`csi.sidecars.${name}`, imageReference('csi-sidecars')])),
+    ...labSettings(),
     ...values,
   }
   const flags = Object.entries(settings).flatMap(([name, value]) =>

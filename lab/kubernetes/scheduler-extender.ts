@@ -66,7 +66,7 @@ function schedulerConfiguration(address: string): object {
  * The machine of the control plane reaches Services as any node does. It is none: kube-proxy would wait for its Node, so it
  * is told the name of another.
  */
-async function startServiceProxy(node: string): Promise<void> {
+export async function startServiceProxy(node: string): Promise<void> {
   const key = `${controlMachine}-kube-proxy`
   const running = programStates.get(key)
   if (running && isRunning(running)) return
