@@ -2,16 +2,14 @@ import { Drive, Plex, apiVersionOf } from '../../api/index.ts'
 import { asCarbonadoError, CarbonadoError, Conflict, type Logger, type ReconcileResult } from '../../base/index.ts'
 import { findObject, isNotFound, type EventRecorder, type Informer, type ResourceStore } from '../../store/index.ts'
 import { driveName } from '../plex-names.ts'
-import type { EntryUsage, Pool, PoolFormat } from '../pool-format.ts'
+import type { Pool, PoolFormat } from '../pool-format.ts'
 import type { BlockDevice } from './block-device.ts'
 import type { Calibrate } from './calibration.ts'
 import { derivedId } from './derived-id.ts'
-import type { FreedSpace } from './freed-space.ts'
 import type { OpenPools } from './open-pools.ts'
-import type { RisingClock } from './rising-clock.ts'
+import type { PoolMeter } from './pool-meter.ts'
 
 type DriveReport = NonNullable<NonNullable<Drive['status']>['agent']>
-type PoolReport = NonNullable<DriveReport['pool']>
 type FormatRequest = NonNullable<Drive['spec']['format']>
 
 /** What the drive reconciler works with. */
@@ -23,8 +21,7 @@ export interface DriveReconcilerParts {
   inspect: (device: string) => Promise<BlockDevice>
   calibrate: Calibrate
   recorder: EventRecorder
-  clock: RisingClock
-  freed: FreedSpace
+  meter: PoolMeter
   /** Ids of all entries that objects tell of. */
   knownEntries: () => Set<string>
   logger: Logger
@@ -53,15 +50,9 @@ const optionalFields = ['model', 'serial', 'requestId', 'refused', 'message', 'p
  */
 export class DriveReconciler {
   readonly #parts: DriveReconcilerParts
-  readonly #usage = new Map<string, EntryUsage>()
 
   constructor(parts: DriveReconcilerParts) {
     this.#parts = parts
-  }
-
-  /** What an entry of a pool took when it was measured last. */
-  usageOf(entryId: string): EntryUsage | undefined {
-    return this.#usage.get(entryId)
   }
 
   /** Makes the object of a drive that has none. */
@@ -98,7 +89,7 @@ export class DriveReconciler {
       await this.#parts.pools.close(name)
       return { done: true }
     }
-    this.#parts.clock.seen(drive.status?.agent?.pool?.measuredAt)
+    this.#parts.meter.seen(drive.status?.agent?.pool)
     const { format: request } = drive.spec
     const { agent } = drive.status ?? {}
     const isMade = agent?.requestId === request?.requestId && agent?.state !== 'Formatting'
@@ -251,7 +242,8 @@ export class DriveReconciler {
         : (before ?? {})
     try {
       const found = await this.#leftovers(drive, pool)
-      const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: await this.#measure(drive, pool) }
+      const measured = await this.#parts.meter.measure(drive.metadata.name, pool, before?.pool)
+      const report = { size: 0, ...kept, ...news, found, state: 'Ready', pool: measured }
       await this.#report(drive, report as DriveReport)
     } catch (error) {
       if (error instanceof CarbonadoError && (error.code === 'Unavailable' || error.code === 'Expired')) throw error
@@ -272,41 +264,6 @@ export class DriveReconciler {
     const news = found.filter((each) => !drive.status?.agent?.found.includes(each))
     if (news.length > 0) this.#warn(drive, 'LeftOnDrive', `drive ${drive.metadata.name} has ${news.join('; ')}`)
     return found
-  }
-
-  /**
-   * The pool as it is now. While space is given back the last measurement stands, with `measuredAt`: what it promised
-   * too little of is promised after the next one. Without any, everything in use counts as held.
-   */
-  async #measure({ metadata: { name }, status }: Drive, pool: Pool): Promise<PoolReport> {
-    const measured = await this.#parts.freed.readStill(name, () => this.#measureOnce(pool))
-    if (measured) return measured
-    const before = status?.agent?.pool
-    if (before?.id === pool.id) return before
-    const measuredAt = this.#parts.clock.now()
-    const space = await pool.space()
-    return { id: pool.id, format: pool.format, ...space, held: space.used, measuredAt }
-  }
-
-  /**
-   * What volumes own alone is read between two readings of the sum, and the larger of these counts: so writes and
-   * discards meanwhile only make `held` larger than it is.
-   */
-  async #measureOnce(pool: Pool): Promise<PoolReport> {
-    const measuredAt = this.#parts.clock.now()
-    const before = await pool.space()
-    const own = await this.#readOwn(pool)
-    const after = await pool.space()
-    const held = Math.max(0, Math.max(before.used, after.used) - own)
-    return { id: pool.id, format: pool.format, ...after, held, measuredAt }
-  }
-
-  /** Bytes that volumes own alone, all of them together. What is not known of is not counted, and so is held. */
-  async #readOwn(pool: Pool): Promise<number> {
-    const usages = await pool.usages().catch(() => new Map<string, EntryUsage>())
-    for (const [id, usage] of usages) this.#usage.set(id, usage)
-    const volumes = (await pool.list()).filter(({ kind }) => kind === 'volume')
-    return volumes.reduce((sum, { id }) => sum + (usages.get(id)?.own ?? 0), 0)
   }
 
   /**

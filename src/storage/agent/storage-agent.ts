@@ -13,10 +13,10 @@ import { inspectDevice, type BlockDevice } from './block-device.ts'
 import { calibrate, type Calibrate } from './calibration.ts'
 import { DriveCopies } from './drive-copies.ts'
 import { DriveReconciler } from './drive-reconciler.ts'
-import { FreedSpace } from './freed-space.ts'
 import { growFilesystem } from './filesystem-growth.ts'
 import { OpenPools } from './open-pools.ts'
 import { PlexReconciler } from './plex-reconciler.ts'
+import { PoolMeter } from './pool-meter.ts'
 import {
   bootOfNode,
   kernelPublishSystem,
@@ -74,7 +74,7 @@ export class StorageAgent {
   readonly #copies: DriveCopies
   readonly #reader: SnapshotReader
   readonly #clock = new RisingClock()
-  readonly #freed = new FreedSpace()
+  readonly #meter = new PoolMeter(this.#clock)
   readonly #recorder: EventRecorder
   readonly #quiescer: Quiescer
   readonly #drives: Informer<Drive>
@@ -123,8 +123,7 @@ export class StorageAgent {
       inspect: options.inspect ?? inspectDevice,
       calibrate: options.calibrate ?? calibrate,
       recorder: this.#recorder,
-      clock: this.#clock,
-      freed: this.#freed,
+      meter: this.#meter,
       knownEntries: () => this.#knownEntries(),
       logger,
       onChange: (driveName) => this.#driveChanged(driveName),
@@ -254,7 +253,7 @@ export class StorageAgent {
       plexes: this.#plexes,
       pools: this.#pools,
       clock: this.#clock,
-      usageOf: (entryId) => this.#drive.usageOf(entryId),
+      usageOf: (entryId) => this.#meter.usageOf(entryId),
       copy: (plex, pool, report) =>
         copySnapshot(plex, pool, report, {
           fetch: fetchBlocks,
@@ -269,7 +268,7 @@ export class StorageAgent {
       quiescer: this.#quiescer,
       driveProblem: (driveName) => this.#driveProblem(driveName),
       onPoolChanged: (driveName) => this.#measureSoon(driveName),
-      freeing: (driveName, work) => this.#freed.during(driveName, work).finally(() => this.#measureSoon(driveName)),
+      freeing: (driveName, work) => this.#meter.freeing(driveName, work).finally(() => this.#measureSoon(driveName)),
       requeue: (name) => this.#queues.plex.add(name),
       logger,
     })
