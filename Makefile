@@ -76,7 +76,7 @@ test-long: setup build
 
 ## test-all: everything, the long suites beside the rest, and one closing line for all of it
 test-all: setup build
-	@scripts/test-lanes.sh --processors 4 "unit kernel" "lab kubernetes conformance" "guest guest-long long"
+	@scripts/test-lanes.sh --processors 4 "unit kernel conformance" "lab kubernetes" "guest guest-long long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

@@ -7,8 +7,6 @@ import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
  */
 const lane = process.env.TEST_LANE
 
-const conformance = 'test/kubernetes/end-to-end.test.ts'
-
 /** Tests on a whole lab. They mostly wait for its nodes, and have nothing in common with those of `kernel`. */
 const labFiles = ['test/{lab,faults,csi}/**/*.test.ts', 'test/storage/volumes.test.ts']
 
@@ -35,7 +33,14 @@ export default defineConfig({
       serial('kernel', ['test/**/*.test.ts'], {
         order: 1,
         minutes: 1,
-        exclude: [...labFiles, 'test/unit/**', 'test/guest/**', 'test/long/**', 'test/kubernetes/**'],
+        exclude: [
+          ...labFiles,
+          'test/unit/**',
+          'test/guest/**',
+          'test/long/**',
+          'test/kubernetes/**',
+          'test/conformance/**',
+        ],
       }),
       serial('lab', labFiles, { order: 2, minutes: 1 }),
       serial('guest', ['test/guest/*.test.ts'], { order: 3, minutes: 1 }),
@@ -45,9 +50,8 @@ export default defineConfig({
         order: 6,
         minutes: 10,
         hookMinutes: 15,
-        exclude: [conformance],
       }),
-      serial('conformance', [conformance], { order: 7, minutes: 10, hookMinutes: 15 }),
+      serial('conformance', ['test/conformance/*.test.ts'], { order: 7, minutes: 10, hookMinutes: 15 }),
     ],
   },
 })

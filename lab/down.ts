@@ -4,8 +4,8 @@ import { exec, Internal } from '../src/base/index.ts'
 import { findCgroupIo, removeStaleLimits } from '../src/storage/io-limits/index.ts'
 import { freezeMachines, killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
 import { restoreSysctls } from './kubernetes/sysctls.ts'
-import { labDriveDevices } from './drives.ts'
-import { describeLeftovers, findLeftovers, labLoopDevices, labMounts, labProcesses } from './leftovers.ts'
+import { detach, labLoopDevices } from './drives.ts'
+import { describeLeftovers, findLeftovers, labMounts, labProcesses } from './leftovers.ts'
 import { labNetnsFiles, releaseNetns } from './netns.ts'
 import { driveDirectory, labDirectory, places } from './places.ts'
 import { signalProcess } from './processes.ts'
@@ -20,13 +20,13 @@ export async function takeLabDown(): Promise<boolean> {
   if (before.length === 0) return false
   stopStarter()
   await freezeMachines()
-  await detachLoops() // those in use go with their users; afterwards they could not be told from others
+  await detach(await labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
   killStragglers()
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
   restoreSysctls()
-  await detachLoops()
+  await detach(await labLoopDevices())
   await removeLabCgroups('', 10_000) // a process that waits for a drive goes when the drive has failed all its requests
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   rmSync(driveDirectory, { recursive: true, force: true })
@@ -39,12 +39,6 @@ export async function takeLabDown(): Promise<boolean> {
 function liftLimits(): void {
   const io = findCgroupIo()
   if (io) removeStaleLimits(io)
-}
-
-async function detachLoops(): Promise<void> {
-  for (const device of [...labLoopDevices(), ...(await labDriveDevices())]) {
-    await exec(['losetup', '--detach', device]).catch(() => {}) // verified at the end
-  }
 }
 
 /** A `lab up` that is still at work would go on building. */

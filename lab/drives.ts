@@ -8,14 +8,16 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { open } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { exec, execJson } from '../src/base/index.ts'
 import { drivesCgroup, makeLabCgroup } from './cgroups.ts'
-import { artefacts, nodePlaces, nodePools, places, poolsFolder } from './places.ts'
+import { artefacts, labDirectory, nodePlaces, nodePools, places, poolsFolder } from './places.ts'
 import { joiningCgroup, startDaemon, waitFor } from './processes.ts'
 import { isMachineRunning, machinePid, readLabState } from './state.ts'
 
-interface LoopDevice {
+/** A loop device that has a file, as losetup lists it. */
+export interface LoopDevice {
   name: string
   'back-file': string | null
 }
@@ -47,10 +49,11 @@ export async function dropVolumeDevices(node: string): Promise<void> {
 }
 
 /** Loop devices of the lab: those of volumes, then those of its drives. */
-export async function labDriveDevices(): Promise<string[]> {
+export async function labLoopDevices(): Promise<LoopDevice[]> {
   const devices = await loopDevices()
   const volumes = volumeDevices(devices, poolsFolder, readLabState()?.nodes ?? [])
-  return [...volumes, ...devices.filter((device) => isBelow(device, places.drives))].map(({ name }) => name)
+  const drives = devices.filter((device) => [places.drives, labDirectory].some((folder) => isBelow(device, folder)))
+  return [...volumes, ...drives]
 }
 
 /**
@@ -104,8 +107,21 @@ async function deviceOf(image: string): Promise<string | undefined> {
   return (await loopDevices()).find((device) => device['back-file'] === image)?.name
 }
 
-async function detach(devices: LoopDevice[]): Promise<void> {
-  for (const { name } of devices) await exec(['losetup', '--detach', name]).catch(() => {}) // gone by itself
+/**
+ * Detaches devices from their files; one that is in use goes with its users. A device that has gone by itself since it was
+ * listed may be another lab's now: while it is open here it gets no other file, so that it can be looked at once more.
+ */
+export async function detach(devices: LoopDevice[]): Promise<void> {
+  for (const { name, 'back-file': file } of devices) {
+    try {
+      await using _open = await open(name)
+      const now = readFileSync(`/sys/block/${basename(name)}/loop/backing_file`, 'utf8').trim()
+      if (now.replace(/ \(deleted\)$/, '') === file?.replace(/ \(deleted\)$/, ''))
+        await exec(['losetup', '--detach', name])
+    } catch {
+      // gone by itself
+    }
+  }
 }
 
 function isBelow({ 'back-file': file }: LoopDevice, folder: string): boolean {

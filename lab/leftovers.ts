@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { execJson } from '../src/base/index.ts'
 import { hasOtherLabs, labCgroups, processesIn } from './cgroups.ts'
 import { labNetnsFiles } from './netns.ts'
-import { labDriveDevices } from './drives.ts'
+import { labLoopDevices } from './drives.ts'
 import { commonPrefix, driveDirectory, labDirectory, labPrefix } from './places.ts'
 
 /** Everything on the machine that belongs to a lab, as names that a person can look up; all empty when none is left. */
@@ -31,7 +31,7 @@ export async function findLeftovers(): Promise<Leftovers> {
     devices: readdirSync('/sys/class/net').filter((device) => device.startsWith(`${labPrefix}-`)),
     cgroups: labCgroups(),
     programs: [...(await labPrograms()), ...labPins()],
-    loopDevices: [...labLoopDevices(), ...(await labDriveDevices())],
+    loopDevices: (await labLoopDevices()).map(({ name }) => name),
     directories: [labDirectory, driveDirectory].filter((folder) => existsSync(folder)),
   }
 }
@@ -57,14 +57,6 @@ export function labMounts(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8
   const points = mountinfo.split('\n').flatMap((line) => line.split(' ')[4] ?? [])
   const ours = points.filter((point) => point.startsWith(`${labDirectory}/`) || point.includes(`/netns/${labPrefix}-`))
   return ours.reverse()
-}
-
-/** Loop devices whose backing file is the lab's. */
-export function labLoopDevices(): string[] {
-  return readdirSync('/sys/block')
-    .filter((device) => device.startsWith('loop'))
-    .filter((device) => readText(`/sys/block/${device}/loop/backing_file`).startsWith(`${labDirectory}/`))
-    .map((device) => `/dev/${device}`)
 }
 
 function labPins(): string[] {

@@ -3,7 +3,7 @@ import { status, type ServiceError } from '@grpc/grpc-js'
 import type { Lab } from '../../lab/index.ts'
 import { CsiClient } from '../../lab/csi-client.ts'
 import { bringUp, createVolume, makeFolders, takeDown } from '../../lab/csi-use.ts'
-import { labDriveDevices } from '../../lab/drives.ts'
+import { labLoopDevices } from '../../lab/drives.ts'
 import { Plex, Volume, VolumeAttachment } from '../../src/api/index.ts'
 import { freshLab } from '../network/fresh-lab.ts'
 import { quantile } from '../statistics.ts'
@@ -127,7 +127,7 @@ async function leftOf(lab: Lab): Promise<string[]> {
     [Volume, Plex, VolumeAttachment].map(async (kind) => (await lab.store.list(kind as typeof Volume)).items),
   )
   const mounts = await lab.nodeExec('n1', ['sh', '-c', 'grep -c " /run/csi/" /proc/self/mountinfo || true'])
-  const devices = (await labDriveDevices()).slice(0, -1) // the last one is the drive itself
+  const devices = (await labLoopDevices()).slice(0, -1).map(({ name }) => name) // the last one is the drive itself
   return [
     ...objects.flat().map(({ kind, metadata }) => `${kind} ${metadata.name}`),
     ...devices,

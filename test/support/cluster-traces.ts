@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
-import { labDriveDevices } from '../../lab/drives.ts'
+import { labLoopDevices } from '../../lab/drives.ts'
 import { nodePlaces, nodePools, type Lab } from '../../lab/index.ts'
 import { kubectl } from '../../lab/kubernetes/index.ts'
 import { decodeEndpoint } from '../../src/network/soft-vf/map-layout.ts'
@@ -43,7 +43,7 @@ export async function settledClusterTraces(lab: Lab): Promise<ClusterTraces> {
 export async function takeClusterTraces(lab: Lab): Promise<ClusterTraces> {
   const [objects, devices, ...nodes] = await Promise.all([
     kubectl(['get', kinds.join(','), '-A', '-o', 'name']),
-    labDriveDevices(),
+    labLoopDevices(),
     ...lab.nodes.map((node) => tracesOfNode(lab, node)),
   ])
   const ofNodes = nodes.flatMap((traces, index) =>
@@ -52,7 +52,11 @@ export async function takeClusterTraces(lab: Lab): Promise<ClusterTraces> {
       found.toSorted(),
     ]),
   )
-  return { objects: lines(objects), 'loop devices': devices.toSorted(), ...Object.fromEntries(ofNodes) }
+  return {
+    objects: lines(objects),
+    'loop devices': devices.map(({ name }) => name).toSorted(),
+    ...Object.fromEntries(ofNodes),
+  }
 }
 
 async function tracesOfNode(lab: Lab, node: string): Promise<ClusterTraces> {

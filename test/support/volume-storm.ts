@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { labDriveDevices } from '../../lab/drives.ts'
+import { labLoopDevices } from '../../lab/drives.ts'
 import type { Lab } from '../../lab/index.ts'
 import { nodePools } from '../../lab/places.ts'
 import {
@@ -114,5 +114,5 @@ export async function expectNoVolumes(lab: Lab): Promise<void> {
     const files = await lab.nodeExec(node, ['find', nodePools(node), '-type', 'f', '-size', '+1M'])
     expect(files.stdout).toBe('')
   }
-  expect((await labDriveDevices()).length, 'loop devices beside those of the drives').toBe(lab.nodes.length)
+  expect((await labLoopDevices()).length, 'loop devices beside those of the drives').toBe(lab.nodes.length)
 }

@@ -44,7 +44,7 @@ const lsblkColumns = 'NAME,PATH,TYPE,SIZE,MODEL,SERIAL,FSTYPE,PTTYPE,MOUNTPOINTS
 /** Kinds of device that drives can be; a loop device only where it is named. */
 const wholeTypes = new Set(['disk', 'loop', 'mpath'])
 
-/** Looks at one device. Throws NotFound when it is not there or is no whole block device. */
+/** Looks at one device. Throws NotFound when it is not there, is no whole block device, or has nothing in it. */
 export async function inspectDevice(device: string): Promise<BlockDevice> {
   const node = realNode(device)
   const entry = await lsblk(node)
@@ -52,6 +52,10 @@ export async function inspectDevice(device: string): Promise<BlockDevice> {
     throw new NotFound(`${device} is ${entry ? `a ${entry.type}` : 'no block device'}, not a whole drive`, {
       remedy: 'Name whole drives in `drives` of the agent.',
     })
+  }
+  if (entry.size === 0) {
+    // a loop device that lost its file, a reader without a card: it must not pass for a blank drive
+    throw new NotFound(`${device} has no bytes at all`, { remedy: 'Look whether the drive is plugged in.' })
   }
   const [signatures, mounts] = [await signaturesOf(node), mountsOf(entry)]
   const inUse = mounts[0] ?? holderOf(node)

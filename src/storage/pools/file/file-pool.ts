@@ -20,10 +20,12 @@ import { copyTogether } from './group-copy.ts'
 import {
   attachLoop,
   backingFileOf,
+  describeLoop,
   detachLoop,
   loopNames,
   loopOver,
   updateLoopCapacity,
+  type LoopDevice,
   type LoopNames,
 } from './loop-device.ts'
 import { asSpaceError, copySubvolume, createSubvolume, deleteSubvolumes, exchange, syncFolder } from './subvolumes.ts'
@@ -224,16 +226,16 @@ export class FilePool implements Pool {
   deactivate(id: string): Promise<void> {
     return this.#lock.run(id, async () => {
       const [device] = await this.#devices((entry) => entry.id === id)
-      if (device) await detachLoop(device.devicePath)
+      if (device) await detachLoop(device)
     })
   }
 
-  active(): Promise<{ id: string; devicePath: string }[]> {
-    return this.#devices(() => true)
+  async active(): Promise<{ id: string; devicePath: string }[]> {
+    return (await this.#devices(() => true)).map(({ id, devicePath }) => ({ id, devicePath }))
   }
 
   /** From the devices alone: they can be removed also where the drive has failed and no folder can be read any more. */
-  async #devices(isWanted: (entry: NamedEntry) => boolean): Promise<{ id: string; devicePath: string }[]> {
+  async #devices(isWanted: (entry: NamedEntry) => boolean): Promise<(LoopDevice & { id: string })[]> {
     const names = loopNames()
     const entries = [...names.keys()].flatMap((end) => parseEntryName(dirname(end)) ?? [])
     const found = entries.filter(isWanted).map(async (entry) => {
@@ -241,16 +243,16 @@ export class FilePool implements Pool {
         if ((error as NodeJS.ErrnoException).code !== 'EIO') return ignoreMissing(error) // of another pool
         return this.#namedDevice(entry, names)
       })
-      return device ? [{ id: entry.id, devicePath: device.devicePath }] : []
+      return device ? [{ id: entry.id, ...device }] : []
     })
     return (await Promise.all(found)).flat()
   }
 
   /** By the path of its file alone, which has the id of this pool in it: of another pool's devices nothing may be done. */
-  #namedDevice(entry: NamedEntry, names: LoopNames): { devicePath: string } | undefined {
+  async #namedDevice(entry: NamedEntry, names: LoopNames): Promise<LoopDevice | undefined> {
     const end = `${entryName(entry)}/${dataFile}`
     const name = names.get(end)?.find((each) => backingFileOf(each)?.endsWith(`/${this.id}/${end}`))
-    return name === undefined ? undefined : { devicePath: `/dev/${name}` }
+    return name === undefined ? undefined : describeLoop(`/dev/${name}`)
   }
 
   close(): Promise<void> {

@@ -48,7 +48,8 @@ export async function attachLoop(path: string, options: { sectorSize: number; re
   const name = await configureFree(config)
   const devicePath = `/dev/${name}`
   if (readFileSync(`/sys/block/${name}/loop/dio`, 'utf8').trim() === '1') return devicePath
-  await detachLoop(devicePath)
+  const loop = await describeLoop(devicePath)
+  if (loop) await detachLoop(loop)
   throw new Internal(`${path} cannot be read and written directly in sectors of ${options.sectorSize} bytes`)
 }
 
@@ -69,20 +70,23 @@ async function configureFree(config: Buffer): Promise<string> {
 }
 
 /**
- * Removes the device. Throws Conflict while something has it open; it then stays as it was. Programs that only look at
- * new devices have it open for a moment, so there are several attempts.
+ * Removes the device, unless it has gone and its number is that of another one now. Throws Conflict while something has it
+ * open; it then stays as it was. Programs that only look at new devices have it open for a moment, so there are several
+ * attempts.
  */
-export async function detachLoop(devicePath: string): Promise<void> {
-  for (let attempt = 1; !(await tryDetach(devicePath)); attempt++) {
+export async function detachLoop(loop: LoopDevice): Promise<void> {
+  for (let attempt = 1; !(await tryDetach(loop)); attempt++) {
     if (attempt < attemptsToDetach) await setTimeout(attemptInterval)
-    else throw new Conflict(`${devicePath} is open`, { remedy: 'Unmount it or stop what uses it.' })
+    else throw new Conflict(`${loop.devicePath} is open`, { remedy: 'Unmount it or stop what uses it.' })
   }
 }
 
 /** False: something has it open. */
-async function tryDetach(devicePath: string): Promise<boolean> {
+async function tryDetach({ devicePath, device: fileSystem, inode }: LoopDevice): Promise<boolean> {
   if (!(await canBeOpenedExclusively(devicePath))) return false
-  await using device = await open(devicePath, constants.O_RDONLY)
+  await using device = await open(devicePath, constants.O_RDONLY) // while it is open it gets no other file
+  const now = status(device)
+  if (now === undefined || deviceOf(now) !== fileSystem || inodeOf(now) !== inode) return true
   if (!tryIoctl(device, request.clearDescriptor)) return true
   // With other openers the kernel only remembers to remove it when the last of them closes it, and says nothing.
   const info = status(device)
@@ -113,6 +117,9 @@ function tryIoctl(device: FileHandle, what: number): boolean {
     throw error
   }
 }
+
+const deviceOf = (info: Buffer): bigint => info.readBigUInt64LE(layout.device)
+const inodeOf = (info: Buffer): bigint => info.readBigUInt64LE(layout.inode)
 
 function status(device: FileHandle): Buffer | undefined {
   const info = Buffer.alloc(layout.infoBytes)
@@ -174,16 +181,16 @@ function pathEnd(path: string): string {
   return path.split('/').slice(-2).join('/')
 }
 
-/** Undefined: it has gone meanwhile. */
-async function describeLoop(devicePath: string): Promise<LoopDevice | undefined> {
+/** What is behind a device; undefined when it has gone meanwhile. */
+export async function describeLoop(devicePath: string): Promise<LoopDevice | undefined> {
   try {
     await using device = await open(devicePath, constants.O_RDONLY)
     const info = status(device)
     if (info === undefined) return undefined
     return {
       devicePath,
-      device: info.readBigUInt64LE(layout.device),
-      inode: info.readBigUInt64LE(layout.inode),
+      device: deviceOf(info),
+      inode: inodeOf(info),
       readOnly: (info.readUInt32LE(layout.flags) & flag.readOnly) !== 0,
     }
   } catch (error) {
