@@ -65,9 +65,12 @@ describe('the scheduler of Kubernetes', () => {
     const waiting = async (): Promise<PodObject[]> => (await pods()).filter(({ status }) => status.phase === 'Pending')
     const whyOf = ({ status }: PodObject): string | undefined =>
       status.conditions?.find(({ type, reason }) => type === 'PodScheduled' && reason === 'Unschedulable')?.message
-    // none was bound and hangs in ContainerCreating: the surplus has no node, and says why
-    const whys = async (): Promise<number> => (await waiting()).filter((each) => /3 Insufficient carbonado.io\/bandwidth/.test(whyOf(each) ?? '')).length // prettier-ignore
-    await expect.poll(whys, { timeout: 60_000, interval: 1_000 }).toBe(200 - fitting)
+    // None was bound and hangs in ContainerCreating: the surplus has no node, and says why. Mostly it is the scheduler that
+    // knows; of a node whose last room another pod took a moment before, control.
+    const unexplained = async (): Promise<unknown[]> =>
+      (await waiting()).map(whyOf).filter((why) => !/^0\/3 nodes .*bandwidth/.test(why ?? ''))
+    await expect.poll(unexplained, { timeout: 60_000, interval: 1_000 }).toEqual([])
+    expect(await waiting()).toHaveLength(200 - fitting)
     expect((await waiting()).filter(({ spec }) => spec.nodeName !== undefined)).toEqual([])
     const endpoints = await list<{ spec: { nodeName: string }; status: { allocation: { bandwidthFloor: number } } }>('endpoints.carbonado.io') // prettier-ignore
     for (const node of ['n1', 'n2', 'n3']) {
