@@ -93,6 +93,14 @@ export async function freezeMachines(name?: string): Promise<void> {
   }
 }
 
+/** Undoes `freezeMachines` for a machine that is about to be started in the same cgroup, should that have stayed. */
+export function thawMachine(name: string): void {
+  for (const cgroup of labCgroups(name)) {
+    const file = join(cgroup, 'cgroup.freeze')
+    if (existsSync(file)) writeFileSync(file, '0')
+  }
+}
+
 /** Has a cgroup's processes stopped; returns whether some still run. */
 function freeze(cgroup: string): boolean {
   try {

@@ -8,8 +8,8 @@ import { detach, labLoopDevices } from './drives.ts'
 import { describeLeftovers, findLeftovers, labMounts, labProcesses } from './leftovers.ts'
 import { labNetnsFiles, releaseNetns } from './netns.ts'
 import { driveDirectory, labDirectory, places } from './places.ts'
-import { signalProcess } from './processes.ts'
-import { readLabState } from './state.ts'
+import { identify, signalProcess } from './processes.ts'
+import { readLabState, writeJson } from './state.ts'
 
 /**
  * Removes everything of the lab, in whatever state it is: it works from what the kernel has, not from what the lab
@@ -19,6 +19,7 @@ export async function takeLabDown(): Promise<boolean> {
   const before = describeLeftovers(await findLeftovers())
   if (before.length === 0) return false
   stopStarter()
+  noteStopping() // its machines look alive while they are frozen
   await freezeMachines()
   await detach(await labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
@@ -39,6 +40,11 @@ export async function takeLabDown(): Promise<boolean> {
 function liftLimits(): void {
   const io = findCgroupIo()
   if (io) removeStaleLimits(io)
+}
+
+function noteStopping(): void {
+  const state = existsSync(places.state) ? readLabState() : undefined
+  if (state) writeJson(places.state, { ...state, phase: 'stopping', starter: identify(process.pid)! })
 }
 
 /** A `lab up` that is still at work would go on building. */

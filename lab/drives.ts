@@ -51,7 +51,7 @@ export async function dropVolumeDevices(node: string): Promise<void> {
 /** Loop devices of the lab: those of volumes, then those of its drives. */
 export async function labLoopDevices(): Promise<LoopDevice[]> {
   const devices = await loopDevices()
-  const volumes = volumeDevices(devices, poolsFolder, readLabState()?.nodes ?? [])
+  const volumes = volumeDevices(devices, poolsFolder, nodesOfLab())
   const drives = devices.filter((device) => [places.drives, labDirectory].some((folder) => isBelow(device, folder)))
   return [...volumes, ...drives]
 }
@@ -62,7 +62,7 @@ export async function labLoopDevices(): Promise<LoopDevice[]> {
  */
 function volumeDevices(devices: LoopDevice[], folder: string, nodes: string[]): LoopDevice[] {
   const entries = new Set(nodes.flatMap((node) => entriesOf(node)))
-  const isOfEntry = ({ 'back-file': file }: LoopDevice): boolean => entries.has(/^\/([^/]+)\/data$/.exec(file ?? '')?.[1] ?? '') // prettier-ignore
+  const isOfEntry = ({ 'back-file': file }: LoopDevice): boolean => entries.has(/^\/([^/]+)\/data(?: \(deleted\))?$/.exec(file ?? '')?.[1] ?? '') // prettier-ignore
   return devices.filter((device) => isBelow(device, folder) || isOfEntry(device))
 }
 
@@ -70,8 +70,24 @@ function volumeDevices(devices: LoopDevice[], folder: string, nodes: string[]): 
 function entriesOf(node: string): string[] {
   if (!isMachineRunning(node)) return []
   const pools = join('/proc', String(machinePid(node)), 'root', nodePools(node))
-  if (!existsSync(pools)) return []
-  return readdirSync(pools).flatMap((pool) => readdirSync(join(pools, pool)))
+  return namesIn(pools).flatMap((pool) => namesIn(join(pools, pool)))
+}
+
+/** Nothing where there is no folder, or none that can be read: its drive may have failed. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+function nodesOfLab(): string[] {
+  try {
+    return readLabState()?.nodes ?? []
+  } catch {
+    return [] // damaged: what can be found without it is found
+  }
 }
 
 function sparseFile(file: string, bytes: number): string {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec, Unavailable } from '../src/base/index.ts'
-import { freezeMachines, killCgroup, labCgroups, makeLabCgroup, removeLabCgroups } from './cgroups.ts'
+import { freezeMachines, killCgroup, labCgroups, makeLabCgroup, removeLabCgroups, thawMachine } from './cgroups.ts'
 import { dropVolumeDevices, plugDrive } from './drives.ts'
 import { artefacts, places } from './places.ts'
 import {
@@ -123,6 +123,7 @@ async function boot({ name, hasDisk, forKubelet }: MachineSettings): Promise<Pro
     name,
     ...(hasDisk ? [places.disk(name)] : []),
   ]
+  thawMachine(name)
   const command = joiningCgroup(makeLabCgroup(`${name}/system`), ['unshare', ...namespaces, ...script])
   const log = programLog(`${name}-boot`)
   const unshare = await startAndAwaitReady(command, log)

@@ -15,8 +15,8 @@ export interface HostState {
 
 /** What a lab was asked to be. */
 export interface LabState {
-  phase: 'starting' | 'up'
-  /** Who starts it. */
+  phase: 'starting' | 'up' | 'stopping'
+  /** Who starts it, or stops it. */
   starter: ProcessIdentity
   nodes: string[]
   /** Link rate of the nodes' ports in bits per second; null is no limit. */
@@ -61,9 +61,12 @@ export function readLabState(): LabState | undefined {
 export function requireLab(): LabState {
   const state = readLabState()
   if (state?.phase === 'up') return state
-  throw new NotFound(state ? 'the lab is not up: its start was interrupted or still goes on' : 'the lab is not up', {
-    remedy: 'Start it with: dctl lab up',
-  })
+  throw new NotFound(
+    state ? 'the lab is not up: its start or its end was interrupted or still goes on' : 'the lab is not up',
+    {
+      remedy: 'Start it with: dctl lab up',
+    },
+  )
 }
 
 /** Writes a JSON file so that a reader or a crash never meets half of it. */

@@ -20,7 +20,7 @@ export function labStatus(): LabStatus {
   const state = readLabState()
   if (!state) return { phase: 'down', nodes: [], hosts: [], containers: [] }
   return {
-    phase: state.phase === 'starting' && !isRunning(state.starter) ? 'interrupted' : state.phase,
+    phase: state.phase !== 'up' && !isRunning(state.starter) ? 'interrupted' : state.phase,
     rate: state.rate,
     ...(state.bare ? {} : { control: stateOf(controlMachine) }),
     nodes: state.nodes.map((name) => ({

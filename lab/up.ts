@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { Conflict, InvalidInput } from '../src/base/index.ts'
-import { Node, formatQuantity } from '../src/api/index.ts'
+import { Drive, Node, formatQuantity } from '../src/api/index.ts'
 import { RestStore } from '../src/store/rest/index.ts'
 import { createAuthority } from './certificates.ts'
 import { takeLabDown } from './down.ts'
@@ -71,7 +71,8 @@ export async function bringLabUp(options: LabOptions = {}): Promise<{ state: Lab
   const existing = readLabState()
   if (existing?.phase === 'up') return { state: agreeWith(existing, wanted), alreadyUp: true }
   if (existing && isRunning(existing.starter)) {
-    throw new Conflict(`the lab is being started by process ${existing.starter.pid}`, {
+    const what = existing.phase === 'starting' ? 'started' : 'stopped'
+    throw new Conflict(`the lab is being ${what} by process ${existing.starter.pid}`, {
       remedy: 'Wait for it, or end it with: dctl lab down',
     })
   }
@@ -228,6 +229,7 @@ async function buildSteps(state: LabState, { onProgress = () => {}, signal }: La
   await allSettledOrThrow(state.nodes.map((node) => startAgent(node)))
   step('nodes to be Ready')
   await waitForReadyNodes(state.nodes, signal)
+  await waitForDrives(state.nodes, signal)
 }
 
 /** Machines with Kubernetes on them; what is installed into it, the network plugin too, comes afterwards. */
@@ -273,6 +275,18 @@ export async function waitForReadyNodes(nodes: string[], signal?: AbortSignal, d
   } finally {
     await store.close()
   }
+}
+
+/** Waits until each node has told of its drive: what is done with all drives then misses none. */
+async function waitForDrives(nodes: string[], signal?: AbortSignal): Promise<void> {
+  const store = new RestStore(labConnection()!)
+  const areKnown = async (): Promise<boolean> => {
+    signal?.throwIfAborted()
+    const { items } = await store.list(Drive)
+    const known = items.filter(({ status }) => status?.agent).map(({ spec }) => spec.nodeName)
+    return nodes.every((node) => known.includes(node))
+  }
+  await waitFor('the drives of all nodes', areKnown, { deadline: 20_000, interval: 50 }).finally(() => store.close())
 }
 
 /** Waits for all even when one fails, so that nothing goes on behind the caller's back. */

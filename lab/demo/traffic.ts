@@ -21,9 +21,9 @@ export async function listen(container: Container, ports: number[]): Promise<voi
   await sleep(400)
 }
 
-/** Starts an iperf3 client; end it with `stop`. */
+/** Starts an iperf3 client, for ten minutes; end it with `stop`. */
 export function send(from: Container, to: Container, port: number, ...options: string[]): Container {
-  const client = from.spawn(['iperf3', '-c', to.address, '-p', String(port), '-t', '60', ...options])
+  const client = from.spawn(['iperf3', '-c', to.address, '-p', String(port), '-t', '600', ...options])
   client.on('error', () => {})
   client.stdout!.resume()
   return from

@@ -1,9 +1,10 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { PerfTier } from '../../src/api/index.ts'
 import { CarbonadoError } from '../../src/base/index.ts'
+import { growLog } from '../../src/store/embedded/log-flush.ts'
 import { EmbeddedStore, type RestStore } from '../../src/store/index.ts'
 import { makeControlFiles, type ControlFiles } from '../support/control-files.ts'
 import { runControl, startControlProcess, type ControlProcess } from '../support/control-process.ts'
@@ -107,6 +108,18 @@ describe('a full disk', () => {
     await control.end('SIGKILL')
     control = await startControlProcess(files)
     expect((await names(connect())).filter((name) => name.startsWith('round')).sort()).toEqual(kept.sort())
+  })
+
+  test('leaves a log as it was that it has no room to be filled up on', () => {
+    const log = join(files.config.dataDirectory, 'log')
+    writeFileSync(log, 'x')
+    disk.fill()
+    growLog(log, 4 * 2 ** 20)
+    expect(readFileSync(log, 'utf8')).toBe('x')
+    disk.makeSpace()
+    growLog(log, 4 * 2 ** 20)
+    expect(readFileSync(log)).toHaveLength(4 * 2 ** 20)
+    rmSync(log)
   })
 
   test('at the start is told with its remedy, and nothing is lost', async () => {

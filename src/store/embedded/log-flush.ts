@@ -9,23 +9,33 @@ const flush = promisify(fdatasync)
 /**
  * Fills a log up to a size in bytes that it will have soon anyway: to flush what replaces bytes of a file takes the disk
  * half as long as what makes it longer, which is an entry in the journal of the file system as well. SQLite ends a log
- * where the salts of a frame are not those of its header (fileformat2, 4.1), so it does not read the zeros. A disk that
- * has no room for them leaves the log as it was. Throws what the file system throws.
+ * where the salts of a frame are not those of its header (fileformat2, 4.1), so it does not read the zeros. It is for speed
+ * alone: where the disk refuses, the log stays as it was, and what is wrong the first flush tells.
  */
 export function growLog(log: string, bytes: number): void {
   const descriptor = openSync(log, 'r+')
   try {
     const { size } = fstatSync(descriptor)
-    if (size >= bytes) return
-    try {
-      writeZeros(descriptor, size, bytes)
-    } catch (error) {
-      ftruncateSync(descriptor, size)
-      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
-    }
-    fdatasyncSync(descriptor)
+    if (size < bytes) fill(descriptor, size, bytes)
   } finally {
     closeSync(descriptor)
+  }
+}
+
+function fill(descriptor: number, from: number, to: number): void {
+  try {
+    writeZeros(descriptor, from, to)
+    fdatasyncSync(descriptor)
+  } catch {
+    truncate(descriptor, from)
+  }
+}
+
+function truncate(descriptor: number, size: number): void {
+  try {
+    ftruncateSync(descriptor, size)
+  } catch {
+    // then there are zeros at its end
   }
 }
 

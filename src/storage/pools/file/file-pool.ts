@@ -251,8 +251,11 @@ export class FilePool implements Pool {
   /** By the path of its file alone, which has the id of this pool in it: of another pool's devices nothing may be done. */
   async #namedDevice(entry: NamedEntry, names: LoopNames): Promise<LoopDevice | undefined> {
     const end = `${entryName(entry)}/${dataFile}`
-    const name = names.get(end)?.find((each) => backingFileOf(each)?.endsWith(`/${this.id}/${end}`))
-    return name === undefined ? undefined : describeLoop(`/dev/${name}`)
+    const isOurs = (each: string): boolean => backingFileOf(each)?.endsWith(`/${this.id}/${end}`) ?? false
+    const name = names.get(end)?.find(isOurs)
+    if (name === undefined) return undefined
+    const device = await describeLoop(`/dev/${name}`)
+    return isOurs(name) ? device : undefined // it may have become another file's meanwhile
   }
 
   close(): Promise<void> {

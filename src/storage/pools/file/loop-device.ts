@@ -83,10 +83,10 @@ export async function detachLoop(loop: LoopDevice): Promise<void> {
 
 /** False: something has it open. */
 async function tryDetach({ devicePath, device: fileSystem, inode }: LoopDevice): Promise<boolean> {
-  if (!(await canBeOpenedExclusively(devicePath))) return false
   await using device = await open(devicePath, constants.O_RDONLY) // while it is open it gets no other file
   const now = status(device)
   if (now === undefined || deviceOf(now) !== fileSystem || inodeOf(now) !== inode) return true
+  if (!(await canBeOpenedExclusively(devicePath))) return false
   if (!tryIoctl(device, request.clearDescriptor)) return true
   // With other openers the kernel only remembers to remove it when the last of them closes it, and says nothing.
   const info = status(device)
