@@ -9,9 +9,6 @@ export interface CgroupHierarchy {
   version: 1 | 2
 }
 
-/** Cgroup of the processes that are drives of nodes; what waits for a drive must be able to end. */
-export const drivesCgroup = 'drives'
-
 /** The cgroup hierarchies in a mountinfo text. */
 export function cgroupHierarchies(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): CgroupHierarchy[] {
   return mountinfo.split('\n').flatMap((line): CgroupHierarchy[] => {
@@ -77,38 +74,6 @@ export function hasOtherLabs(): boolean {
   const unified = cgroupHierarchies().find(({ version }) => version === 2)
   const names = unified ? readdirSync(unified.path) : []
   return names.some((name) => name !== labPrefix && (name === commonPrefix || name.startsWith(`${commonPrefix}.`)))
-}
-
-/**
- * Stops every process of one machine of the lab where it is, or of all machines, for up to a quarter of a second: before
- * what they use is taken away, which an agent would bring back. Kills end them all the same.
- */
-export async function freezeMachines(name?: string): Promise<void> {
-  const lab = labCgroup()
-  if (lab === undefined) return
-  const machines = name === undefined ? subfolders(lab).filter((folder) => folder !== join(lab, drivesCgroup)) : [join(lab, name)] // prettier-ignore
-  const end = Date.now() + 250
-  for (let moving = machines.filter(freeze); moving.length > 0 && Date.now() < end; moving = moving.filter(freeze)) {
-    await sleep(5)
-  }
-}
-
-/** Undoes `freezeMachines` for a machine that is about to be started in the same cgroup, should that have stayed. */
-export function thawMachine(name: string): void {
-  for (const cgroup of labCgroups(name)) {
-    const file = join(cgroup, 'cgroup.freeze')
-    if (existsSync(file)) writeFileSync(file, '0')
-  }
-}
-
-/** Has a cgroup's processes stopped; returns whether some still run. */
-function freeze(cgroup: string): boolean {
-  try {
-    writeFileSync(join(cgroup, 'cgroup.freeze'), '1')
-    return readFileSync(join(cgroup, 'cgroup.events'), 'utf8').includes('frozen 0')
-  } catch {
-    return false // it has gone meanwhile
-  }
 }
 
 /** Kills every process below one of the lab's cgroups and waits up to `deadline` milliseconds until they are gone. */

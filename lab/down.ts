@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exec, Internal } from '../src/base/index.ts'
 import { findCgroupIo, removeStaleLimits } from '../src/storage/io-limits/index.ts'
-import { freezeMachines, killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
+import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
 import { restoreSysctls } from './kubernetes/sysctls.ts'
 import { detach, labLoopDevices } from './drives.ts'
 import { describeLeftovers, findLeftovers, labMounts, labProcesses } from './leftovers.ts'
@@ -19,8 +19,7 @@ export async function takeLabDown(): Promise<boolean> {
   const before = describeLeftovers(await findLeftovers())
   if (before.length === 0) return false
   stopStarter()
-  noteStopping() // its machines look alive while they are frozen
-  await freezeMachines()
+  noteStopping()
   await detach(await labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
   killStragglers()

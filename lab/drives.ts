@@ -11,7 +11,7 @@ import {
 import { open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { exec, execJson } from '../src/base/index.ts'
-import { drivesCgroup, makeLabCgroup } from './cgroups.ts'
+import { makeLabCgroup } from './cgroups.ts'
 import { artefacts, labDirectory, nodePlaces, nodePools, places, poolsFolder } from './places.ts'
 import { joiningCgroup, startDaemon, waitFor } from './processes.ts'
 import { isMachineRunning, machinePid, readLabState } from './state.ts'
@@ -106,7 +106,7 @@ async function pacedDrive(node: string, bytes: number, iops: number): Promise<st
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const command = [artefacts.pacedDrive, String(bytes), folder, String(iops), String(iops * bytesPerOperation)]
   const log = join(places.logs, `${node}-drive.log`)
-  startDaemon(joiningCgroup(makeLabCgroup(drivesCgroup), command), log)
+  startDaemon(joiningCgroup(makeLabCgroup('drives'), command), log)
   await waitFor(`the drive of ${node}; its log is ${log}`, () => Promise.resolve(existsSync(paced)), {
     deadline: 5000,
     interval: 5,

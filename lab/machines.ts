@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec, Unavailable } from '../src/base/index.ts'
-import { freezeMachines, killCgroup, labCgroups, makeLabCgroup, removeLabCgroups, thawMachine } from './cgroups.ts'
+import { killCgroup, labCgroups, makeLabCgroup, removeLabCgroups } from './cgroups.ts'
 import { dropVolumeDevices, plugDrive } from './drives.ts'
 import { artefacts, places } from './places.ts'
 import {
@@ -78,7 +78,6 @@ export function portOf(machine: string, device: string): string {
 
 /** A power failure: everything in the machine ends at once, its disk stays, its cable goes dark. */
 export async function killMachine(name: string): Promise<void> {
-  await freezeMachines(name)
   await dropVolumeDevices(name)
   for (const cgroup of labCgroups(name)) await killCgroup(cgroup)
   machineStates.delete(name)
@@ -123,7 +122,6 @@ async function boot({ name, hasDisk, forKubelet }: MachineSettings): Promise<Pro
     name,
     ...(hasDisk ? [places.disk(name)] : []),
   ]
-  thawMachine(name)
   const command = joiningCgroup(makeLabCgroup(`${name}/system`), ['unshare', ...namespaces, ...script])
   const log = programLog(`${name}-boot`)
   const unshare = await startAndAwaitReady(command, log)

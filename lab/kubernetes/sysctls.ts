@@ -7,8 +7,8 @@ import { kubernetesPlaces } from './places.ts'
 /** Three kubelets and containerds need some 35 of these for each lab; a machine has 128 for each user unless told. */
 const instances = { name: 'fs/inotify/max_user_instances', least: 1024 }
 
-/** What kubelet or the lab sets for the whole machine, whatever namespaces they run in. */
-const touched = [
+/** What kubelet or a lab with Kubernetes sets for the whole machine, whatever namespaces they run in; paths below /proc/sys. */
+export const touchedSysctls = [
   instances.name,
   'vm/overcommit_memory',
   'vm/panic_on_oom',
@@ -24,7 +24,7 @@ const touched = [
  */
 export function rememberSysctls(): void {
   if (readJson(kubernetesPlaces.sysctls)) return
-  const values = notesOfOthers()[0] ?? Object.fromEntries(touched.map((name) => [name, readSysctl(name)]))
+  const values = notesOfOthers()[0] ?? Object.fromEntries(touchedSysctls.map((name) => [name, readSysctl(name)]))
   writeJson(kubernetesPlaces.sysctls, values)
   if (Number(readSysctl(instances.name)) < instances.least) {
     writeFileSync(`/proc/sys/${instances.name}`, String(instances.least))

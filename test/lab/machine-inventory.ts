@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { touchedSysctls } from '../../lab/kubernetes/index.ts'
 import { driveDirectory, labDirectory, labPrefix } from '../../lab/places.ts'
 import { exec } from '../../src/base/index.ts'
 
@@ -21,6 +22,11 @@ function isOfLab(device: string): boolean {
   return [driveDirectory, labDirectory].some((folder) => device.includes(`${folder}/`))
 }
 
+/** Whether labs with Kubernetes set it, which other tests have beside this lab. */
+function isOfClusters(sysctl: string): boolean {
+  return touchedSysctls.some((path) => sysctl.startsWith(`${path.replaceAll('/', '.')} `))
+}
+
 /** Whether something carries the name of another lab, which may go up or down at any time. */
 function isOfAnotherLab(text: string): boolean {
   const named = /\b(?:cbl|carbonado-lab)(\.[a-z0-9]+)?(?=[-/]|$)/.exec(text)
@@ -40,7 +46,7 @@ export async function takeMachineInventory(): Promise<MachineInventory> {
       isOfLab(line),
     ),
     cgroups: await output('find', '/sys/fs/cgroup', '-type', 'd'),
-    sysctls: lines(sysctls.stdout).filter((line) => !restless.test(line)),
+    sysctls: lines(sysctls.stdout).filter((line) => !restless.test(line) && !isOfClusters(line)),
   }
   const withoutOthers = Object.entries(inventory).map(([what, found]: [string, string[]]) => [
     what,
