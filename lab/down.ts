@@ -27,7 +27,7 @@ export async function takeLabDown(): Promise<boolean> {
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
   restoreSysctls()
   await detach(await labLoopDevices())
-  await removeLabCgroups('', 10_000) // a process that waits for a drive goes when the drive has failed all its requests
+  await removeLabCgroups('', 40_000) // what ends on a node flushes its volumes, to a drive that has yet to fail all its requests
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   rmSync(driveDirectory, { recursive: true, force: true })
   await verifyGone()
