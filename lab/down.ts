@@ -20,13 +20,13 @@ export async function takeLabDown(): Promise<boolean> {
   if (before.length === 0) return false
   stopStarter()
   noteStopping()
-  await detach(await labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
+  await detach(labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
   killStragglers()
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
   restoreSysctls()
-  await detach(await labLoopDevices())
+  await detach(labLoopDevices())
   await removeLabCgroups('', 40_000) // what ends on a node flushes its volumes, to a drive that has yet to fail all its requests
   if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   rmSync(driveDirectory, { recursive: true, force: true })

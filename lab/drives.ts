@@ -1,25 +1,17 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { exec, execJson } from '../src/base/index.ts'
+import { exec } from '../src/base/index.ts'
+import { backingFileOf } from '../src/storage/pools/file/loop-device.ts'
 import { makeLabCgroup } from './cgroups.ts'
 import { artefacts, labDirectory, nodePlaces, nodePools, places, poolsFolder } from './places.ts'
 import { joiningCgroup, startDaemon, waitFor } from './processes.ts'
 import { isMachineRunning, machinePid, readLabState } from './state.ts'
 
-/** A loop device that has a file, as losetup lists it. */
+/** A loop device that has a file, and the path of that file as far as its mount is still there. */
 export interface LoopDevice {
-  name: string
-  'back-file': string | null
+  devicePath: string
+  file: string
 }
 
 /** What a drive is to be; `iops` null is as fast as the machine's disk. */
@@ -37,7 +29,7 @@ export async function plugDrive(node: string, machinePid: number, { bytes, iops 
   const path = join('/proc', String(machinePid), 'root', nodePlaces.drive)
   mkdirSync(dirname(path), { recursive: true })
   rmSync(path, { force: true })
-  symlinkSync((await deviceOf(image)) ?? (await attach(image)), path)
+  symlinkSync(deviceOf(image) ?? (await attach(image)), path)
 }
 
 /**
@@ -45,25 +37,25 @@ export async function plugDrive(node: string, machinePid: number, { bytes, iops 
  * their files belong to no mount that could be told from others, and they would keep its drive in use.
  */
 export async function dropVolumeDevices(node: string): Promise<void> {
-  await detach(volumeDevices(await loopDevices(), nodePools(node), [node]))
+  await detach(volumeDevices(loopDevices(), nodePools(node), [node]))
 }
 
 /** Loop devices of the lab: those of volumes, then those of its drives. */
-export async function labLoopDevices(): Promise<LoopDevice[]> {
-  const devices = await loopDevices()
+export function labLoopDevices(): LoopDevice[] {
+  const devices = loopDevices()
   const volumes = volumeDevices(devices, poolsFolder, nodesOfLab())
   const drives = devices.filter((device) => [places.drives, labDirectory].some((folder) => isBelow(device, folder)))
   return [...volumes, ...drives]
 }
 
 /**
- * Devices of volumes whose files are below a folder or in a pool that one of these nodes has open. A device whose agent's container has gone (Kubernetes) does not tell the pool of its
- * file any more, so that it is known by the entry of the pool that the file is in, which no other pool has.
+ * Devices of volumes whose files are below a folder or in a pool that one of these nodes has open. On Kubernetes a device
+ * whose agent's container has gone does not tell the pool of its file any more, so that it is known by the entry of the pool
+ * that the file is in, which no other pool has.
  */
 function volumeDevices(devices: LoopDevice[], folder: string, nodes: string[]): LoopDevice[] {
-  const entries = new Set(nodes.flatMap((node) => entriesOf(node)))
-  const isOfEntry = ({ 'back-file': file }: LoopDevice): boolean => entries.has(/^\/([^/]+)\/data(?: \(deleted\))?$/.exec(file ?? '')?.[1] ?? '') // prettier-ignore
-  return devices.filter((device) => isBelow(device, folder) || isOfEntry(device))
+  const filesOfEntries = new Set(nodes.flatMap((node) => entriesOf(node)).map((entry) => `/${entry}/data`))
+  return devices.filter((device) => isBelow(device, folder) || filesOfEntries.has(device.file))
 }
 
 /** Names of the entries of the pools that a running node has open. */
@@ -119,8 +111,8 @@ async function attach(image: string): Promise<string> {
   return stdout.trim()
 }
 
-async function deviceOf(image: string): Promise<string | undefined> {
-  return (await loopDevices()).find((device) => device['back-file'] === image)?.name
+function deviceOf(image: string): string | undefined {
+  return loopDevices().find(({ file }) => file === image)?.devicePath
 }
 
 /**
@@ -128,34 +120,30 @@ async function deviceOf(image: string): Promise<string | undefined> {
  * listed may be another lab's now: while it is open here it gets no other file, so that it can be looked at once more.
  */
 export async function detach(devices: LoopDevice[]): Promise<void> {
-  for (const { name, 'back-file': file } of devices) {
+  for (const { devicePath, file } of devices) {
     try {
-      await using _open = await open(name)
-      const now = readFileSync(`/sys/block/${basename(name)}/loop/backing_file`, 'utf8').trim()
-      if (now.replace(/ \(deleted\)$/, '') === file?.replace(/ \(deleted\)$/, ''))
-        await exec(['losetup', '--detach', name])
+      await using _open = await open(devicePath)
+      if (fileBehind(basename(devicePath)) === file) await exec(['losetup', '--detach', devicePath])
     } catch {
       // gone by itself
     }
   }
 }
 
-function isBelow({ 'back-file': file }: LoopDevice, folder: string): boolean {
-  return file?.startsWith(`${folder}/`) ?? false
+function isBelow({ file }: LoopDevice, folder: string): boolean {
+  return file.startsWith(`${folder}/`)
 }
 
-async function loopDevices(): Promise<LoopDevice[]> {
-  if (!readdirSync('/sys/block').some((name) => isUsedLoop(name))) return []
-  const columns = 'NAME,BACK-FILE'
-  const output = await execJson<{ loopdevices: LoopDevice[] }>(['losetup', '--json', '--list', '--output', columns])
-  return output?.loopdevices ?? []
+/** All loop devices of the machine that have a file. */
+export function loopDevices(): LoopDevice[] {
+  const names = readdirSync('/sys/block').filter((name) => name.startsWith('loop'))
+  return names.flatMap((name) => {
+    const file = fileBehind(name)
+    return file ? [{ devicePath: `/dev/${name}`, file }] : []
+  })
 }
 
-function isUsedLoop(name: string): boolean {
-  if (!name.startsWith('loop')) return false
-  try {
-    return readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8') !== ''
-  } catch {
-    return false
-  }
+/** Where the file of a loop device is, or was before it was deleted. */
+function fileBehind(name: string): string | undefined {
+  return backingFileOf(name)?.replace(/ \(deleted\)$/, '')
 }

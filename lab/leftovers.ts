@@ -31,7 +31,7 @@ export async function findLeftovers(): Promise<Leftovers> {
     devices: readdirSync('/sys/class/net').filter((device) => device.startsWith(`${labPrefix}-`)),
     cgroups: labCgroups(),
     programs: [...(await labPrograms()), ...labPins()],
-    loopDevices: (await labLoopDevices()).map(({ name }) => name),
+    loopDevices: labLoopDevices().map(({ devicePath }) => devicePath),
     directories: [labDirectory, driveDirectory].filter((folder) => existsSync(folder)),
   }
 }

@@ -127,7 +127,9 @@ async function leftOf(lab: Lab): Promise<string[]> {
     [Volume, Plex, VolumeAttachment].map(async (kind) => (await lab.store.list(kind as typeof Volume)).items),
   )
   const mounts = await lab.nodeExec('n1', ['sh', '-c', 'grep -c " /run/csi/" /proc/self/mountinfo || true'])
-  const devices = (await labLoopDevices()).slice(0, -1).map(({ name }) => name) // the last one is the drive itself
+  const devices = labLoopDevices()
+    .map(({ devicePath }) => devicePath)
+    .slice(0, -1) // the last one is the drive itself
   return [
     ...objects.flat().map(({ kind, metadata }) => `${kind} ${metadata.name}`),
     ...devices,

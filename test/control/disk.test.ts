@@ -60,6 +60,7 @@ async function createUntilRefused(client: RestStore): Promise<Creations> {
       acknowledged.push(name)
       refusalsInARow = 0
     } catch (error) {
+      expect(error).toMatchObject({ code: 'Unavailable' })
       refused.push(name)
       if (++refusalsInARow === 20) return { acknowledged, refused, refusal: error as CarbonadoError }
     }

@@ -76,8 +76,6 @@ function installation(): string {
   return `${page.block('helm install carbonado', replacements).trimEnd()} ${further.join(' ')}`
 }
 
-const ready = 'kubectl wait pod/web --for=condition=Ready --timeout=120s'
-
 test('the image is built, and loaded on every node', async () => {
   await exec(['sh', '-euc', page.command('make image')], { cwd: projectRoot, deadline: 300_000 })
   const load = page.command('ctr -n k8s.io images import carbonado.tar', {
@@ -107,7 +105,7 @@ test('a network is made, mistakes in it are refused, and a pod gets an address o
   const shown = page.block('carbonado.io/endpoint0')
   await expect(apply(podOf('web', shown.replace('perfTier', 'tier')))).rejects.toThrow(/endpoint0/)
   await apply(podOf('web', shown))
-  await administer(ready)
+  await administer('kubectl wait pod/web --for=condition=Ready --timeout=120s')
   expect(await administer(page.command('kubectl get endpoints.carbonado.io'))).toMatch(/10\.30\.0\.1\d /)
 })
 

@@ -1,11 +1,16 @@
-import { constants, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { constants, mkdtempSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { afterAll, afterEach, beforeEach, expect, it } from 'vitest'
-import { detach } from '../../lab/drives.ts'
-import { execJson } from '../../src/base/index.ts'
+import { detach, loopDevices } from '../../lab/drives.ts'
 import { inspectDevice } from '../../src/storage/agent/block-device.ts'
-import { attachLoop, describeLoop, detachLoop, type LoopDevice } from '../../src/storage/pools/file/loop-device.ts'
+import {
+  attachLoop,
+  backingFileOf,
+  describeLoop,
+  detachLoop,
+  type LoopDevice,
+} from '../../src/storage/pools/file/loop-device.ts'
 import { enterOwnNamespaces, run, succeeds } from '../support/own-namespaces.ts'
 
 enterOwnNamespaces()
@@ -15,29 +20,16 @@ const [one, other] = [`${scratch}/one`, `${scratch}/other`]
 beforeEach(() => void run('truncate', '--size', '1M', one, other))
 afterAll(() => rmSync(scratch, { recursive: true }))
 
-const fileBehind = (devicePath: string): string =>
-  readFileSync(`/sys/block/${basename(devicePath)}/loop/backing_file`, 'utf8').trim()
-
 const attach = (): Promise<string> => attachLoop(one, { sectorSize: 512, readOnly: false })
 
 let devicePath: string
 
-/** Detaches what a test that failed has left. Numbers are given to the tests of other lanes, too. */
-afterEach(async () => {
-  const name = (await execJson<Listed>(list))!.loopdevices.find(({ 'back-file': file }) =>
-    file?.startsWith(scratch),
-  )?.name
-  if (name !== undefined) run('losetup', '--detach', name)
-})
-
-interface Listed {
-  loopdevices: { name: string; 'back-file': string | null }[]
-}
-const list: [string, ...string[]] = ['losetup', '--json', '--list', '--output', 'NAME,BACK-FILE']
+/** What a test has left: numbers are given to the tests of other lanes, too. */
+afterEach(() => detach(loopDevices().filter(({ file }) => file.startsWith(scratch))))
 
 it.each([
   ['a pool', async () => detachLoop((await describeLoop(devicePath))!)],
-  ['a lab', () => detach([{ name: devicePath, 'back-file': one }])],
+  ['a lab', () => detach([{ devicePath, file: one }])],
 ])('a device is removed by %s', async (_whose, remove) => {
   devicePath = await attach()
   const known = (await describeLoop(devicePath))!
@@ -59,8 +51,8 @@ it.each(['idle', 'in use'])('a device that is of another file by now, and %s, is
   const known = await attachThenReplace()
   await using _held = how === 'in use' ? await open(devicePath, constants.O_RDONLY | constants.O_EXCL) : undefined
   await detachLoop(known)
-  await detach([{ name: devicePath, 'back-file': one }])
-  expect(fileBehind(devicePath)).toBe(other)
+  await detach([{ devicePath, file: one }])
+  expect(backingFileOf(basename(devicePath))).toBe(other)
 })
 
 it('a device without a single byte is no blank drive', async () => {

@@ -41,9 +41,8 @@ export async function settledClusterTraces(lab: Lab): Promise<ClusterTraces> {
  * figures: a slot that nobody has is set back when it is taken.
  */
 export async function takeClusterTraces(lab: Lab): Promise<ClusterTraces> {
-  const [objects, devices, ...nodes] = await Promise.all([
+  const [objects, ...nodes] = await Promise.all([
     kubectl(['get', kinds.join(','), '-A', '-o', 'name']),
-    labLoopDevices(),
     ...lab.nodes.map((node) => tracesOfNode(lab, node)),
   ])
   const ofNodes = nodes.flatMap((traces, index) =>
@@ -54,7 +53,9 @@ export async function takeClusterTraces(lab: Lab): Promise<ClusterTraces> {
   )
   return {
     objects: lines(objects),
-    'loop devices': devices.map(({ name }) => name).toSorted(),
+    'loop devices': labLoopDevices()
+      .map(({ devicePath }) => devicePath)
+      .toSorted(),
     ...Object.fromEntries(ofNodes),
   }
 }

@@ -114,5 +114,5 @@ export async function expectNoVolumes(lab: Lab): Promise<void> {
     const files = await lab.nodeExec(node, ['find', nodePools(node), '-type', 'f', '-size', '+1M'])
     expect(files.stdout).toBe('')
   }
-  expect((await labLoopDevices()).length, 'loop devices beside those of the drives').toBe(lab.nodes.length)
+  expect(labLoopDevices().length, 'loop devices beside those of the drives').toBe(lab.nodes.length)
 }
