@@ -61,7 +61,7 @@ const questions: Question[] = [
   question('write 32 awake', 'pool file'),
 ]
 
-/** A volume in a pool of files, with what it is compared with; all are full and of one size. */
+/** A volume in a pool of files, with what it is compared with; all were written once and are of one size. */
 export type RawPathPlace = Record<Contender, string>
 
 /** Bytes of a volume that is measured. */
@@ -72,10 +72,10 @@ function volumeBytes(quick: boolean): number {
 /** Makes the pool, and all that is measured in it. */
 export async function openRawPath({ quick, progress }: RunContext): Promise<RawPathPlace> {
   const size = volumeBytes(quick)
-  const scratch = await openScratchPool(Math.max(4 * size, 2048 * mebibyte))
+  const scratch = await openScratchPool(Math.max(2 * size, 2048 * mebibyte))
   const place = await makeContenders(scratch, size)
   progress('writing everything once')
-  for (const path of Object.values(place)) await fill(path)
+  for (const path of [place.volume, place['raw device']]) await fill(path)
   return place
 }
 
@@ -84,16 +84,18 @@ export function closeRawPath(): Promise<void> {
   return removeScratch()
 }
 
-/** The raw device is a twin of the one below the pool, which writing would destroy. */
-async function makeContenders({ volume, fileOf, loopOver, drive, pool }: ScratchPool, size: number): Promise<RawPathPlace> {
-  for (const id of ['file', 'loop']) await pool.create({ id, size, sectorSize: 512 })
+/**
+ * What reaches the same blocks in other ways: files differ by up to a quarter with where they are on the disk, whoever reads
+ * and writes them. The raw device is a twin of the one below the pool, which writing would destroy.
+ */
+async function makeContenders({ volume, fileOf, loopOver, drive }: ScratchPool, size: number): Promise<RawPathPlace> {
   return {
     volume: await volume('volume', size),
-    'pool file': fileOf('file'),
-    'bare loop': await loopOver(fileOf('loop')),
+    'pool file': fileOf('volume'),
+    'bare loop': await loopOver(fileOf('volume')),
     'raw device': await drive('twin', size),
   }
-} // prettier-ignore
+}
 
 /** What a volume gives, against what lies below it. */
 export const rawPathGroup: Group<RawPathPlace> = {
@@ -129,21 +131,28 @@ async function answer(place: RawPathPlace, load: Load, asked: Question[], contex
   )
 } // prettier-ignore
 
-/** Every round measures each once; which comes first changes from round to round. */
+/** Every round measures each once; which comes first, and before which, changes from round to round: one leaves the next something to do. */
 async function measureRounds(place: RawPathPlace, contenders: Contender[], load: Load, { quick, progress }: RunContext): Promise<number[][]> {
-  const [rounds, seconds] = quick ? [3, 1] : [9, 2]
+  const [rounds, seconds] = quick ? [3, 1] : measuringTime(load)
   progress(`${load.name}: ${contenders.join(', ')}`)
   using _awake = load.isAwake ? keepAwake() : undefined
   const results = contenders.map((): number[] => [])
   for (let round = 0; round < rounds; round++) {
     for (let turn = 0; turn < contenders.length; turn++) {
-      const index = (round + turn) % contenders.length
+      const step = round % 2 === 0 ? turn : contenders.length - 1 - turn
+      const index = (round + step) % contenders.length
       results[index]!.push((await runFio(place[contenders[index]!], { ...load, seconds })).bandwidth)
     }
     progress(`  round ${round + 1} of ${rounds}: ${results.map((values) => absolute(load, values.at(-1)!)).join(', ')}`)
   }
   return results
 } // prettier-ignore
+
+/** What small requests get varies most from second to second; many short rounds tell more than a few long ones. */
+function measuringTime({ depth, blockBytes }: Load): [rounds: number, seconds: number] {
+  if (blockBytes === mebibyte) return [9, 2]
+  return depth === 1 ? [41, 1] : [25, 1]
+}
 
 /** Gives every processor something to do that gives way to everything else. */
 function keepAwake(): Disposable {

@@ -1,4 +1,5 @@
 import { stage, type Suite } from '../suite.ts'
+import { arrayGroup } from './array-group.ts'
 import { removeLab } from '../network/fresh-lab.ts'
 import { floorGroup } from './floor-group.ts'
 import { closePacedLab, openPacedLab } from './paced-lab.ts'
@@ -19,7 +20,7 @@ export const storageSuite: Suite = {
       close: closeAgeingPool,
       groups: [snapshotGroup],
     }),
-    stage({ name: 'no pool', open: async () => {}, close: async () => {}, groups: [thinSnapshotGroup] }),
+    stage({ name: 'no pool', open: async () => {}, close: async () => {}, groups: [thinSnapshotGroup, arrayGroup] }),
     stage({ name: 'a drive of a known speed', open: openPacedLab, close: closePacedLab, groups: [floorGroup] }),
     stage({ name: 'volumes of orchestrators', open: openCsiLab, close: (lab) => lab.down(), groups: [csiGroup] }),
   ],

@@ -1,7 +1,6 @@
-import { Internal } from '../../src/base/index.ts'
-import { runGuest } from '../../test/guest/guest.ts'
 import { compareRounds, median } from '../statistics.ts'
 import type { Group, Measurement } from '../suite.ts'
+import { measuredInGuest } from './guest-lines.ts'
 
 const names = {
   pause: 'third snapshot under load, thin volumes: longest pause of a write',
@@ -17,13 +16,7 @@ export const thinSnapshotGroup: Group<void> = {
   }),
   async measure(_place, _wanted, { progress }) {
     progress('a virtual machine measures; some minutes')
-    const outcome = await runGuest([`${import.meta.dirname}/thin-snapshots.guest.ts`], { deadline: 1_800_000 })
-    const rounds = outcome.console.split('\n').flatMap((line) => {
-      const [, text] = /MEASURED (.*)/.exec(line) ?? []
-      return text === undefined ? [] : [JSON.parse(text) as [Costs, Costs, Costs]]
-    })
-    const error = outcome.crash ?? outcome.files.flatMap(({ tests }) => tests).find((test) => test.error)?.error
-    if (error !== undefined || rounds.length === 0) throw new Internal(`the virtual machine measured nothing: ${error}`)
+    const rounds = await measuredInGuest<[Costs, Costs, Costs]>(`${import.meta.dirname}/thin-snapshots.guest.ts`)
     return Object.fromEntries(
       (Object.keys(names) as (keyof Costs)[]).map((cost) => [names[cost], compared(rounds, cost)]),
     )
