@@ -68,7 +68,6 @@ function addUp(lab: Command): void {
     .option('--keep', 'leave what was built when something fails, to look at its logs')
     .action(async (options: UpOptions) => {
       const started = Date.now()
-      const seconds = (): string => `${((Date.now() - started) / 1000).toFixed(1)} s`
       const interruption = interruptible()
       const { state, alreadyUp } = await bringLabUp({
         nodes: Number(options.nodes),
@@ -80,10 +79,10 @@ function addUp(lab: Command): void {
         planes: options.planes ?? false,
         keepOnFailure: options.keep ?? false,
         signal: interruption,
-        onProgress: (step) => process.stderr.write(`${seconds().padStart(7)}  ${step}\n`),
+        onProgress: progressSince(started),
       })
       if (alreadyUp) print('The lab is up already. See: dctl lab status')
-      else print(`The lab is up: ${state.nodes.join(', ')} (${seconds()}). Remove it with: dctl lab down`)
+      else print(`The lab is up: ${state.nodes.join(', ')} (${secondsSince(started)}). Remove it with: dctl lab down`)
       if (state.kubernetes) print(`Use it from here with: export KUBECONFIG=${hostKubeconfig}`)
     })
 }
@@ -202,8 +201,18 @@ function addDown(lab: Command): void {
     .description('remove everything of the lab, in whatever state it is')
     .action(async () => {
       requireRoot()
-      print((await takeLabDown()) ? 'The lab is down; nothing of it is left.' : 'There is no lab.')
+      const onProgress = progressSince(Date.now())
+      print((await takeLabDown({ onProgress })) ? 'The lab is down; nothing of it is left.' : 'There is no lab.')
     })
+}
+
+/** Tells steps with the seconds that went by. */
+function progressSince(started: number): (step: string) => void {
+  return (step) => process.stderr.write(`${secondsSince(started).padStart(7)}  ${step}\n`)
+}
+
+function secondsSince(started: number): string {
+  return `${((Date.now() - started) / 1000).toFixed(1)} s`
 }
 
 function requireUp(): void {

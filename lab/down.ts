@@ -11,13 +11,32 @@ import { driveDirectory, labDirectory, places } from './places.ts'
 import { identify, signalProcess } from './processes.ts'
 import { readLabState, writeJson } from './state.ts'
 
+/** Milliseconds after which a slow removal says what it waits for, and again. */
+const noteInterval = 2_000
+
 /**
  * Removes everything of the lab, in whatever state it is: it works from what the kernel has, not from what the lab
- * wrote down. Throws Internal with a list when something resists. Returns whether there was anything.
+ * wrote down. Throws Internal with a list when something resists. Returns whether there was anything. `onProgress` is
+ * told what it waits for, when that takes long.
  */
-export async function takeLabDown(): Promise<boolean> {
+export async function takeLabDown({ onProgress }: { onProgress?: (step: string) => void } = {}): Promise<boolean> {
   const before = describeLeftovers(await findLeftovers())
   if (before.length === 0) return false
+  const notes = onProgress && setInterval(() => onProgress(whatItWaitsFor()), noteInterval)
+  try {
+    await removeAll()
+  } finally {
+    clearInterval(notes)
+  }
+  return true
+}
+
+function whatItWaitsFor(): string {
+  const left = labProcesses().filter((pid) => pid !== process.pid).length
+  return left > 0 ? `waiting for ${left} processes to end, after what they still write` : 'removing what is left'
+}
+
+async function removeAll(): Promise<void> {
   stopStarter()
   noteStopping()
   await detach(labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
@@ -32,7 +51,6 @@ export async function takeLabDown(): Promise<boolean> {
   rmSync(driveDirectory, { recursive: true, force: true })
   await verifyGone()
   liftLimits()
-  return true
 }
 
 /** Agents that were killed could not take back what they had set for the loop devices of their volumes. */

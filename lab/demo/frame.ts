@@ -34,6 +34,6 @@ export function sayOutcome(narrator: Narrator, allHeld: string, thisDidNot: stri
 
 async function endInterrupted(): Promise<never> {
   process.stdout.write('\nInterrupted; removing the lab.\n')
-  await takeLabDown()
+  await takeLabDown({ onProgress: (step) => process.stdout.write(`${step}\n`) })
   process.exit(130)
 }
