@@ -74,9 +74,12 @@ test-kernel: setup build
 test-long: setup build
 	@scripts/test-lanes.sh long guest-long
 
+# What only the suites run, in the order in which they want it.
+go_sets := conformance kubernetes sidecars provisioner dns e2e multus
+
 ## test-all: everything, the long suites beside the rest, and one closing line for all of it
 test-all: setup build
-	@scripts/test-lanes.sh --processors 4 "unit kernel conformance" "lab kubernetes" "guest guest-long long"
+	@scripts/test-lanes.sh --processors 4 --meanwhile "scripts/go-tools.sh $(go_sets)" "unit kernel conformance" "lab kubernetes" "guest guest-long long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

@@ -32,18 +32,31 @@ linker_flags() {
 build() {
   checksum=$(cat "lab/go-tools/$1/go.mod" "lab/go-tools/$1/go.sum" scripts/go-tools.sh | sha256sum | cut -c1-16)
   cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/carbonado/go/$1-$checksum
+  mkdir -p build/go "${cache%/*}"
   if [ ! -d "$cache" ]; then
-    require_go
-    echo "go-tools: building $1 (minutes, once)" >&2
-    mkdir -p "$cache.$$"
-    trap 'rm -rf "$cache.$$"' EXIT
-    (cd "lab/go-tools/$1" && go build -trimpath -buildvcs=false -ldflags "$(cd ../../.. && linker_flags "$1")" -o "$cache.$$/" tool)
-    mv -T "$cache.$$" "$cache" 2>/dev/null || [ -d "$cache" ] # another build of the same may have been faster
-    trap - EXIT
+    # Who wants the same at the same moment waits for it: two builds would take the processors from each other.
+    flock "$cache.lock" scripts/go-tools.sh --locked "$1" "$cache"
+    rm -f "$cache.lock"
   fi
-  mkdir -p build/go
   ln -sfn "$cache" "build/go/$1"
 }
+
+build_locked() {
+  [ ! -d "$2" ] || return 0
+  require_go
+  echo "go-tools: building $1 (minutes, once)" >&2
+  making=$2.$$
+  trap 'rm -rf "$making"' EXIT
+  mkdir -p "$making"
+  (cd "lab/go-tools/$1" && go build -trimpath -buildvcs=false -ldflags "$(cd ../../.. && linker_flags "$1")" -o "$making/" tool)
+  mv -T "$making" "$2"
+  trap - EXIT
+}
+
+if [ "${1-}" = --locked ]; then
+  build_locked "$2" "$3"
+  exit
+fi
 
 for set in "$@"; do
   [ -f "lab/go-tools/$set/go.mod" ] || { echo "go-tools: there is no set \"$set\" in lab/go-tools" >&2; exit 1; }
