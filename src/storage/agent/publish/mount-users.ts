@@ -1,20 +1,22 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, type Stats } from 'node:fs'
 
 /**
- * Programs that use the filesystem that is mounted at a path, as `name (pid)`: who has a file of it open, or works in it.
- * What uses it in the kernel, such as a loop device on one of its files, is not among them.
+ * Programs that use the block device at a path, or the filesystem that is mounted there, as `name (pid)`: who has it or a file
+ * of it open, or works in it. What uses it in the kernel, such as a loop device on one of its files, is not among them.
  */
 export function mountUsers(path: string): string[] {
-  const device = quietly(() => statSync(path).dev)
-  if (device === undefined) return []
+  const used = quietly(() => statSync(path))
+  if (used === undefined) return []
+  const isUsed = (entry: Stats): boolean =>
+    used.isBlockDevice() ? entry.isBlockDevice() && entry.rdev === used.rdev : entry.dev === used.dev
   const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-  return processes.filter((pid) => uses(pid, device)).map((pid) => `${nameOf(pid)} (${pid})`)
+  return processes.filter((pid) => uses(pid, isUsed)).map((pid) => `${nameOf(pid)} (${pid})`)
 }
 
-function uses(pid: string, device: number): boolean {
+function uses(pid: string, isUsed: (entry: Stats) => boolean): boolean {
   const open = quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? []
   const links = ['cwd', 'root', 'exe', ...open.map((name) => `fd/${name}`)]
-  return links.some((link) => quietly(() => statSync(`/proc/${pid}/${link}`).dev) === device)
+  return links.some((link) => quietly(() => isUsed(statSync(`/proc/${pid}/${link}`))) ?? false)
 }
 
 function nameOf(pid: string): string {

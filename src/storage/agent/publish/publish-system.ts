@@ -31,7 +31,7 @@ export interface PublishSystem {
   content(device: string): Promise<DeviceContent>
   /** Makes a filesystem on a device, whatever is there. */
   format(device: string, type: FilesystemType): Promise<void>
-  /** Mends what an unclean unmount left on ext4; throws Conflict for what only a person can decide. */
+  /** Mends what an unclean unmount left on ext4; throws Conflict for what only a person can decide, and while it is in use. */
   check(device: string): Promise<void>
   /** Enlarges ext4 that is not mounted. */
   growUnmounted(device: string): Promise<void>
@@ -50,7 +50,7 @@ export interface PublishSystem {
 /** Milliseconds for programs that read or write much of a device. */
 const longDeadline = 600_000
 
-/** Milliseconds for which a mount that is to go may be in use. */
+/** Milliseconds for which a mount that is to go, or a device that is to be checked, may be in use. */
 const busyPatience = 2_000
 
 /** Bytes at both ends of a device that are zero when nothing was ever written there. */
@@ -72,8 +72,10 @@ export const kernelPublishSystem: PublishSystem = {
   async growMounted(device, type, path) {
     await exec(type === 'xfs' ? ['xfs_growfs', '-d', path] : ['resize2fs', device], { deadline: longDeadline })
   },
-  mount: async (device, path, type, options) =>
-    void (await exec(['mount', '-t', type, '-o', options.join(','), device, path], { deadline: longDeadline })),
+  mount: (device, path, type, options) =>
+    untilFree(device, () =>
+      exec(['mount', '-t', type, '-o', options.join(','), device, path], { deadline: longDeadline }),
+    ),
   bind: async (source, target) => void (await exec(['mount', '--bind', source, target])),
   makeReadOnly: async (target) => void (await exec(['mount', '-o', 'remount,bind,ro', target])),
   unmount,
@@ -123,10 +125,10 @@ function isZero(bytes: Buffer): boolean {
   return bytes.equals(Buffer.alloc(bytes.length))
 }
 
-/** e2fsck exits with 0 for clean, 1 and 2 for mended; 4 and above it left something. */
+/** e2fsck exits with 0 for clean, 1 and 2 for mended; 4 and above it left something, and with 8 it did not begin. */
 async function preen(device: string, options: string[]): Promise<void> {
   try {
-    await exec(['e2fsck', '-p', ...options, device], { deadline: longDeadline })
+    await untilFree(device, () => exec(['e2fsck', '-p', ...options, device], { deadline: longDeadline }))
   } catch (error) {
     if (!(error instanceof ExecError) || error.exitCode === null) throw error
     if (error.exitCode < 4) return
@@ -137,22 +139,37 @@ async function preen(device: string, options: string[]): Promise<void> {
   }
 }
 
-/** What uses it only for a moment, such as the resize2fs of an agent that was killed, is waited for. */
 async function unmount(path: string): Promise<void> {
+  try {
+    await untilFree(path, () => exec(['umount', path], { deadline: longDeadline }))
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error
+    if (/not mounted|no mount point/.test(error.stderr)) return
+    throw new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
+  }
+}
+
+/**
+ * Runs a program again while the path or device is in use, for a while. What uses it only for a moment, such as the resize2fs
+ * of an agent that was killed, or somebody who opens a device for himself alone to see whether he could, is waited for.
+ */
+async function untilFree(path: string, run: () => Promise<unknown>): Promise<void> {
   const giveUp = performance.now() + busyPatience
   for (;;) {
     try {
-      await exec(['umount', path], { deadline: longDeadline })
+      await run()
       return
     } catch (error) {
-      if (!(error instanceof ExecError)) throw error
-      if (/not mounted|no mount point/.test(error.stderr)) return
-      const isBusy = error.stderr.includes('busy')
-      if (!isBusy) throw new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
+      if (!(error instanceof ExecError) || !saysInUse(error)) throw error
       if (performance.now() > giveUp) throw inUse(path, error)
     }
     await sleep(100)
   }
+}
+
+/** As umount and mount say it, and e2fsck, which says much else of what is in use on a device. */
+function saysInUse({ exitCode, stderr, stdout }: ExecError): boolean {
+  return stderr.includes('busy') || (exitCode === 8 && / is (?:mounted|in use)\.$/m.test(stdout + stderr))
 }
 
 function inUse(path: string, cause: ExecError): Conflict {

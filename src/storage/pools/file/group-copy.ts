@@ -70,7 +70,9 @@ async function whileCommitting<T>(folder: string, task: () => Promise<T>): Promi
   }
 }
 
+/** Not when one is not found, which was seen once, on a very busy machine, after the kernel had said that it was made. */
 async function areOfOneInstant(folder: string, copies: Copy[]): Promise<boolean> {
+  if (!copies.every(({ to }) => existsSync(join(folder, to)))) return false
   const made = await Promise.all(copies.map(async ({ to }) => (await transactionsOf(join(folder, to))).madeIn))
   const last = made.reduce((one, other) => (one > other ? one : other))
   const good = copies.map(async ({ from }, index) => {
