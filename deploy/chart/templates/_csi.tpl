@@ -14,4 +14,11 @@ volumeMounts:
 - --leader-election
 - --leader-election-namespace={{ .Release.Namespace }}
 - --timeout=30s
+{{ include "carbonado.sidecarRate" . }}
+{{- end -}}
+
+{{/* Requests to the API server: with five a second, as is usual, many snapshots or volumes at once wait for that. */}}
+{{- define "carbonado.sidecarRate" -}}
+- --kube-api-qps=50
+- --kube-api-burst=100
 {{- end -}}
