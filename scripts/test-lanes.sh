@@ -30,8 +30,8 @@ results=build/test-lanes
 rm -rf "$results"
 mkdir -p "$results"
 running=
-trap 'trap - INT TERM; kill $running $preparing 2>/dev/null; wait; exit 130' INT TERM
 preparing=
+trap 'trap - INT TERM; kill $running $preparing 2>/dev/null; wait; exit 130' INT TERM
 if [ -n "$meanwhile" ]; then
   # shellcheck disable=SC2086
   nice -n 15 $meanwhile &

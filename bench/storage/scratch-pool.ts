@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { detach, loopDevices, type LoopDevice } from '../../lab/drives.ts'
 import { exec, execJson } from '../../src/base/index.ts'
 import { entryName } from '../../src/storage/pools/file/entry-name.ts'
 import { FilePoolFormat } from '../../src/storage/pools/index.ts'
@@ -47,14 +48,11 @@ export async function openScratchPool(bytes: number): Promise<ScratchPool> {
 export async function removeScratch(): Promise<void> {
   if (!existsSync(scratch)) return
   // Those over files of the pool first; only then can it be unmounted, and its drive be let go.
-  const ours = (await loopDevices()).filter(({ 'back-file': file }) => file?.startsWith(`${scratch}/`))
-  const isInPool = (file: string): boolean => file.startsWith(`${poolsFolder()}/`)
-  for (const inPool of [true, false]) {
-    for (const { name, 'back-file': file } of ours) {
-      if (isInPool(file!) === inPool) await exec(['losetup', '--detach', name]).catch(() => {}) // gone by itself
-    }
-    if (inPool) await unmountPools()
-  }
+  const devicesBelow = (folder: string): LoopDevice[] =>
+    loopDevices().filter(({ file }) => file.startsWith(`${folder}/`))
+  await detach(devicesBelow(poolsFolder()))
+  await unmountPools()
+  await detach(devicesBelow(scratch))
   rmSync(scratch, { recursive: true })
 }
 
@@ -78,10 +76,4 @@ async function unmountPools(): Promise<void> {
   for (const { target } of mounts?.filesystems ?? []) {
     if (target.startsWith(`${poolsFolder()}/`)) await exec(['umount', target], { deadline: 60_000 })
   }
-}
-
-async function loopDevices(): Promise<{ name: string; 'back-file': string | null }[]> {
-  const command = ['losetup', '--json', '--list', '--output', 'NAME,BACK-FILE'] as [string, ...string[]]
-  const output = await execJson<{ loopdevices: { name: string; 'back-file': string | null }[] }>(command)
-  return output?.loopdevices ?? []
 }

@@ -50,7 +50,7 @@ export interface PublishSystem {
 /** Milliseconds for programs that read or write much of a device. */
 const longDeadline = 600_000
 
-/** Milliseconds for which a mount that is to go, or a device that is to be checked, may be in use. */
+/** Milliseconds for which a mount that is to go, or a device that is to be checked or mounted, may be in use. */
 const busyPatience = 2_000
 
 /** Bytes at both ends of a device that are zero when nothing was ever written there. */
