@@ -15,6 +15,12 @@ import { readLabState, writeJson } from './state.ts'
 const noteInterval = 2_000
 
 /**
+ * Milliseconds for which what resists is removed again. What ends on a node flushes its volumes first, to a drive that
+ * may have yet to fail all its requests.
+ */
+const removalDeadline = 45_000
+
+/**
  * Removes everything of the lab, in whatever state it is: it works from what the kernel has, not from what the lab
  * wrote down. Throws Internal with a list when something resists. Returns whether there was anything. `onProgress` is
  * told what it waits for, when that takes long.
@@ -36,21 +42,39 @@ function whatItWaitsFor(): string {
   return left > 0 ? `waiting for ${left} processes to end, after what they still write` : 'removing what is left'
 }
 
+/**
+ * Removes in turns until nothing is left: a command of a killed `lab up`, such as losetup, may end only now and leave
+ * what a turn has already passed, and the kernel frees programs and namespaces a little after their last user has gone.
+ */
 async function removeAll(): Promise<void> {
   stopStarter()
   noteStopping()
+  const end = Date.now() + removalDeadline
+  for (;;) {
+    await removeOnce()
+    const left = describeLeftovers(await findLeftovers())
+    if (left.length === 0) break
+    if (Date.now() > end) {
+      throw new Internal(`the lab is down, but this is left:\n  ${left.join('\n  ')}`, {
+        remedy: 'Run dctl lab down again; a restart of the machine removes all of it.',
+      })
+    }
+    await sleep(20)
+  }
+  liftLimits()
+}
+
+async function removeOnce(): Promise<void> {
   await detach(labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
   killStragglers()
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
-  for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // verified below
+  for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // looked at again by the caller
   restoreSysctls()
   await detach(labLoopDevices())
-  await removeLabCgroups('', 40_000) // what ends on a node flushes its volumes, to a drive that has yet to fail all its requests
-  if (labMounts().length === 0) rmSync(labDirectory, { recursive: true, force: true })
+  await removeLabCgroups()
+  if (labMounts().length + labCgroups().length === 0) rmSync(labDirectory, { recursive: true, force: true })
   rmSync(driveDirectory, { recursive: true, force: true })
-  await verifyGone()
-  liftLimits()
 }
 
 /** Agents that were killed could not take back what they had set for the loop devices of their volumes. */
@@ -78,20 +102,5 @@ function killStragglers(): void {
     } catch {
       // gone already
     }
-  }
-}
-
-/** The kernel frees programs and namespaces a little after their last user has gone. */
-async function verifyGone(): Promise<void> {
-  const end = Date.now() + 5000
-  for (;;) {
-    const left = describeLeftovers(await findLeftovers())
-    if (left.length === 0) return
-    if (Date.now() > end) {
-      throw new Internal(`the lab is down, but this is left:\n  ${left.join('\n  ')}`, {
-        remedy: 'Run dctl lab down again; a restart of the machine removes all of it.',
-      })
-    }
-    await sleep(20)
   }
 }

@@ -23,10 +23,10 @@ export function labNetnsFiles(): string[] {
 /** Lets go of a network namespace; the kernel removes it when the last process in it has gone. */
 export async function releaseNetns(path: string): Promise<void> {
   await exec(['umount', '--lazy', path]).catch(() => {}) // not mounted when a crash came in between
-  rmSync(path, { force: true })
   try {
+    rmSync(path, { force: true })
     rmdirSync(netnsFolder)
   } catch {
-    // other namespaces are there
+    // mounted in this very moment by a command of a killed `lab up`: it is still listed; or other namespaces are there
   }
 }
