@@ -180,7 +180,10 @@ test('it is upgraded while pods run', async () => {
   for (const node of lab.nodes) await tagImage(node, imageReference('carbonado'), image)
   await administer(`${page.block('helm upgrade carbonado').trimEnd()} --set image.reference=${image}`)
   const running = `kubectl -n ${carbonadoNamespace} get pods -o jsonpath='{.items[*].spec.containers[*].image}'`
-  expect(await administer(running)).not.toContain(imageReference('carbonado'))
+  // helm waits for the new ones, not until the old ones have ended
+  await expect
+    .poll(() => administer(running), { timeout: 40_000, interval: 500 })
+    .not.toContain(imageReference('carbonado'))
   expect(await administer('kubectl exec database -- cat /data/file')).toBe('kept\n')
 })
 
