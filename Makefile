@@ -79,7 +79,7 @@ go_sets := conformance kubernetes sidecars provisioner dns e2e multus
 
 ## test-all: everything, the long suites beside the rest, and one closing line for all of it
 test-all: setup build
-	@scripts/test-lanes.sh --processors 4 --meanwhile "scripts/go-tools.sh $(go_sets)" "unit kernel conformance" "lab kubernetes" "guest guest-long long"
+	@scripts/test-lanes.sh --processors 4 --meanwhile "scripts/go-tools.sh $(go_sets)" "unit kernel conformance guest-long" "lab kubernetes" "guest long"
 
 ## lint: eslint (layers, floating promises), prettier, type check
 lint: $(installed)

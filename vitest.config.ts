@@ -45,13 +45,9 @@ export default defineConfig({
       serial('lab', labFiles, { order: 2, minutes: 1 }),
       serial('guest', ['test/guest/*.test.ts'], { order: 3, minutes: 1 }),
       serial('long', ['test/long/**/*.test.ts'], { order: 4, minutes: 10 }),
-      serial('guest-long', ['test/guest/long/**/*.test.ts'], { order: 5, minutes: 10 }),
-      serial('kubernetes', ['test/kubernetes/**/*.test.ts'], {
-        order: 6,
-        minutes: 10,
-        hookMinutes: 40,
-      }),
-      serial('conformance', ['test/conformance/*.test.ts'], { order: 7, minutes: 10, hookMinutes: 40 }),
+      serial('kubernetes', ['test/kubernetes/**/*.test.ts'], { order: 5, minutes: 10, hookMinutes: 40 }),
+      serial('conformance', ['test/conformance/*.test.ts'], { order: 6, minutes: 10, hookMinutes: 40 }),
+      serial('guest-long', ['test/guest/long/**/*.test.ts'], { order: 7, minutes: 10 }),
     ],
   },
 })
