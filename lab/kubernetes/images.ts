@@ -59,7 +59,8 @@ async function makeImageFile(
 }
 
 async function makePause(root: string): Promise<void> {
-  await exec(['gcc', '-Os', '-static', '-s', '-o', join(root, 'pause'), join(import.meta.dirname, 'pause.c')])
+  const [source, program] = [join(import.meta.dirname, 'pause.c'), join(root, 'pause')]
+  await exec(['gcc', '-Os', '-static', '-s', '-o', program, source], { deadline: 120_000 }) // Kubernetes may be built beside it
 }
 
 async function makeBusybox(root: string): Promise<void> {

@@ -151,12 +151,13 @@ describe('planes', () => {
       const { stdout } = await lab.nodeExec(node, ping).catch((error: ExecError) => error)
       return Number(/([0-9.]+)% packet loss/.exec(stdout)![1])
     }
+    const whileNothingIsKept = { ...severalAttempts, message: 'bit/s while nothing is kept' } // the flood may want for a processor
     await declareStorage({ interface: 'eth0', rate: null })
     await expect.poll(async () => (await check()).stdout, soon).toContain('PlaneWithoutReserve')
     await listen(flood, [5005])
     send(sink, flood, 5005, ...floodOptions)
     await sleep(500)
-    expect(await fromNode(node, '10.79.0.1'), 'while nothing is kept').toBeLessThan(0.5 * 50e6)
+    await expect.poll(() => fromNode(node, '10.79.0.1'), whileNothingIsKept).toBeLessThan(0.5 * 50e6)
 
     await declareStorage({ interface: 'eth0', rate: '50M' })
     await expect.poll(() => classes(node), soon).toMatch(/class htb 1:fffe .* rate 50Mbit/)
@@ -182,7 +183,7 @@ describe('planes', () => {
     await listen(sink, [5006]) // the server of the first flood may still wait for its end
     send(flood, sink, 5006, ...floodOptions)
     await sleep(1000)
-    expect(await receives(), 'while nothing is kept').toBeLessThan(0.5 * 50e6)
+    await expect.poll(receives, whileNothingIsKept).toBeLessThan(0.5 * 50e6)
     await declareStorage({ interface: 'eth0', rate: '50M' })
     await expect.poll(() => classes(node), soon).toMatch(/class htb 1:fffe .* rate 50Mbit/)
     await sleep(1000)
