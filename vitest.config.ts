@@ -1,5 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config'
-import { ClosingLineReporter } from './test/support/closing-line-reporter.ts'
+import { ClosingLineReporter, EarlyFailureReporter } from './test/support/reporters.ts'
 
 /**
  * Set by scripts/test-lanes.sh: this process runs a part of the tests and leaves its results in a file of this name; or
@@ -20,7 +20,7 @@ export default defineConfig({
     reporters:
       lane === undefined || lane === 'all'
         ? [lane === 'all' ? 'dot' : 'default', new ClosingLineReporter()]
-        : ['default', ['blob', { outputFile: `build/test-lanes/${lane}.json` }]],
+        : ['default', new EarlyFailureReporter(), ['blob', { outputFile: `build/test-lanes/${lane}.json` }]],
     projects: [
       {
         test: {

@@ -76,9 +76,9 @@ export function hasOtherLabs(): boolean {
   return names.some((name) => name !== labPrefix && (name === commonPrefix || name.startsWith(`${commonPrefix}.`)))
 }
 
-/** Kills every process below one of the lab's cgroups and waits up to `deadline` milliseconds until they are gone. */
-export async function killCgroup(cgroup: string, deadline = 5000): Promise<void> {
-  const end = Date.now() + deadline
+/** Kills every process below one of the lab's cgroups and waits up to 5 s until they are gone. */
+export async function killCgroup(cgroup: string): Promise<void> {
+  const end = Date.now() + 5000
   if (existsSync(join(cgroup, 'cgroup.kill'))) writeFileSync(join(cgroup, 'cgroup.kill'), '1')
   for (let pids = processesIn(cgroup); pids.length > 0 && Date.now() < end; pids = processesIn(cgroup)) {
     for (const pid of pids) killQuietly(pid)
@@ -86,9 +86,9 @@ export async function killCgroup(cgroup: string, deadline = 5000): Promise<void>
   }
 }
 
-/** Removes the lab's cgroups, or those of one machine, from every hierarchy; those still in use stay. */
-export async function removeLabCgroups(name = '', deadline = 2000): Promise<void> {
-  const end = Date.now() + deadline
+/** Removes the lab's cgroups, or those of one machine, from every hierarchy; those still in use after 2 s stay. */
+export async function removeLabCgroups(name = ''): Promise<void> {
+  const end = Date.now() + 2000
   while (labCgroups(name).length > 0 && Date.now() < end) {
     for (const cgroup of labCgroups(name)) removeTree(cgroup)
     if (labCgroups(name).length > 0) await sleep(10)
