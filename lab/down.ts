@@ -70,7 +70,7 @@ async function removeOnce(): Promise<void> {
   killStragglers()
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // looked at again by the caller
-  restoreSysctls()
+  await restoreSysctls()
   await detach(labLoopDevices())
   await removeLabCgroups()
   if (labMounts().length + labCgroups().length === 0) rmSync(labDirectory, { recursive: true, force: true })

@@ -24,7 +24,7 @@ export async function prepareKubernetes(nodes: string[]): Promise<void> {
 
 /** Starts control plane and nodes on the machines of a lab; nodes are Ready only once there is a network plugin. */
 export async function startKubernetes(nodes: string[], onProgress: (step: string) => void = () => {}): Promise<void> {
-  rememberSysctls()
+  await rememberSysctls()
   onProgress('control plane of Kubernetes')
   const started = nodes.map((node) => startKubernetesNode(node))
   await startControlPlane()
