@@ -27,7 +27,7 @@ export class SpareInterfaces {
   readonly #prepared = new Map<string, Promise<MadeInterface>>()
   readonly #making = new Set<Promise<MadeInterface>>()
   /** Interfaces on their way out, by their place: until they are gone the name is taken. */
-  readonly #leaving = new Map<string, Promise<void>>()
+  readonly #leaving = new Map<string, Promise<unknown>>()
   /** Interfaces that an earlier run had made and not yet named: nobody knows whose name in which container they take. */
   #leavingSomewhere: Promise<unknown> = Promise.resolve()
   #isStopping = false
@@ -67,9 +67,11 @@ export class SpareInterfaces {
       return
     }
     const place = placeOf(container)
-    this.#leaving.set(place, removal)
-    void removal.then(() => {
-      if (this.#leaving.get(place) === removal) this.#leaving.delete(place)
+    // what was to leave before may take longer, as it may not even be made
+    const isFree = Promise.all([this.#leaving.get(place), removal])
+    this.#leaving.set(place, isFree)
+    void isFree.then(() => {
+      if (this.#leaving.get(place) === isFree) this.#leaving.delete(place)
     })
   }
 
