@@ -99,10 +99,7 @@ async function pacedDrive(node: string, bytes: number, iops: number): Promise<st
   const command = [artefacts.pacedDrive, String(bytes), folder, String(iops), String(iops * bytesPerOperation)]
   const log = join(places.logs, `${node}-drive.log`)
   startDaemon(joiningCgroup(makeLabCgroup('drives'), command), log)
-  await waitFor(`the drive of ${node}; its log is ${log}`, () => Promise.resolve(existsSync(paced)), {
-    deadline: 5000,
-    interval: 5,
-  })
+  await waitFor(`the drive of ${node}; its log is ${log}`, () => existsSync(paced), { deadline: 30_000 })
   return paced
 }
 

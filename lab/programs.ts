@@ -231,7 +231,7 @@ async function waitForSocket(program: string, path: string): Promise<void> {
       if (isProgramRunning(program)) return false
       throw new Unavailable(`${program} ended at once: ${lastLines(log, 2)}`, { remedy: logRemedy(log) })
     },
-    { deadline: 15_000, interval: 20 },
+    { deadline: 60_000, interval: 20 },
   )
 }
 

@@ -254,7 +254,7 @@ function controlSettings(): MachineSettings {
 }
 
 /** Waits until control says that these nodes are Ready. Throws Unavailable naming those that are not. */
-export async function waitForReadyNodes(nodes: string[], signal?: AbortSignal, deadline = 20_000): Promise<void> {
+export async function waitForReadyNodes(nodes: string[], signal?: AbortSignal, deadline = 60_000): Promise<void> {
   const store = new RestStore(labConnection()!)
   let waiting = nodes
   try {
@@ -286,7 +286,7 @@ async function waitForDrives(nodes: string[], signal?: AbortSignal): Promise<voi
     const known = items.filter(({ status }) => status?.agent).map(({ spec }) => spec.nodeName)
     return nodes.every((node) => known.includes(node))
   }
-  await waitFor('the drives of all nodes', areKnown, { deadline: 20_000, interval: 50 }).finally(() => store.close())
+  await waitFor('the drives of all nodes', areKnown, { deadline: 60_000, interval: 50 }).finally(() => store.close())
 }
 
 /** Waits for all even when one fails, so that nothing goes on behind the caller's back. */

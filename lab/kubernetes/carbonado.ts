@@ -67,14 +67,14 @@ export async function installCarbonado(values: Record<string, string | boolean> 
   const flags = Object.entries(settings).flatMap(([name, value]) =>
     typeof value === 'boolean' ? ['--set', `${name}=${value}`] : ['--set-string', `${name}=${value}`],
   )
-  await helm(['upgrade', '--install', 'carbonado', join(projectRoot, 'deploy', 'chart'), '--create-namespace', ...flags, '--wait', '--timeout', '120s']) // prettier-ignore
+  await helm(['upgrade', '--install', 'carbonado', join(projectRoot, 'deploy', 'chart'), '--create-namespace', ...flags, '--wait', '--timeout', '300s']) // prettier-ignore
 }
 
 /** Runs helm as an administrator of the cluster. */
 export async function helm(args: string[]): Promise<string> {
   const access = ['--kubeconfig', kubernetesPlaces.kubeconfig('admin'), '--namespace', carbonadoNamespace]
   const command = insideMachine(machinePid(controlMachine), [programs.helm, ...access, ...args])
-  return (await exec(command, { deadline: 180_000 })).stdout
+  return (await exec(command, { deadline: 330_000 })).stdout
 }
 
 function changeTimes(path: string): number[] {

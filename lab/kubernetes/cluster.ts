@@ -44,7 +44,7 @@ async function waitForRegistration(nodes: string[]): Promise<void> {
 }
 
 /** Waits until Kubernetes calls all nodes Ready. Throws Unavailable with what kubelet of the others said last. */
-export async function waitForReadyKubernetesNodes(deadline = 90_000): Promise<void> {
+export async function waitForReadyKubernetesNodes(deadline = 180_000): Promise<void> {
   const wait = ['wait', '--for=condition=Ready', 'node', '--all', `--timeout=${deadline / 1000}s`]
   try {
     await kubectl(wait, { deadline: deadline + 5_000 })

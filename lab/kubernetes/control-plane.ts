@@ -37,7 +37,7 @@ export async function startControlPlaneProgram(name: ControlPlaneProgram): Promi
 }
 
 /** Waits until the API server is ready. Throws Unavailable with the end of its log. */
-export async function waitForApiServer(deadline = 60_000): Promise<void> {
+export async function waitForApiServer(deadline = 120_000): Promise<void> {
   try {
     const isReady = async (): Promise<boolean> => (await kubectl(['get', '--raw', '/readyz']).catch(() => '')) === 'ok'
     await waitFor('the API server', isReady, { deadline, interval: 100 })

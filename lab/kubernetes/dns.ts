@@ -36,8 +36,8 @@ export async function installDns(nodes: string[]): Promise<void> {
   const fill = (root: string): Promise<void> => copyProgram(root, programs.coredns)
   await provideImage(nodes, { name, fill, entrypoint: [`/bin/${name}`] })
   await applyObjects(dnsObjects())
-  const rollout = ['-n', 'kube-system', 'rollout', 'status', `deployment/${name}`, '--timeout=90s']
-  await kubectl(rollout, { deadline: 95_000 })
+  const rollout = ['-n', 'kube-system', 'rollout', 'status', `deployment/${name}`, '--timeout=180s']
+  await kubectl(rollout, { deadline: 185_000 })
 }
 
 function dnsObjects(): object[] {

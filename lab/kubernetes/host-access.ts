@@ -31,7 +31,7 @@ export async function openHostAccess(): Promise<void> {
   const config = JSON.parse(readFileSync(kubernetesPlaces.kubeconfig('admin'), 'utf8')) as Kubeconfig
   for (const { cluster } of config.clusters) cluster.server = `https://${address}`
   writeJson(hostKubeconfig, config)
-  await waitFor('the way to the API server', () => answers(address), { deadline: 10_000, interval: 50 })
+  await waitFor('the way to the API server', () => answers(address), { deadline: 30_000, interval: 50 })
 }
 
 async function answers(address: string): Promise<boolean> {

@@ -4,9 +4,12 @@ import { controlMachine } from '../programs.ts'
 import { machinePid } from '../state.ts'
 import { kubernetesPlaces, programs } from './places.ts'
 
+/** Milliseconds for one call of kubectl: a busy machine takes its time, and what fails is told by kubectl itself. */
+const patience = 60_000
+
 /** Runs kubectl as an administrator and returns what it printed; throws ExecError when it fails. */
 export async function kubectl(args: string[], options: ExecOptions = {}): Promise<string> {
-  const { stdout } = await exec(kubectlCommand(args), options)
+  const { stdout } = await exec(kubectlCommand(args), { deadline: patience, ...options })
   return stdout
 }
 
@@ -19,7 +22,7 @@ export function kubectlCommand(args: string[]): [string, ...string[]] {
 /** Sends objects to the API server; those that are there are changed. `deadline`: milliseconds, more for many objects. */
 export async function applyObjects(
   objects: object[],
-  { fieldManager = 'lab', deadline = 10_000 + objects.length * 500 } = {},
+  { fieldManager = 'lab', deadline = patience + objects.length * 500 } = {},
 ): Promise<void> {
   const list = { apiVersion: 'v1', kind: 'List', items: objects }
   const flags = ['--server-side', '--force-conflicts', `--field-manager=${fieldManager}`]

@@ -42,7 +42,7 @@ export async function startKubernetesNode(node: string): Promise<void> {
   await waitFor(
     `containerd on ${node}`,
     () => onNode(node, ['ctr', '--connect-timeout', '1s', 'version']).then(() => true, () => false),
-    { deadline: 30_000, interval: 50 },
+    { deadline: 90_000, interval: 50 },
   ) // prettier-ignore
   await loadImages(node)
   await Promise.all([startNodeProgram(node, 'kubelet'), startNodeProgram(node, 'kube-proxy')])
@@ -81,7 +81,7 @@ export async function tagImage(node: string, reference: string, alias: string): 
 const nodePath = [programs.containerd, programs.conntrack, '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join(':') // prettier-ignore
 
 function onNode(node: string, command: string[]): ReturnType<typeof exec> {
-  return exec(insideMachine(machinePid(node), ['env', `PATH=${nodePath}`, ...command]), { deadline: 120_000 })
+  return exec(insideMachine(machinePid(node), ['env', `PATH=${nodePath}`, ...command]), { deadline: 300_000 })
 }
 
 const commands: Record<NodeProgram, (node: string) => string[]> = {

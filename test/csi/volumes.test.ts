@@ -18,7 +18,7 @@ let csi: CsiClient
 beforeAll(async () => {
   await takeLabDown()
   lab = await Lab.up({ nodes: 2, driveSize: 3 * 2 ** 30 })
-  await vi.waitFor(() => lab.store.get(Drive, { name: 'n2.drive0' }), { timeout: 20_000 })
+  await vi.waitFor(() => lab.store.get(Drive, { name: 'n2.drive0' }), { timeout: 60_000 })
   await lab.dctl(['drive', 'format', 'n1.drive0', 'n2.drive0', '-y'], { deadline: 60_000 })
   csi = new CsiClient('n1')
 })

@@ -14,7 +14,7 @@ beforeAll(async () => {
   await buildSanity()
   await takeLabDown()
   lab = await Lab.up({ nodes: 2 })
-  await vi.waitFor(() => lab.store.get(Drive, { name: 'n2.drive0' }), { timeout: 20_000 })
+  await vi.waitFor(() => lab.store.get(Drive, { name: 'n2.drive0' }), { timeout: 60_000 })
   await lab.dctl(['drive', 'format', 'n1.drive0', '-y'], { deadline: 60_000 })
 }, 600_000)
 afterAll(() => lab?.down())

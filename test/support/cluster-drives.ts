@@ -25,7 +25,7 @@ async function drives(nodes: string[], isSo: (drive: DriveObject) => boolean): P
         .items
       return items.filter(isSo).length === nodes.length
     },
-    { deadline: 60_000, interval: 200 },
+    { deadline: 180_000, interval: 200 },
   )
   return items
 }
