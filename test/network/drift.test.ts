@@ -94,7 +94,7 @@ describe('what somebody does by hand to an endpoint is repaired within 5 s and t
     run('bpftool', 'map', 'update', 'pinned', `${maps}/endpoints`, 'key', 'hex', ...slotHex(one.slot), 'value', 'hex', ...hex(Buffer.alloc(80)))
     expect(reachesWire(one)).toBe(false)
     await expect.poll(() => reachesWire(one), inTime).toBe(true)
-    expect(reasonsOf(one)).toEqual(['EntryChanged'])
+    await expect.poll(() => reasonsOf(one)).toEqual(['EntryChanged'])
   }) // prettier-ignore
 
   it('forwarding entry deleted', async ({ expect }) => {
@@ -109,7 +109,7 @@ describe('what somebody does by hand to an endpoint is repaired within 5 s and t
     const one = await victim(75)
     run('ip', 'link', 'del', one.host)
     await expect.poll(() => reachesWire(one), inTime).toBe(true)
-    expect(reasonsOf(one)).toEqual(['InterfaceGone'])
+    await expect.poll(() => reasonsOf(one)).toEqual(['InterfaceGone'])
     expect(await engine.check(one.request)).toEqual([])
   })
 
@@ -196,7 +196,7 @@ describe('what somebody does by hand to the uplink is repaired within 5 s and to
     await expect.poll(classes, inTime).toBe(before)
     run('tc', 'class', 'change', 'dev', 'eth0', 'classid', `1:${gold.slot.toString(16)}`, 'htb', 'rate', '1Mbit')
     await expect.poll(classes, inTime).toBe(before)
-    expect(reasonsOfNode()).toEqual(['ClassesChanged', 'ClassesChanged'])
+    await expect.poll(reasonsOfNode).toEqual(['ClassesChanged', 'ClassesChanged']) // told once it is known to be repaired
     expect(reachesWire(gold)).toBe(true)
   })
 
@@ -219,7 +219,8 @@ describe('what somebody does by hand to the uplink is repaired within 5 s and to
     )
     expect(reachesWire(one)).toBe(false)
     await expect.poll(() => reachesWire(one), inTime).toBe(true)
-    expect(reasonsOfNode().slice(2).sort()).toEqual(['ConfigurationChanged', 'UplinkProgramMissing'])
+    const reasons = (): string[] => reasonsOfNode().slice(2).sort()
+    await expect.poll(reasons).toEqual(['ConfigurationChanged', 'UplinkProgramMissing'])
   })
 
   it('leaves nothing wrong, and repairs nothing that is right', async () => {
