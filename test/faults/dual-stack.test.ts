@@ -89,7 +89,7 @@ describe('a dual-stack network', () => {
     for (const address of addresses) expect(await peer.reaches(address, 2)).toBe(true)
     expect(await neighboursOf(peer, addresses)).toEqual([first.mac, first.mac])
     await first.remove()
-    await expect.poll(() => lab.dctl(['endpoint', 'delete', 'first', '-y']).then(() => true, () => false)).toBe(true) // prettier-ignore
+    await expect.poll(() => lab.dctl(['endpoint', 'delete', 'first', '-y']).then(() => true, () => false), { timeout: 20_000 }).toBe(true) // prettier-ignore
     await create('second')
     using capture = captureAnnouncements()
     await capture.isListening

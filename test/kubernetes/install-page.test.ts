@@ -165,7 +165,8 @@ test('Ann sees what Carbonado has, and changes nothing', async () => {
   await administer(page.block('create clusterrolebinding ann'))
   const may = (verb: string, what: string): Promise<string> =>
     administer(`kubectl auth can-i ${verb} ${what} --as=ann || true`)
-  expect((await may('list', 'endpoints.carbonado.io')).trim()).toBe('yes')
+  const mayList = async (): Promise<string> => (await may('list', 'endpoints.carbonado.io')).trim()
+  await expect.poll(mayList, { timeout: 20_000 }).toBe('yes')
   expect((await may('delete', 'endpoints.carbonado.io')).trim()).toBe('no')
 })
 

@@ -147,7 +147,7 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
       '--clusterrole=carbonado-viewer',
       '--serviceaccount=default:ann',
     ])
-    expect((await dctl('endpoint', 'list')).stdout).toContain(name)
+    await expect.poll(async () => (await dctl('endpoint', 'list')).stdout, { timeout: 20_000 }).toContain(name)
     expect((await dctl('endpoint', 'list', '-o', 'wide')).stderr).toContain('carbonado-live')
     const live = ['create', 'rolebinding', 'ann', '--role=carbonado-live', '--serviceaccount=default:ann']
     await kubectl(['-n', 'carbonado-system', ...live])
@@ -171,7 +171,7 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     await kubectl(['create', 'clusterrolebinding', 'scraper', '--clusterrole=scraper', '--serviceaccount=default:scraper']) // prettier-ignore
     // the refusal is remembered for a minute, for that token
     const other = (await kubectl(['create', 'token', 'scraper'])).trim()
-    await expect.poll(async () => (await scrape('n1', other)).code, { timeout: 10_000 }).toBe(200)
+    await expect.poll(async () => (await scrape('n1', other)).code, { timeout: 20_000 }).toBe(200)
     expect((await scrape('n1', other)).text).toMatch(/^carbonado_endpoint_.*namespace="default"/m)
     expect((await scrape('n1', other, '/v1/endpoints')).code).toBe(401)
     expect((await scrape('n1', 'no token')).code).toBe(401)

@@ -151,6 +151,9 @@ describe('Services of pods in VLANs, by kube-proxy as it is', () => {
     const address = await clusterIp('web')
     const [victim] = await podsOf('web', '.metadata.name')
     await kubectl(['delete', 'pod', victim!, '--grace-period=0', '--force'])
+    const others = async (): Promise<string[]> =>
+      (await podsOf('web', '.metadata.name')).filter((name) => name !== victim)
+    await expect.poll(others, { timeout: 60_000 }).toHaveLength(3) // made anew, which ready() would not wait for
     await ready('app=web', 60)
     const replicas = await podsOf('web', '.metadata.name')
     expect(replicas).not.toContain(victim)

@@ -57,7 +57,7 @@ describe('a container of the lab', () => {
       network: 'blue',
       command: ['echo', 'hello'],
     })
-    await expect.poll(() => container.isRunning).toBe(false)
+    await expect.poll(() => container.isRunning, { timeout: 20_000 }).toBe(false)
     expect(readFileSync(containerLog('brief'), 'utf8')).toBe('hello\n')
     await container.kill()
   })

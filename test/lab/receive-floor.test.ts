@@ -26,7 +26,7 @@ test('a gold receiver has its floor against floods from two nodes, and limits ar
   })
   await Promise.all(place.floods.map((flood) => stop(flood).catch(() => {})))
   const allHeld = async (): Promise<unknown> => [await place.heldBy('n2'), await place.heldBy('n3')]
-  await expect.poll(allHeld, { timeout: 5_000, interval: 100 }).toEqual([[], []]) // a limit lives for about a second
+  await expect.poll(allHeld, { timeout: 20_000, interval: 100 }).toEqual([[], []]) // a limit lives for about a second
 }, 120_000)
 
 /** What gold receives in a transfer of some seconds, and its windows meanwhile. */

@@ -40,8 +40,9 @@ it('a host on the VLAN with the MAC of a container is reported by event, node an
   await expect
     .poll(conditions, { timeout: 15_000 })
     .toEqual([expect.stringMatching(/AddressUnique False DuplicateMac$/)])
-  const { items } = await lab.store.list(Event, { fieldSelector: 'reason=DuplicateMac' })
-  expect(items.map(({ regarding, note }) => `${regarding.kind} ${note}`)).toEqual([expect.stringContaining(`Endpoint ${victim.mac} is also used by another host`)]) // prettier-ignore
+  const told = async (): Promise<string[]> =>
+    (await lab.store.list(Event, { fieldSelector: 'reason=DuplicateMac' })).items.map(({ regarding, note }) => `${regarding.kind} ${note}`) // prettier-ignore
+  await expect.poll(told, { timeout: 15_000 }).toEqual([expect.stringContaining(`Endpoint ${victim.mac} is also used by another host`)]) // prettier-ignore
   expect(await lab.dctl(['endpoint', 'describe', victim.address])).toMatchObject({ stdout: expect.stringContaining('DuplicateMac: MAC') }) // prettier-ignore
   await thief.remove()
   await speaking
