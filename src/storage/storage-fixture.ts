@@ -196,13 +196,13 @@ export function slowDelete(store: ResourceStore): { store: ResourceStore; begun:
   return { store: slow as ResourceStore, begun: sent.promise, release: arrived.resolve }
 }
 
-/** Asks again and again until the answer is not undefined; fails after ten seconds. */
+/** Asks again and again until the answer is not undefined; fails after twenty seconds. */
 export async function eventually<T>(ask: () => T | undefined | Promise<T | undefined>, what = 'it'): Promise<T> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + 20_000
   for (;;) {
     const answer = await ask()
     if (answer !== undefined) return answer
-    if (performance.now() > deadline) throw new Error(`${what} did not happen within ten seconds`)
+    if (performance.now() > deadline) throw new Error(`${what} did not happen within twenty seconds`)
     await pause(5)
   }
 }

@@ -41,7 +41,7 @@ export class AgentProcess {
     this.#child = child
     let said = ''
     child.stderr.on('data', (part: Buffer) => (said += part.toString()))
-    const deadline = Date.now() + 20_000
+    const deadline = Date.now() + 45_000
     while (isQuiet ? !(await isAnswering(this.#file('cni.sock'))) : !said.includes('the agent is ready')) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error(`the agent did not start: ${said}`)
       await new Promise((resolve) => setTimeout(resolve, 10))

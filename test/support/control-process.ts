@@ -24,9 +24,9 @@ export async function startControlProcess(files: ControlFiles): Promise<ControlP
   let said = ''
   child.stderr.on('data', (part: Buffer) => (said += part.toString()))
   const client = (): RestStore =>
-    new RestStore({ server: `unix://${files.folder}/control.sock`, token: testTokens.admin, timeout: 5_000 })
+    new RestStore({ server: `unix://${files.folder}/control.sock`, token: testTokens.admin, timeout: 30_000 })
   const probe = client()
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 45_000
   while (!(await probe.list(PerfTier).catch(() => undefined))) {
     if (child.exitCode !== null || Date.now() > deadline) throw new Error(`control did not start: ${said}`)
     await new Promise((resolve) => setTimeout(resolve, 20))

@@ -28,7 +28,7 @@ export class PacedLoops implements AsyncDisposable {
     const words = [String(count * bytes), mounted, String(iops), String(iops * 65_536)]
     const drive = spawn(artefacts.pacedDrive, words, { stdio: ['ignore', 'inherit', 'inherit'] })
     const file = join(mounted, 'drive')
-    for (const end = performance.now() + 5000; !existsSync(file); await sleep(5)) {
+    for (const end = performance.now() + 30_000; !existsSync(file); await sleep(5)) {
       if (performance.now() > end || drive.exitCode !== null) throw new Error('the paced drive did not start')
     }
     const devices: string[] = []

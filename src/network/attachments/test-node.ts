@@ -175,7 +175,7 @@ export async function eventually(
   condition: () => boolean | Promise<boolean>,
   describe: () => unknown = () => condition.toString(),
 ): Promise<void> {
-  const giveUp = Date.now() + 4_000
+  const giveUp = Date.now() + 20_000
   while (!(await condition())) {
     if (Date.now() > giveUp) throw new Error(`it did not come true: ${JSON.stringify(await describe())}`)
     await delay(2)

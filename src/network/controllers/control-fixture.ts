@@ -81,13 +81,13 @@ export class ControlFixture implements AsyncDisposable {
   }
 }
 
-/** Asks again and again, at first without pause, until the answer is not undefined; fails after five seconds. */
+/** Asks again and again, at first without pause, until the answer is not undefined; fails after twenty seconds. */
 export async function eventually<T>(ask: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  const deadline = performance.now() + 5_000
+  const deadline = performance.now() + 20_000
   for (let round = 0; ; round += 1) {
     const answer = await ask()
     if (answer !== undefined) return answer
-    if (performance.now() > deadline) throw new Error('it did not happen within five seconds')
+    if (performance.now() > deadline) throw new Error('it did not happen within twenty seconds')
     await (round < 200 ? turn() : pause(5))
   }
 }

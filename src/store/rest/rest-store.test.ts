@@ -23,7 +23,7 @@ async function serve(handle: RequestListener): Promise<string> {
 }
 
 function client(server: string, options: object = {}): RestStore {
-  const store = new RestStore({ server, timeout: 300, ...options })
+  const store = new RestStore({ server, timeout: 10_000, ...options })
   cleanups.push(() => store.close())
   return store
 }
@@ -46,10 +46,10 @@ describe('Unavailable is what becomes of', () => {
 
   test('no answer, no end of an answer, and a watch that does not open', async () => {
     const silent = await serve(() => {})
-    expect(await failure(client(silent).get(PerfTier, { name: 'a' }))).toBe('Unavailable')
-    expect(await failure(drain(client(silent)))).toBe('Unavailable')
+    expect(await failure(client(silent, { timeout: 300 }).get(PerfTier, { name: 'a' }))).toBe('Unavailable')
+    expect(await failure(drain(client(silent, { timeout: 300 })))).toBe('Unavailable')
     const halting = await serve((_request, response) => void response.writeHead(200).write('{"items": ['))
-    expect(await failure(client(halting).list(PerfTier))).toBe('Unavailable')
+    expect(await failure(client(halting, { timeout: 300 }).list(PerfTier))).toBe('Unavailable')
   })
 
   test('an answer that is not JSON', async () => {
