@@ -178,7 +178,9 @@ describe('dctl endpoint describe', () => {
 
   it('says what holds an endpoint, and its last hour outlives the agent', async () => {
     await db.exec(['iperf3', '--server', '--daemon'])
-    const sending = web.exec(['iperf3', '--client', db.addresses[0]!, '--time', '15', '--udp', '--bitrate', '90M'])
+    const sending = web.exec(['iperf3', '--client', db.addresses[0]!, '--time', '15', '--udp', '--bitrate', '90M'], {
+      deadline: 40_000,
+    })
     sending.catch(() => {}) // awaited below
     const busy = async (): Promise<object> => {
       const { live, uplink } = await describeWeb()
@@ -191,7 +193,7 @@ describe('dctl endpoint describe', () => {
     await lab.stopAgent('n1')
     await lab.startAgent('n1')
     await expect.poll(async () => (await describeWeb()).live.lastHour?.withDemand, { timeout: 15_000 }).toBe(before)
-    const capped = web.exec(['iperf3', '--client', db.addresses[0]!, '--time', '15'])
+    const capped = web.exec(['iperf3', '--client', db.addresses[0]!, '--time', '15'], { deadline: 40_000 })
     await expect.poll(async () => (await describeWeb()).verdict.code, { timeout: 15_000 }).toBe('OwnCap')
     await capped
     await expect.poll(async () => (await describeWeb()).verdict.code, { timeout: 20_000 }).toBe('DemandBelowFloor')
