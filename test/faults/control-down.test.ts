@@ -33,7 +33,9 @@ describe('while control is down', () => {
     expect(await leaving.del(), 'DEL of what is attached').toEqual({ ok: true, result: undefined })
     expect(await leaving.del(), 'the same DEL again').toEqual({ ok: true, result: undefined })
     // cut off at once, removed a moment later
-    await expect.poll(() => leaving.exec(['ip', 'link']).then(({ stdout }) => stdout), { timeout: 20_000 }).not.toContain('eth0')
+    await expect
+      .poll(() => leaving.exec(['ip', 'link']).then(({ stdout }) => stdout), { timeout: 20_000 })
+      .not.toContain('eth0')
     expect(await staying.check(), 'CHECK of what stays').toMatchObject({ ok: true })
     expect(await staying.add(), 'the same ADD again of what is attached').toMatchObject({ ok: true })
     await lab.startControl()

@@ -138,7 +138,9 @@ describe('what a container cannot have', () => {
     expect(refusal(await second.add())).toMatchObject({ code: 102, msg: expect.stringMatching(/tiny.*1/) })
     const dctl = await refused(['endpoint', 'create', 'third', '-n', 'tiny'])
     expect(dctl).toMatchObject({ exitCode: exhausted, said: expect.stringContaining('tiny') })
-    await expect.poll(() => lab.dctl(['event', 'list']).then(({ stdout }) => stdout), { timeout: 20_000 }).toMatch(/tiny/)
+    await expect
+      .poll(() => lab.dctl(['event', 'list']).then(({ stdout }) => stdout), { timeout: 20_000 })
+      .toMatch(/tiny/)
     await lab.dctl(['network', 'update', 'tiny', '--end', '10.50.0.3'])
     expect(await second.add()).toMatchObject({ ok: true })
     expect(second.addresses).toEqual(['10.50.0.3'])

@@ -78,8 +78,7 @@ describe('a node whose link carries less than it has promised', () => {
     expect(String((refused as Error).message)).toContain('needs 60 Mbit/s, node n1 has 0 bit/s of 94 Mbit/s left')
     await expect.poll(() => classes('n1'), soon).toMatch(/class htb 1:ffff .* rate 98Mbit/)
     startFlood()
-    const both = (): Promise<number[]> =>
-      Promise.all([measure(gold, sink, 5001, 3), measure(silver, sink, 5002, 3)])
+    const both = (): Promise<number[]> => Promise.all([measure(gold, sink, 5001, 3), measure(silver, sink, 5002, 3)])
     const areInProportion = (rates: number[]): boolean =>
       Math.min(...rates) > 0.85 * 47e6 && Math.max(...rates) < 1.1 * 47e6 // payload, where floors count frames
     await expect.poll(both, severalAttempts).toSatisfy(areInProportion)

@@ -119,25 +119,31 @@ describe('a volume', () => {
     expect(await on('n1', `cd ${folder}; sha256sum < first | cmp - sum; ls`)).not.toContain('second')
   })
 
-  it('has its device and everything that was flushed after a power failure of its node', { timeout: 120_000 }, async () => {
-    await on('n1', `echo flushed > /run/mounted-v1/flushed; sync -f /run/mounted-v1`)
-    await lab.killNode('n1')
-    await lab.startNode('n1')
-    await lab.waitForReady()
-    await eventually('the device', async () => {
-      const device = await attacher('n1').attach('v1').catch(() => undefined) // as it was before, until the agent runs
-      if (device === undefined) return false
-      const folder = '/run/mounted-v1'
-      // the object may still name the device of before, which is nobody's now, or somebody else's
-      const script = `mkdir -p ${folder}; mount ${device} ${folder}; test -e ${folder}/flushed || { umount ${folder}; false; }`
-      return on('n1', script).then(
-        () => true,
-        () => false,
-      )
-    })
-    expect(await on('n1', 'cat /run/mounted-v1/flushed')).toBe('flushed')
-    await unmount('n1', 'v1')
-  })
+  it(
+    'has its device and everything that was flushed after a power failure of its node',
+    { timeout: 120_000 },
+    async () => {
+      await on('n1', `echo flushed > /run/mounted-v1/flushed; sync -f /run/mounted-v1`)
+      await lab.killNode('n1')
+      await lab.startNode('n1')
+      await lab.waitForReady()
+      await eventually('the device', async () => {
+        const device = await attacher('n1')
+          .attach('v1')
+          .catch(() => undefined) // as it was before, until the agent runs
+        if (device === undefined) return false
+        const folder = '/run/mounted-v1'
+        // the object may still name the device of before, which is nobody's now, or somebody else's
+        const script = `mkdir -p ${folder}; mount ${device} ${folder}; test -e ${folder}/flushed || { umount ${folder}; false; }`
+        return on('n1', script).then(
+          () => true,
+          () => false,
+        )
+      })
+      expect(await on('n1', 'cat /run/mounted-v1/flushed')).toBe('flushed')
+      await unmount('n1', 'v1')
+    },
+  )
 
   it('is deleted after its snapshots, and leaves nothing', async () => {
     await expect(dctl('volume delete v1 -y')).rejects.toThrow('in use by 1 snapshot: s1')
