@@ -1,4 +1,4 @@
 import { globSync } from 'node:fs'
 import { describeGuest } from './describe-guest.ts'
 
-await describeGuest(globSync(`${import.meta.dirname}/*.guest.ts`), { deadline: 300_000 })
+await describeGuest(globSync(`${import.meta.dirname}/*.guest.ts`), { deadline: 900_000 })
