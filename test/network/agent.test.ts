@@ -265,7 +265,7 @@ test('what is damaged by hand is repaired within 5 s, and told as an event, a me
   run('ip', 'link', 'del', ((await attachment()) as { hostInterface: string }).hostInterface)
   run('ip', '-n', renamed, 'link', 'set', 'eth0', 'down')
   run('ip', '-n', renamed, 'link', 'set', 'eth0', 'name', 'other0')
-  const inTime = { timeout: 20_000 }
+  const inTime = { timeout: 5_000 }
   await expect.poll(() => agent.call('CHECK', damaged, { prevResult: added!.output }).then(({ exitCode }) => exitCode), inTime).toBe(0)
   await expect.poll(async () => (await ask('/v1/check')).body, inTime).toMatchObject({ problems: expect.arrayContaining([expect.objectContaining({ reason: 'InterfaceMoved' })]) })
   await expect.poll(async () => (await ask('/metrics')).body, inTime).toMatch(/carbonado_drift_repaired_total\{reason="InterfaceGone"\} 1/)
