@@ -96,7 +96,7 @@ test('anything at all either compiles or is InvalidInput, and quickly', () => {
       expect(() => compileSelection(Endpoint, selection)).not.toThrow(RangeError)
     }
   }
-  expect(performance.now() - started).toBeLessThan(15_000)
+  expect(performance.now() - started).toBeLessThan(2000)
 })
 
 test('labels that selectors could not name are a problem', () => {
