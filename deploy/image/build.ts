@@ -1,15 +1,6 @@
 import { createHash } from 'node:crypto'
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cp, rm } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { exec, Unavailable } from '../../src/base/index.ts'
@@ -42,7 +33,7 @@ export async function buildImage(reference: string, file: string): Promise<void>
     await addProduct(folder)
     await packImage({ reference, root: folder }, file)
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true })
   }
 }
 
@@ -65,8 +56,8 @@ export async function debianRoot(packages: string[]): Promise<string> {
     const excluded = unwanted.map((path) => `--dpkgopt=path-exclude=${path}`)
     const wanted = `--include=${packages.join(',')}`
     await exec(['mmdebstrap', '--quiet', '--variant=essential', wanted, ...excluded, release, making], { deadline: 600_000 }) // prettier-ignore
-    rmSync(join(making, 'var/cache/apt'), { recursive: true, force: true })
-    rmSync(join(making, 'var/lib/apt'), { recursive: true, force: true })
+    await rm(join(making, 'var/cache/apt'), { recursive: true, force: true })
+    await rm(join(making, 'var/lib/apt'), { recursive: true, force: true })
     publish(making, base)
   } finally {
     await exec(['rm', '-rf', making], { deadline: 60_000 })
@@ -100,7 +91,7 @@ async function addProduct(folder: string): Promise<void> {
   ]
   for (const [from, to] of copies) {
     if (!existsSync(join(root, from))) throw new Unavailable(`${from} is not there`, { remedy: 'Run: make build' })
-    cpSync(join(root, from), at(to), { recursive: true })
+    await cp(join(root, from), at(to), { recursive: true })
   }
   for (const program of ['agent', 'control', 'dctl']) {
     const wrapper = join(folder, 'usr/bin', program === 'dctl' ? 'dctl' : `carbonado-${program}`)

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { createReadStream, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createReadStream, mkdirSync, mkdtempSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { exec } from '../../src/base/index.ts'
@@ -33,7 +34,7 @@ export async function packImage(options: ImageOptions, file: string): Promise<vo
     await archive(layout, `${layout}.new`) // a name of its own: two may make the same image at once
     renameSync(`${layout}.new`, file)
   } finally {
-    rmSync(layout, { recursive: true, force: true })
+    await rm(layout, { recursive: true, force: true })
   }
 }
 

@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs'
+import { copyFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { exec, ExecError, type ExecResult } from '../../src/base/index.ts'
 import { debianRoot } from '../../deploy/image/build.ts'
@@ -45,7 +46,7 @@ export async function installEndToEndSuite(nodes: string[]): Promise<void> {
     arguments: ['pause'],
     async fill(root) {
       await fillFromDebian(root, agnhostTools)
-      copyFileSync(programs.e2e('agnhost'), join(root, 'agnhost'))
+      await copyFile(programs.e2e('agnhost'), join(root, 'agnhost'))
       const files = ['-keyout', join(root, 'localhost.key'), '-out', join(root, 'localhost.crt')]
       await exec(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost', '-days', '3650', ...files]) // prettier-ignore
     },
@@ -68,7 +69,7 @@ export async function makeApiServerGateway(vlan: number, address: string): Promi
 /** Makes a folder what a Debian with some packages is. */
 export async function fillFromDebian(root: string, packages: string[]): Promise<void> {
   const base = await debianRoot(packages)
-  rmSync(root, { recursive: true })
+  await rm(root, { recursive: true })
   await exec(['cp', '-a', '--reflink=auto', base, root], { deadline: 120_000 })
 }
 

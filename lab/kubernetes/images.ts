@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFile, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { exec } from '../../src/base/index.ts'
 import { packImage, type ImageOptions } from '../../deploy/image/pack.ts'
@@ -54,7 +55,7 @@ async function makeImageFile(
     await fill(root)
     await packImage({ ...settings, reference, root }, file)
   } finally {
-    rmSync(root, { recursive: true, force: true })
+    await rm(root, { recursive: true, force: true })
   }
 }
 
@@ -64,7 +65,7 @@ async function makePause(root: string): Promise<void> {
 }
 
 async function makeBusybox(root: string): Promise<void> {
-  copyFileSync(programs.busybox, join(root, 'bin', 'busybox'))
+  await copyFile(programs.busybox, join(root, 'bin', 'busybox'))
   const { stdout } = await exec([programs.busybox, '--list'])
   const applets = stdout.split('\n').filter((applet) => applet !== '' && applet !== 'busybox')
   for (const applet of applets) symlinkSync('busybox', join(root, 'bin', applet))
@@ -72,10 +73,10 @@ async function makeBusybox(root: string): Promise<void> {
 
 /** Copies a program, with the libraries that it is linked against, to /bin of an image's root. */
 export async function copyProgram(root: string, program: string): Promise<void> {
-  copyFileSync(program, join(root, 'bin', basename(program)))
+  await copyFile(program, join(root, 'bin', basename(program)))
   const { stdout } = await exec(['ldd', program])
   for (const [library] of stdout.matchAll(/\/\S+\.so\S*/g)) {
     mkdirSync(join(root, dirname(library)), { recursive: true })
-    copyFileSync(library, join(root, library))
+    await copyFile(library, join(root, library))
   }
 }

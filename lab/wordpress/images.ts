@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fillFromDebian, provideImage } from '../kubernetes/index.ts'
 
@@ -25,7 +26,7 @@ export async function provideWordpressImages(nodes: string[]): Promise<void> {
     entrypoint: ['/start'],
     async fill(root) {
       await fillFromDebian(root, [...packages.mariadb])
-      rmSync(join(root, 'var/lib/mysql'), { recursive: true, force: true })
+      await rm(join(root, 'var/lib/mysql'), { recursive: true, force: true })
       mkdirSync(join(root, 'var/lib/mysql'))
       writeScript(root, startMariadb)
     },

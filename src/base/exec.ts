@@ -42,6 +42,8 @@ export class ExecError extends CarbonadoError {
 }
 
 const defaultDeadline = 10_000
+/** Milliseconds after its deadline in which what a child that has ended wrote can still be read. */
+const draining = 1000
 
 /**
  * Runs a command given as an argument array (never through a shell) with `LC_ALL=C` and a deadline.
@@ -60,10 +62,19 @@ export function exec(command: [string, ...string[]], options: ExecOptions = {}):
     const out: Buffer[] = []
     const err: Buffer[] = []
     let late = false
-    const timer = setTimeout(() => {
-      late = true
-      child.kill('SIGKILL')
+    let timer = setTimeout(() => {
+      timer = setTimeout(giveUp, draining)
+      setImmediate(() => {
+        if (child.exitCode !== null || child.signalCode !== null) return // it had, and this process was too busy to hear
+        late = true
+        child.kill('SIGKILL')
+      })
     }, options.deadline ?? defaultDeadline)
+    const giveUp = (): void => {
+      late = true
+      child.stdout!.destroy() // a child of the child has them still
+      child.stderr!.destroy()
+    }
     const text = (parts: Buffer[]): string => Buffer.concat(parts).toString()
     child.stdout!.on('data', (part: Buffer) => out.push(part))
     child.stderr!.on('data', (part: Buffer) => err.push(part))
