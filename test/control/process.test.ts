@@ -69,7 +69,7 @@ test('killed with -9 under writes, again and again, it keeps every acknowledged 
   const client = started.at(-1)!.client()
   const stored = new Set((await client.list(PerfTier)).items.map(({ metadata }) => metadata.name))
   expect([...acknowledged].filter((name) => !stored.has(name))).toEqual([])
-  await expect.poll(() => informer.items().length, { timeout: 5_000 }).toBe(stored.size)
+  await expect.poll(() => informer.items().length).toBe(stored.size)
   expect(twice).toBe(0)
   await informer.stop()
   await Promise.all([client.close(), follower.close()])

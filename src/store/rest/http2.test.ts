@@ -72,7 +72,7 @@ async function serve(handle: (stream: ServerHttp2Stream, path: string) => void, 
 }
 
 function client(server: { url: string }, options: object = {}): RestStore {
-  const store = new RestStore({ server: server.url, ca: tls.cert, timeout: 1_000, ...options })
+  const store = new RestStore({ server: server.url, ca: tls.cert, timeout: 20_000, ...options })
   cleanups.push(() => store.close())
   return store
 }
@@ -280,7 +280,7 @@ test('an answer and a watch that halt are given up; one that nobody reads does n
     if (path.includes('watch')) stream.write(event('big').repeat(50_000))
     else stream.write('{')
   })
-  const store = client(server, { timeout: 300, watchIdleTimeout: 200 })
+  const store = client(server, { timeout: 2_000, watchIdleTimeout: 200 })
   expect(await failure(store.get(PerfTier, { name: 'a' }))).toBe('Unavailable')
   const unread = Array.from({ length: 4 }, () => store.watch(PerfTier, { resourceVersion: '1' }))
   for (const each of unread) await each.next()
@@ -309,7 +309,7 @@ test('whoever gives up a watch ends it at the server', async () => {
 
 test('another certificate than the one that is trusted is refused', async () => {
   const server = await serve((stream) => answer(stream))
-  const store = new RestStore({ server: server.url, timeout: 1_000 })
+  const store = new RestStore({ server: server.url, timeout: 20_000 })
   cleanups.push(() => store.close())
   await expect(store.get(PerfTier, { name: 'a' })).rejects.toThrow(/certificate/)
 })
