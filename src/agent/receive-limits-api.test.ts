@@ -94,7 +94,7 @@ test('refuses what is malformed, and goes on', async () => {
     fc.string(),
     fc.json(),
     fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
-    fc.record({ receivingNode: fc.string(), sequence: fc.double(), lease: fc.integer(), limits: fc.array(fc.object()) }).map((value) => JSON.stringify(value)),
+    fc.record({ receivingNode: fc.string(), sequence: fc.double(), lease: fc.integer(), limits: fc.array(fc.object(), { minLength: 1 }) }).map((value) => JSON.stringify(value)),
     fc.constant('['.repeat(100_000)),
     fc.constant('{"__proto__":{"limits":[]},"limits":[]}'),
   ) // prettier-ignore

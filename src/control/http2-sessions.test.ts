@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as openTls, type ConnectionOptions } from 'node:tls'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { openSilentWire } from '../store/rest/silent-wire.ts'
 import { guardSessions, http2Limits } from './http2-sessions.ts'
 
@@ -17,6 +17,15 @@ afterEach(() =>
     .reverse()
     .forEach((cleanup) => cleanup()),
 )
+
+/** Milliseconds of an unused session between being told of its end and the end. */
+const lastWords = 1_000
+
+/** Of the product alone: Node's own timers go on. */
+const clock: Parameters<typeof vi.useFakeTimers>[0] = {
+  toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'],
+}
+afterEach(() => void vi.useRealTimers())
 
 const patient = { pingInterval: 60_000, unused: 60_000, request: 60_000 }
 
@@ -47,15 +56,23 @@ function open(port: number): ClientHttp2Session {
 }
 
 test('a session without a request is closed, one with a watch is not', async () => {
-  const { port } = await serve({ unused: 100 })
+  vi.useFakeTimers(clock)
+  const { server, port } = await serve({})
+  let sessions = 0
+  server.on('session', () => (sessions += 1))
   const [idle, watching] = [open(port), open(port)]
-  watching.request({ ':path': '/' }).resume()
-  await once(idle, 'close')
+  const closed = once(idle, 'close')
+  await once(watching.request({ ':path': '/' }).resume(), 'response')
+  await expect.poll(() => sessions).toBe(2)
+  vi.advanceTimersByTime(patient.unused + lastWords)
+  await closed
   expect(watching.closed).toBe(false)
 })
 
 test('a client that neither asks nor closes is let go of, socket and all, and takes nothing else along', async () => {
-  const { server, port } = await serve({ unused: 100, pingInterval: 80 })
+  vi.useFakeTimers(clock)
+  const { server, port } = await serve({ pingInterval: patient.unused / 2 + 400 }) // the second within its last words
+  const begun = once(server, 'session')
   const closed = new Promise<void>((resolve) =>
     server.once('secureConnection', (socket) => socket.once('close', resolve)),
   )
@@ -66,6 +83,8 @@ test('a client that neither asks nor closes is let go of, socket and all, and ta
   silent.resume()
   const [preface, emptySettings] = ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', Buffer.from('000000040000000000', 'hex')]
   silent.write(Buffer.concat([Buffer.from(preface), emptySettings]))
+  await begun
+  vi.advanceTimersByTime(2 * patient.unused)
   await closed
   await once(open(port).request({ ':path': '/' }).resume(), 'response')
 })

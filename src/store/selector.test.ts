@@ -90,13 +90,14 @@ test('anything at all either compiles or is InvalidInput, and quickly', () => {
     ),
     { numRuns: 2000 },
   )
-  const started = performance.now()
+  const begin = process.threadCpuUsage()
   for (const part of ['a,', '(', 'a in (', '\\', ' ', '!', 'a ']) {
     for (const selection of [{ labelSelector: part.repeat(4000) }, { fieldSelector: part.repeat(4000) }]) {
       expect(() => compileSelection(Endpoint, selection)).not.toThrow(RangeError)
     }
   }
-  expect(performance.now() - started).toBeLessThan(2000)
+  const { user, system } = process.threadCpuUsage(begin)
+  expect((user + system) / 1000).toBeLessThan(2_000)
 })
 
 test('labels that selectors could not name are a problem', () => {

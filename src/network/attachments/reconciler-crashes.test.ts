@@ -83,7 +83,7 @@ async function atEveryPoint(trial: (kill: KillSwitch) => Promise<boolean>): Prom
 
 describe.each(['dynamic', 'static', 'several', 'of a pod', 'prepared'] as const)(
   'an agent killed at every point, %s',
-  { timeout: 30_000 },
+  { timeout: 180_000 },
   (kind) => {
     const request = requests[kind]
     const interfaces = 1 + (request.children?.length ?? 0)

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDecidedAbout, type Endpoint } from '../../api/index.ts'
 import type { Informer } from '../../store/index.ts'
 
@@ -26,6 +27,7 @@ export class DecisionWait {
     }
     const giveUp = performance.now() + patience
     while (!isDone() && performance.now() < giveUp) await this.#change(uid, giveUp - performance.now())
+    if (!isDone()) await nextTurn() // decided in this very turn, perhaps, of a process that was too busy to see it earlier
   }
 
   #change(uid: string, milliseconds: number): Promise<void> {

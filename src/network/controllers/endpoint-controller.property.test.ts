@@ -69,7 +69,7 @@ it('keeps addresses and MACs unique, never frees what is held and leaks nothing,
   await fc.assert(property, { numRuns: runs, endOnFailure: true })
   expect(counts.steps).toBeGreaterThanOrEqual(100_000)
   for (const often of [counts.crashes, counts.allocated, counts.refused]) expect(often).toBeGreaterThan(500)
-}, 120_000)
+}, 600_000)
 
 /**
  * A store, controllers that die now and then, and agents that do as `Step` says. The rules of admission for claims are

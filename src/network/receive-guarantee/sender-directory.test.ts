@@ -89,7 +89,7 @@ test('the next agent knows what this one knew, without control, and asks anew wh
     const first = new SenderDirectory(store, () => 0, memory)
     first.placeOf('02:00:00:00:00:01', 100)
     await first.addressOf('n2')
-    await expect.poll(() => existsSync(file), { timeout: 5_000 }).toBe(true)
+    await expect.poll(() => existsSync(file)).toBe(true)
     await memory.stop()
 
     state.isAway = true

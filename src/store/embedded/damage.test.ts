@@ -75,7 +75,7 @@ describe('one flipped bit', () => {
   test.each([
     ['of the file', () => inFile, ''],
     ['of the log', () => inLog, '-wal'],
-  ])('%s is noticed, or changes nothing that is read', { timeout: 60_000 }, async (_what, pristine, suffix) => {
+  ])('%s is noticed, or changes nothing that is read', { timeout: 300_000 }, async (_what, pristine, suffix) => {
     let refused = 0
     await fc.assert(
       fc.asyncProperty(position, bit, async (at, mask) => {

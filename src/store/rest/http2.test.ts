@@ -280,8 +280,10 @@ test('an answer and a watch that halt are given up; one that nobody reads does n
     if (path.includes('watch')) stream.write(event('big').repeat(50_000))
     else stream.write('{')
   })
-  const store = client(server, { timeout: 2_000, watchIdleTimeout: 200 })
-  expect(await failure(store.get(PerfTier, { name: 'a' }))).toBe('Unavailable')
+  expect(await failure(client(server, { timeout: 300 }).get(PerfTier, { name: 'a' }))).toBe('Unavailable')
+  const silent = await serve((stream) => stream.respond({ ':status': 200 }))
+  expect(await failure(firstOf(client(silent, { watchIdleTimeout: 200 })))).toBe('Unavailable')
+  const store = client(server) // watches that nobody reads stay open, and the next must come all the same
   const unread = Array.from({ length: 4 }, () => store.watch(PerfTier, { resourceVersion: '1' }))
   for (const each of unread) await each.next()
   expect(await firstOf(store)).toBe('big')
