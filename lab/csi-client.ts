@@ -1,4 +1,5 @@
-import { credentials, makeGenericClientConstructor, type Client, type ServiceError } from '@grpc/grpc-js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { credentials, makeGenericClientConstructor, status, type Client, type ServiceError } from '@grpc/grpc-js'
 import type { ServiceDefinition } from '@grpc/proto-loader'
 import { nodePlaces } from './places.ts'
 import { machinePid } from './state.ts'
@@ -10,6 +11,9 @@ type Call = (
   options: { deadline: number },
   done: (error: ServiceError | null, answer: unknown) => void,
 ) => void
+
+/** Milliseconds for which a call is repeated whose work goes on after its answer, and between two attempts. */
+const repeating = { longest: 60_000, interval: 200 }
 
 const services = ['Identity', 'Controller', 'GroupController', 'Node'] as const
 
@@ -37,8 +41,21 @@ export class CsiClient implements Disposable {
     })
   }
 
-  /** Calls a method; throws a ServiceError with code and details. */
-  call<T = object>(method: string, request: object, patience = 30_000): Promise<T> {
+  /**
+   * Calls a method, and again while the answer is ABORTED, as sidecars do; throws a ServiceError with code and details.
+   * `patience` is for each attempt.
+   */
+  async call<T = object>(method: string, request: object, patience = 30_000): Promise<T> {
+    for (const giveUp = performance.now() + repeating.longest; ; await sleep(repeating.interval)) {
+      try {
+        return await this.#callOnce<T>(method, request, patience)
+      } catch (error) {
+        if ((error as ServiceError).code !== status.ABORTED || performance.now() > giveUp) throw error
+      }
+    }
+  }
+
+  #callOnce<T>(method: string, request: object, patience: number): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#methods.get(method)!(request, { deadline: Date.now() + patience }, (error, answer) =>
         error ? reject(error) : resolve(answer as T),

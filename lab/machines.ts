@@ -95,7 +95,7 @@ export async function startProgram(
   const log = programLog(program)
   const cgroup = makeLabCgroup(`${machine}/system`)
   const entry = startDaemon(joiningCgroup(cgroup, insideMachine(machinePid, command)), log)
-  const end = Date.now() + 5000
+  const end = Date.now() + 60_000
   for (;;) {
     // nsenter stays behind as the parent of what it started: it cannot change its own process id namespace
     const child = identify(childrenOf(entry.pid ?? 0)[0] ?? 0)

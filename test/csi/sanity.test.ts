@@ -22,7 +22,7 @@ const laterVersion = [
 ]
 
 /** With block devices: test/long/csi.test.ts. */
-it('csi-sanity passes with mounted volumes and leaves nothing', async () => {
+it('csi-sanity passes with mounted volumes and leaves nothing', { timeout: 600_000 }, async () => {
   const { passed, failures, skips, pending } = await runSanity(lab, 'n1', 'mount')
   expect(failures).toEqual([])
   expect(passed).toBeGreaterThanOrEqual(95)

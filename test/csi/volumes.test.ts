@@ -57,7 +57,7 @@ describe('what is written', () => {
     ['block', 'n1', 'n2'],
   ] as const)(
     'is there after snapshot, restore, clone, resize and the death of the agent: %s, restored on %s, cloned on %s',
-    { timeout: 120_000 },
+    { timeout: 600_000 },
     async (filesystem, restoreNode, cloneNode) => {
       const [one, two, three] = [`data-${filesystem}`, `restored-${filesystem}`, `cloned-${filesystem}`] as const
       for (const node of ['n1', 'n2']) await makeFolders(lab, node, [one, two, three])
@@ -213,7 +213,7 @@ describe('a volume in use', () => {
     await createVolume(csi, use, { parameters: { perfTier: 'best-effort' } })
     const tier = async (): Promise<string | undefined> =>
       (await lab.store.get(Volume, { name: 'v1' })).status?.perfTierName
-    await lab.dctl(['perf-tier', 'create', 'modest', '-i', '100']) // the drive of a busy machine has that, too
+    await lab.dctl(['perf-tier', 'create', 'modest', '-i', '1']) // the drive of a busy machine has that, too
     await lab.dctl(['perf-tier', 'create', 'impossible', '-i', '100M'])
     const modify = (perfTier: string): Promise<unknown> =>
       csi.call('ControllerModifyVolume', { volumeId: 'v1', mutableParameters: { perfTier } })
@@ -304,7 +304,7 @@ describe('bad input loses nothing and is told', () => {
 })
 
 describe('a storm with killed programs', () => {
-  it('loses no write, and leaks no device, mount, file or object', { timeout: 120_000 }, async () => {
+  it('loses no write, and leaks no device, mount, file or object', { timeout: 600_000 }, async () => {
     await csiStorm(lab, { workers: 4, rounds: 1 })
   })
 })

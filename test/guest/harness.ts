@@ -22,7 +22,7 @@ interface Suite {
   parts: (Suite | { name: string; body: Body; timeout: number })[]
 }
 
-const defaultTimeout = 60_000
+const defaultTimeout = 300_000
 const newSuite = (names: string[]): Suite => ({
   names,
   before: [],

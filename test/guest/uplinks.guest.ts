@@ -81,7 +81,7 @@ const podsUplink = (): FoundUplink => monitor.found.find(({ plane }) => plane ==
 const activeMembers = (): string[] => podsUplink().members!.flatMap(({ name, active }) => (active ? [name] : []))
 
 async function eventually(what: string, condition: () => boolean): Promise<void> {
-  const end = Date.now() + 15_000
+  const end = Date.now() + 60_000
   while (!condition()) {
     if (Date.now() > end) throw new Error(`${what} did not come true; found ${JSON.stringify(monitor.found)}`)
     await sleep(50)

@@ -166,7 +166,7 @@ test('Ann sees what Carbonado has, and changes nothing', async () => {
   const may = (verb: string, what: string): Promise<string> =>
     administer(`kubectl auth can-i ${verb} ${what} --as=ann || true`)
   const mayList = async (): Promise<string> => (await may('list', 'endpoints.carbonado.io')).trim()
-  await expect.poll(mayList, { timeout: 20_000 }).toBe('yes')
+  await expect.poll(mayList, { timeout: 120_000 }).toBe('yes')
   expect((await may('delete', 'endpoints.carbonado.io')).trim()).toBe('no')
 })
 
@@ -183,7 +183,7 @@ test('it is upgraded while pods run', async () => {
   const running = `kubectl -n ${carbonadoNamespace} get pods -o jsonpath='{.items[*].spec.containers[*].image}'`
   // helm waits for the new ones, not until the old ones have ended
   await expect
-    .poll(() => administer(running), { timeout: 40_000, interval: 500 })
+    .poll(() => administer(running), { timeout: 120_000, interval: 500 })
     .not.toContain(imageReference('carbonado'))
   expect(await administer('kubectl exec database -- cat /data/file')).toBe('kept\n')
 })

@@ -69,10 +69,10 @@ const running = (deadline: number): Promise<string> =>
   kubectl(['wait', 'pod', '-l', 'app=test', '--for=condition=Ready', `--timeout=${deadline}s`], { deadline: (deadline + 5) * 1000 }) // prettier-ignore
 
 const nothingLeft = async (): Promise<void> => {
-  await kubectl(['delete', 'pod', '-l', 'app=test', '--wait=true', '--timeout=60s'], { deadline: 65_000 })
+  await kubectl(['delete', 'pod', '-l', 'app=test', '--wait=true', '--timeout=240s'], { deadline: 245_000 })
   await expect
     .poll(() => kubectl(['get', 'endpoints.carbonado.io,addressclaims,macclaims', '-A', '-o', 'name']), {
-      timeout: 20_000,
+      timeout: 120_000,
     }) // prettier-ignore
     .toBe('')
 }
@@ -86,7 +86,10 @@ async function scrape(node: string, token: string, path = '/metrics'): Promise<{
       console.log(JSON.stringify({ code: answer.statusCode, text: (await answer.toArray()).join('') }))
     })`
   const command = [process.execPath, '-e', program, path, token]
-  return JSON.parse((await exec(insideMachine(machinePid(node), command))).stdout) as { code: number; text: string }
+  return JSON.parse((await exec(insideMachine(machinePid(node), command), { deadline: 60_000 })).stdout) as {
+    code: number
+    text: string
+  }
 }
 
 describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
@@ -103,20 +106,19 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
     const pings = async (from: string, to: string): Promise<boolean> =>
       kubectl(['exec', from, '--', 'ping', '-c', '1', '-W', '2', await address(to)]).then(() => true, () => false) // prettier-ignore
     expect(await address('green1')).toMatch(/^10\.31\.0\./)
-    expect(await pings('blue1', 'blue2')).toBe(true)
-    expect(await pings('blue1', 'blue3')).toBe(true)
+    for (const to of ['blue2', 'blue3']) await expect.poll(() => pings('blue1', to), { timeout: 60_000 }).toBe(true)
     expect(await pings('blue1', 'green1')).toBe(false)
     await nothingLeft()
   })
 
   test('sixty at once have sixty addresses, and leave nothing behind', async () => {
     await applyObjects(Array.from({ length: 60 }, (_, index) => pod(`many${index}`, { network: 'blue' })))
-    await running(180)
+    await running(400)
     const given = await addresses()
     expect(new Set(given).size).toBe(60)
     expect(given.every((address) => address.startsWith('10.30.0.'))).toBe(true)
     await nothingLeft()
-  })
+  }, 900_000)
 
   test('are shown by dctl with a kubeconfig and rights of the cluster alone, live figures too', async () => {
     await applyObjects([pod('shown', { network: 'blue', perfTier: 'high' }, 'n2')])
@@ -134,7 +136,7 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
         join(projectRoot, 'dist', 'dctl.js'),
         ...args,
       ]
-      return exec(program as [string, ...string[]], { deadline: 30_000 }).then(
+      return exec(program as [string, ...string[]], { deadline: 60_000 }).then(
         ({ stdout, stderr }) => ({ exitCode: 0, stdout, stderr }),
         (error: ExecError) => ({ exitCode: error.exitCode ?? -1, stdout: error.stdout, stderr: error.stderr }),
       )
@@ -187,7 +189,7 @@ describe('pods of a Kubernetes cluster whose network is Carbonado', () => {
 
     const kubeconfig = await kubeconfigWithToken(await tokenOfFirst(...bound))
     const asFirst = async (...args: string[]): Promise<string> =>
-      exec([programs.kubernetes('kubectl'), `--kubeconfig=${kubeconfig}`, ...args], { deadline: 30_000 }).then(
+      exec([programs.kubernetes('kubectl'), `--kubeconfig=${kubeconfig}`, ...args], { deadline: 60_000 }).then(
         ({ stdout }) => stdout,
         (error: ExecError) => error.stderr,
       )

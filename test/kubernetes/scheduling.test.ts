@@ -43,10 +43,10 @@ async function list<T>(...what: string[]): Promise<T[]> {
 const pods = (): Promise<PodObject[]> => list<PodObject>('pods', '-l', 'app=test')
 
 const nothingLeft = async (): Promise<void> => {
-  await kubectl(['delete', 'pod', '-l', 'app=test', '--wait=true', '--timeout=110s'], { deadline: 115_000 })
+  await kubectl(['delete', 'pod', '-l', 'app=test', '--wait=true', '--timeout=400s'], { deadline: 405_000 })
   await expect
     .poll(() => kubectl(['get', 'endpoints.carbonado.io,addressclaims,macclaims', '-A', '-o', 'name']), {
-      timeout: 20_000,
+      timeout: 120_000,
     }) // prettier-ignore
     .toBe('')
 }
@@ -57,11 +57,11 @@ describe('the scheduler of Kubernetes', () => {
       const nodes = await list<{ status: { allocatable: Record<string, string> } }>('nodes')
       return nodes.map(({ status }) => status.allocatable['carbonado.io/bandwidth'])
     }
-    await expect.poll(room, { timeout: 10_000 }).toEqual(['940M', '940M', '940M'])
+    await expect.poll(room, { timeout: 120_000 }).toEqual(['940M', '940M', '940M'])
     await applyObjects(Array.from({ length: 200 }, (_, index) => pod(`many${index}`, { network: 'blue', perfTier: 'forty' }))) // prettier-ignore
     const fitting = 3 * Math.floor(940 / 40)
     const count = (all: PodObject[], phase: string): number => all.filter(({ status }) => status.phase === phase).length
-    await expect.poll(async () => count(await pods(), 'Running'), { timeout: 150_000, interval: 1_000 }).toBe(fitting)
+    await expect.poll(async () => count(await pods(), 'Running'), { timeout: 400_000, interval: 1_000 }).toBe(fitting)
     const waiting = async (): Promise<PodObject[]> => (await pods()).filter(({ status }) => status.phase === 'Pending')
     const whyOf = ({ status }: PodObject): string | undefined =>
       status.conditions?.find(({ type, reason }) => type === 'PodScheduled' && reason === 'Unschedulable')?.message
@@ -78,7 +78,7 @@ describe('the scheduler of Kubernetes', () => {
       expect(floors.reduce((sum, floor) => sum + floor, 0)).toBeLessThanOrEqual(940e6)
     }
     await nothingLeft()
-  }, 300_000)
+  }, 900_000)
 })
 
 describe('the endpoint of a pod', () => {
@@ -111,7 +111,7 @@ describe('the endpoint of a pod', () => {
     await applyObjects([pod('short', { network: 'blue' }, { restartPolicy: 'Never', containers: [container] })])
     const phase = (): Promise<string> => kubectl(['get', 'pod', 'short', '-o', 'jsonpath={.status.phase}'])
     await expect.poll(phase, { timeout: 60_000 }).toBe('Succeeded')
-    await expect.poll(endpoints, { timeout: 30_000 }).toEqual([])
+    await expect.poll(endpoints, { timeout: 120_000 }).toEqual([])
     await nothingLeft()
   })
 })
@@ -130,10 +130,10 @@ describe('a pod that fits nowhere', () => {
     await applyObjects([pod('late', { network: 'tiny' }), pod('large', { network: 'blue', perfTier: 'huge' })])
     // the extender says it in the words of the scheduler, control where the scheduler itself has none
     await expect
-      .poll(() => eventsOf('late'), { timeout: 20_000 })
+      .poll(() => eventsOf('late'), { timeout: 120_000 })
       .toMatch(/3 network tiny: needs 1 address, has 0 of 1 left/)
     await expect
-      .poll(() => eventsOf('large'), { timeout: 20_000 })
+      .poll(() => eventsOf('large'), { timeout: 120_000 })
       .toMatch(/nodes n1, n2, n3: needs 2 Gbit\/s, it has 940 Mbit\/s of 940 Mbit\/s left/)
     // and goes on as soon as there is room
     await kubectl(['delete', 'pod', 'only', '--wait=true'])
@@ -209,7 +209,7 @@ describe('a pod whose node is dead, deleted by force', () => {
     await applyObjects([pod('heir', { endpointId: 'desk' }, on(other))])
     const events = (): Promise<string> => kubectl(['get', 'events', '--field-selector', 'involvedObject.name=heir', '-o', 'jsonpath={.items[*].message}']) // prettier-ignore
     await expect
-      .poll(events, { timeout: 30_000 })
+      .poll(events, { timeout: 120_000 })
       .toMatch(new RegExp(`desk is held by pod default/holder on node ${victim}`))
     // not when control calls the node dead, either: it may only be cut off
     const ready = (): Promise<string> =>
@@ -220,5 +220,5 @@ describe('a pod whose node is dead, deleted by force', () => {
     await kubectl(['wait', 'pod', 'heir', '--for=condition=Ready', '--timeout=90s'], { deadline: 95_000 })
     expect(await kubectl(['get', 'pod', 'heir', '-o', 'jsonpath={.status.podIP}'])).toBe(address)
     expect(await endpoint()).toMatchObject({ spec: { nodeName: other, holder: { pod: { name: 'heir' } } } })
-  }, 240_000)
+  }, 600_000)
 })

@@ -55,8 +55,8 @@ function deployment(name: string, replicas: number): object {
   const labels = { app: name }
   const spread = { maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'DoNotSchedule', labelSelector: { matchLabels: labels } } // prettier-ignore
   const probes = {
-    readinessProbe: { httpGet: { path: '/', port: 80 }, periodSeconds: 1 },
-    livenessProbe: { tcpSocket: { port: 80 }, periodSeconds: 1 },
+    readinessProbe: { httpGet: { path: '/', port: 80 }, periodSeconds: 1, timeoutSeconds: 10 },
+    livenessProbe: { tcpSocket: { port: 80 }, periodSeconds: 1, timeoutSeconds: 10 },
   }
   const containers = [container(['sh', '-c', answerWithName], probes)]
   const spec = { topologySpreadConstraints: [spread], terminationGracePeriodSeconds: 0, containers }
@@ -76,8 +76,14 @@ const ready = (selector: string, deadline: number): Promise<string> =>
   kubectl(['wait', 'pod', '-l', selector, '--for=condition=Ready', `--timeout=${deadline}s`], { deadline: (deadline + 5) * 1000 }) // prettier-ignore
 
 const from = (name: string, ...command: string[]): Promise<string> => kubectl(['exec', name, '--', ...command])
-const fetchFrom = async (name: string, address: string, port = 80): Promise<string> =>
+const fetchOnce = async (name: string, address: string, port = 80): Promise<string> =>
   (await from(name, 'sh', '-c', `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 ${address} ${port} | tail -n 1`)).trim()
+/** What is answered; asks again, at most five times, when a busy machine does not answer in time. */
+async function fetchFrom(name: string, address: string, port = 80): Promise<string> {
+  let answer = ''
+  for (let attempt = 0; answer === '' && attempt < 5; attempt += 1) answer = await fetchOnce(name, address, port)
+  return answer
+}
 const clusterIp = (name: string): Promise<string> => kubectl(['get', 'service', name, '-o', 'jsonpath={.spec.clusterIP}']) // prettier-ignore
 const podsOf = async (name: string, field: string): Promise<string[]> =>
   (await kubectl(['get', 'pods', '-l', `app=${name}`, '-o', `jsonpath={.items[*]${field}}`])).split(' ').filter(Boolean)
@@ -115,11 +121,15 @@ describe('Services of pods in VLANs, by kube-proxy as it is', () => {
     const addresses = [...(await podsOf('web', '.status.podIP')), ...(await podsOf('client', '.status.podIP'))]
     expect(addresses).toHaveLength(6)
     for (const node of nodes) {
-      for (const address of addresses) await lab.nodeExec(node, ['ping', '-q', '-c', '1', '-W', '2', address])
+      for (const address of addresses) {
+        const pings = (): Promise<boolean> => isTrue(lab.nodeExec(node, ['ping', '-q', '-c', '1', '-W', '2', address]))
+        await expect.poll(pings, { timeout: 60_000, message: `${node} reaches ${address}` }).toBe(true)
+      }
     }
     const [blue, green] = [addresses[0]!, addresses.find((address) => address.startsWith('10.31.'))!]
-    expect(await isTrue(from('blue1', 'ping', '-c', '1', '-W', '2', blue))).toBe(true)
-    expect(await isTrue(from('blue1', 'ping', '-c', '1', '-W', '2', green))).toBe(false)
+    const pings = (address: string): Promise<boolean> => isTrue(from('blue1', 'ping', '-c', '1', '-W', '2', address))
+    await expect.poll(() => pings(blue), { timeout: 60_000 }).toBe(true)
+    expect(await pings(green)).toBe(false)
   })
 
   test('names are resolved, from every node and network: Services, headless ones, and the API server', async () => {
@@ -158,7 +168,7 @@ describe('Services of pods in VLANs, by kube-proxy as it is', () => {
     const replicas = await podsOf('web', '.metadata.name')
     expect(replicas).not.toContain(victim)
     await expect
-      .poll(async () => [...(await answers(30, () => fetchFrom('green3', address).catch(() => 'none')))].sort(), {
+      .poll(async () => [...(await answers(30, () => fetchOnce('green3', address).catch(() => 'none')))].sort(), {
         timeout: 30_000,
       })
       .toEqual(replicas.sort())

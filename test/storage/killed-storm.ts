@@ -59,7 +59,7 @@ function runAndKill([file, ...args]: string[], longest: number): Promise<StormLi
 
 /** A program that the storm had started goes on without it; what it does belongs to the last step. */
 async function groupEnd(group: number): Promise<void> {
-  for (let attempt = 0; attempt < 1000; attempt++) {
+  for (let attempt = 0; attempt < 6000; attempt++) {
     try {
       process.kill(-group, 0)
     } catch {

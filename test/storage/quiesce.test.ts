@@ -88,8 +88,15 @@ async function needsRecovery(snapshot: string): Promise<boolean> {
   return isNeeded
 }
 
+/** A quiescer whose limits are beyond what a busy machine needs, unless they are told. */
 function quiescer(options: Partial<QuiescerOptions> = {}): Quiescer {
-  return new Quiescer({ logger: silentLogger(), folder: journal, ...options })
+  return new Quiescer({
+    logger: silentLogger(),
+    folder: journal,
+    syncDeadline: 60_000,
+    freezeLimit: 30_000,
+    ...options,
+  })
 }
 
 /** Leaves some 2000 places of volume a dirty behind a cap of so many writes per second, which the work can change. */
@@ -126,7 +133,7 @@ describe('the watchdog', () => {
   })
 
   it('thaws at its limit, and says so', async () => {
-    const frozen = await frozenFolder('a', (descriptor) => freeze([descriptor], 2000))
+    const frozen = await frozenFolder('a', (descriptor) => freeze([descriptor], 10_000))
     await writeTime('a')
     expect(await frozen.thaw()).toBe(false)
   })
@@ -145,7 +152,7 @@ describe('the watchdog', () => {
   it('freezes all or none, and leaves alone what somebody else has frozen', async () => {
     run('fsfreeze', '--freeze', folderOf('b'))
     const [a, b] = [openSync(folderOf('a'), 'r'), openSync(folderOf('b'), 'r')]
-    await expect(freeze([a, b], 5000)).rejects.toMatchObject({ code: 'Unavailable', message: expect.stringContaining('busy') })
+    await expect(freeze([a, b], 20_000)).rejects.toMatchObject({ code: 'Unavailable', message: expect.stringContaining('busy') })
     await writeTime('a')
     run('fsfreeze', '--unfreeze', folderOf('b')) // fails when it was not frozen any more
     ;[a, b].forEach((descriptor) => closeSync(descriptor))
@@ -198,20 +205,20 @@ describe('a snapshot of a filesystem that stands still', () => {
   }) // prettier-ignore
 
   it('waits neither frozen nor long for what is dirty behind a cap', { timeout: 240_000 }, async () => {
-    const [iops, syncDeadline] = [20, 60_000] // behind the cap it takes 100 s; without it a disk that others keep busy is in time
+    const iops = 20 // behind the cap it takes 100 s; without it a disk that others keep busy is in time
     await withDirtyPages(iops, async (cap) => {
       const lifted = async <T>(_: string[], work: () => Promise<T>): Promise<T> => {
         cap()
         return work().finally(() => cap(iops))
       }
-      const one = quiescer({ withoutCaps: lifted, syncDeadline })
+      const one = quiescer({ withoutCaps: lifted })
       await one.run(pool, [{ id: 'capped', volumeId: 'a' }], take('capped', 'a'))
       expect(await needsRecovery('capped')).toBe(false)
     })
   })
 
   it('fails, and is gone, when it took longer than the freeze may last', async () => {
-    const slow = quiescer({ freezeLimit: 2000 }).run(pool, [{ id: 'slow', volumeId: 'a' }], async () => {
+    const slow = quiescer({ freezeLimit: 10_000 }).run(pool, [{ id: 'slow', volumeId: 'a' }], async () => {
       await pool.snapshot([{ id: 'slow', volumeId: 'a' }])
       await writeTime('a') // comes to its end when the filesystem goes on
     })

@@ -55,7 +55,7 @@ async function killOne(lab: Lab): Promise<void> {
  */
 export async function insist<T>(
   work: () => Promise<T>,
-  { patience = 30_000, mayPass = () => true }: { patience?: number; mayPass?: (error: unknown) => boolean } = {},
+  { patience = 120_000, mayPass = () => true }: { patience?: number; mayPass?: (error: unknown) => boolean } = {},
 ): Promise<T> {
   const giveUp = performance.now() + patience
   for (;;) {

@@ -2,6 +2,8 @@ import { status } from '@grpc/grpc-js'
 import type { MethodDefinition, ServiceDefinition } from '@grpc/proto-loader'
 import type { CsiClient } from '../../lab/csi-client.ts'
 import type { Lab } from '../../lab/index.ts'
+import { agentProgram, isProgramRunning } from '../../lab/programs.ts'
+import { programStates } from '../../lab/state.ts'
 import { csiDefinition } from '../../src/storage/csi/index.ts'
 import { seededRandom, type Random } from './random.ts'
 import { takeVolumesAway } from './volume-storm.ts'
@@ -35,7 +37,8 @@ export async function fuzzCsi(csi: CsiClient, lab: Lab, node: string, calls: num
   console.log(`${calls} CSI messages: CARBONADO_SEED=${random.seed}`)
   const methods = methodsOfCsi()
   const codes = new Set<string>()
-  const before = await agentOf(lab, node)
+  const before = agentOf(node)
+  if (before === undefined) throw new Error('the agent does not run')
   let left = calls
   const send = async (own: Random): Promise<void> => {
     for (; left > 0;) {
@@ -46,13 +49,15 @@ export async function fuzzCsi(csi: CsiClient, lab: Lab, node: string, calls: num
     }
   }
   await Promise.all(Array.from({ length: 8 }, (_, number) => send(random.fork(number))))
-  if ((await agentOf(lab, node)) !== before) throw new Error('the agent has ended')
+  if (agentOf(node) !== before) throw new Error('the agent has ended')
   await takeVolumesAway(lab)
   return { calls, codes: [...codes].sort() }
 }
 
-async function agentOf(lab: Lab, node: string): Promise<string> {
-  return (await lab.nodeExec(node, ['pgrep', '-f', 'agent.* --config'])).stdout
+/** The process id of the agent of a node; undefined when it does not run. */
+function agentOf(node: string): number | undefined {
+  const program = agentProgram(node)
+  return isProgramRunning(program) ? programStates.get(program)?.pid : undefined
 }
 
 function methodsOfCsi(): MethodDefinition<object, object>[] {

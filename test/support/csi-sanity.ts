@@ -52,7 +52,7 @@ export async function runSanity(lab: Lab, node: string, access: 'mount' | 'block
   ]
   const script = `mkdir -p "$1"; echo 'perfTier: best-effort' | tee "$1/parameters.yaml" > "$1/mutable.yaml"; shift; "$@" >&2 || true`
   const { stderr } = await lab.nodeExec(node, ['sh', '-ec', script, 'sh', folder, program, ...options], {
-    deadline: 300_000,
+    deadline: 580_000,
   })
   const { stdout } = await lab.nodeExec(node, ['sh', '-c', `cat ${folder}/report.json; rm -rf ${folder}`])
   if (stdout === '') throw new Error(`csi-sanity has left no report: ${stderr.slice(-2000)}`)

@@ -103,7 +103,7 @@ function start(folder: string, program: string, args: string[]): ChildProcess {
 }
 
 async function waitUntilReady(child: ChildProcess, folder: string, probe: () => string): Promise<void> {
-  const deadline = Date.now() + 60_000
+  const deadline = Date.now() + 180_000
   for (;;) {
     try {
       if (probe() === 'ok') return

@@ -62,11 +62,30 @@ export async function fioIn(
   options: string[],
   seconds: number,
 ): Promise<{ read: number; write: number }> {
-  mkdirSync(cgroup, { recursive: true })
-  const join = 'echo 0 > "$1/cgroup.procs" && shift && exec "$@"'
-  const common = ['--name=load', `--filename=${device}`, '--ioengine=libaio', '--bs=4k', '--output-format=json']
-  const command = ['fio', ...common, '--time_based', `--runtime=${seconds}`, ...options]
-  const report = await execJson<FioReport>(['sh', '-c', join, 'sh', cgroup, ...command], { deadline: 60_000 })
+  const command = fioCommand(cgroup, device, ['--output-format=json', ...options], seconds)
+  const report = await execJson<FioReport>(command, { deadline: 60_000 })
   const { read, write } = report!.jobs[0]!
   return { read: read.iops, write: write.iops }
+}
+
+/** Keeps fio running on a device from within a cgroup, which is made, until it is disposed of. */
+export class LastingLoad implements AsyncDisposable {
+  readonly #fio: ChildProcess
+
+  constructor(cgroup: string, device: string, options: string[]) {
+    // with its jobs as threads it is one process, which one signal ends
+    const [file, ...words] = fioCommand(cgroup, device, ['--thread', ...options], 600)
+    this.#fio = spawn(file, words, { stdio: ['ignore', 'ignore', 'inherit'] })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#fio.exitCode === null && this.#fio.kill('SIGKILL')) await once(this.#fio, 'exit')
+  }
+}
+
+function fioCommand(cgroup: string, device: string, options: string[], seconds: number): [string, ...string[]] {
+  mkdirSync(cgroup, { recursive: true })
+  const join = 'echo 0 > "$1/cgroup.procs" && shift && exec "$@"'
+  const common = ['--name=load', `--filename=${device}`, '--ioengine=libaio', '--bs=4k']
+  return ['sh', '-c', join, 'sh', cgroup, 'fio', ...common, '--time_based', `--runtime=${seconds}`, ...options]
 }

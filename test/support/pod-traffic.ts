@@ -45,7 +45,7 @@ export class NumberedPackets {
     const listening = ['ss', '--listening', '--tcp', '--numeric', '--no-header', 'sport = :5201']
     const isListening = async (): Promise<boolean> =>
       (await lab.nodeExec(receiver.node, [...inside(receiver), ...listening])).stdout !== ''
-    await waitFor(`iperf3 in pod ${to}`, isListening, { deadline: 10_000, interval: 50 })
+    await waitFor(`iperf3 in pod ${to}`, isListening, { deadline: 60_000, interval: 50 })
     const overflows = (): Promise<number> => receiveOverflows(lab, receiver)
     const before = await overflows()
     const load = ['--udp', '--bitrate', '20M', '--length', '1000', '--time', String(seconds), '--json']
