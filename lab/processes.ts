@@ -3,6 +3,9 @@ import { existsSync, openSync, closeSync, readdirSync, readFileSync } from 'node
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Unavailable } from '../src/base/index.ts'
 
+/** Milliseconds that a command in the lab may take unless told: programs start slowly where several labs share a processor. */
+export const commandDeadline = 60_000
+
 /** A process that can be told from a later one with the same id. */
 export interface ProcessIdentity {
   pid: number
