@@ -107,7 +107,7 @@ describe('an agent that is killed', () => {
     expect(await client.reaches(far.address, 2), 'the containers reach each other at all').toBe(true)
     const count = 2000
     const ping = (address: string): Promise<string> =>
-      client.exec(['ping', '-q', '-i', '0.002', '-c', String(count), '-W', '2', address], 40_000).then(
+      client.exec(['ping', '-q', '-i', '0.002', '-c', String(count), '-W', '2', address], 150_000).then(
         ({ stdout }) => stdout,
         (error: unknown) => String(error),
       )
@@ -131,5 +131,5 @@ describe('an agent that is killed', () => {
     }
     await expectNothingElse(lab, [client, near, far])
     await Promise.all([client, near, far].map((sandbox) => sandbox.remove()))
-  })
+  }, 300_000)
 })

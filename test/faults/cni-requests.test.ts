@@ -180,7 +180,8 @@ describe('DEL', () => {
     let add, del
     try {
       add = sandbox.add()
-      await new Promise((resolve) => setTimeout(resolve, 200))
+      const isPrepared = (): Promise<boolean> => sandbox.exec(['ip', 'link', 'show', 'eth0']).then(() => true, () => false) // prettier-ignore
+      await expect.poll(isPrepared).toBe(true) // what an ADD does before control answers
       del = sandbox.del()
       await new Promise((resolve) => setTimeout(resolve, 200))
     } finally {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { touchedSysctls } from '../../lab/kubernetes/index.ts'
 import { driveDirectory, labDirectory, labPrefix } from '../../lab/places.ts'
-import { exec } from '../../src/base/index.ts'
+import { exec, type ExecError } from '../../src/base/index.ts'
 
 /** Everything on the machine that a lab could change, whether the lab knows of it or not. */
 export interface MachineInventory {
@@ -27,6 +27,11 @@ function isOfClusters(sysctl: string): boolean {
   return touchedSysctls.some((path) => sysctl.startsWith(`${path.replaceAll('/', '.')} `))
 }
 
+/** Whether tests of limits on drives have made it, which run beside this lab. */
+function isOfDriveTests(text: string): boolean {
+  return /\/carbonado-(limits|paced)-/.test(text)
+}
+
 /** Whether something carries the name of another lab, which may go up or down at any time. */
 function isOfAnotherLab(text: string): boolean {
   const named = /\b(?:cbl|carbonado-lab)(\.[a-z0-9]+)?(?=[-/]|$)/.exec(text)
@@ -38,6 +43,11 @@ export async function takeMachineInventory(): Promise<MachineInventory> {
   const lines = (text: string): string[] => text.split('\n').filter(Boolean).sort()
   const output = async (...command: [string, ...string[]]): Promise<string[]> => lines((await exec(command)).stdout)
   const sysctls = await exec(['sysctl', '--all', '--ignore', '--quiet']).catch((error: { stdout: string }) => error)
+  // it fails when one goes while it looks
+  const cgroups = await exec(['find', '/sys/fs/cgroup', '-type', 'd']).catch((error: ExecError) => {
+    if (error.exitCode === 1) return error
+    throw error
+  })
   const inventory: MachineInventory = {
     mounts: lines(readFileSync('/proc/self/mountinfo', 'utf8')).map((line) => line.split(' ')[4]!),
     devices: readdirSync('/sys/class/net'),
@@ -45,12 +55,12 @@ export async function takeMachineInventory(): Promise<MachineInventory> {
     loopDevices: (await output('losetup', '--noheadings', '--output', 'NAME,BACK-FILE')).filter((line) =>
       isOfLab(line),
     ),
-    cgroups: await output('find', '/sys/fs/cgroup', '-type', 'd'),
+    cgroups: lines(cgroups.stdout),
     sysctls: lines(sysctls.stdout).filter((line) => !restless.test(line) && !isOfClusters(line)),
   }
   const withoutOthers = Object.entries(inventory).map(([what, found]: [string, string[]]) => [
     what,
-    found.filter((each) => !isOfAnotherLab(each)),
+    found.filter((each) => !isOfAnotherLab(each) && !isOfDriveTests(each)),
   ])
   return Object.fromEntries(withoutOthers) as MachineInventory
 }

@@ -66,7 +66,7 @@ describe('a lab that goes up and down', () => {
     }
   })
 
-  it('leaves nothing after down when up was killed at any moment', { timeout: 180_000 }, async () => {
+  it('leaves nothing after down when up was killed at any moment', { timeout: 600_000 }, async () => {
     for (let round = 0; round < 20; round++) {
       const moment = Math.round(100 + Math.random() * 1800)
       await interrupt(up, moment, 'SIGKILL')

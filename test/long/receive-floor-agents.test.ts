@@ -30,13 +30,33 @@ test.each([
   ['kill -9', 'receiving', 'n1'],
   ['SIGSTOP', 'receiving', 'n1'],
 ] as const)('%s of the agent of the %s node: its limits end by themselves about a second later, and are back with it', async (how, _side, node) => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await expectLimitsToEnd(how, node)
+      break
+    } catch (error) {
+      if (!(error instanceof SamplesMissing) || attempt === 5) throw error
+      await place.calm()
+    }
+  }
+  // in the same flood, which loses more than half of everything on the way to n1
+  await expect.poll(() => sentBy('n3', 300), { timeout: 10_000, interval: 200 }).toBeLessThan(limited)
+  await expect.poll(() => measure(place.source, place.gold, 5201, 3), severalAttempts).toBeGreaterThan(enough)
+}, 600_000) // prettier-ignore
+
+/** Floods, ends the agent of a node and brings it back. Throws SamplesMissing. */
+async function expectLimitsToEnd(how: keyof typeof ends, node: string): Promise<void> {
   await place.flood()
-  await expect.poll(() => sentBy('n3', 1500), { ...severalAttempts, message: 'limits hold while both agents live' }).toBeLessThan(limited)
+  await expect
+    .poll(() => sentBy('n3', 1500), { ...severalAttempts, message: 'limits hold while both agents live' })
+    .toBeLessThan(limited)
   using sent = await SentBytes.of('n3')
   const died = Date.now()
   await ends[how](node)
   try {
-    await expect.poll(() => sent.timeOfRate(unlimited, died + 300), { message: 'n3 sends all it can again' }).toBeDefined()
+    await expect
+      .poll(() => sent.timeOfRate(unlimited, died + 300), { message: 'n3 sends all it can again' })
+      .toBeDefined()
     expect(sent.rate(died, died + 300), 'a limit outlives the moment').toBeLessThan(limited)
     const later = sent.timeOfRate(unlimited, died + 300)! - died
     expect(later).toBeLessThan(2_500)
@@ -45,10 +65,7 @@ test.each([
     if (how === 'SIGSTOP') place.lab.signalAgent(node, 'SIGCONT')
     else await place.lab.startAgent(node)
   }
-  // in the same flood, which loses more than half of everything on the way to n1
-  await expect.poll(() => sentBy('n3', 300), { timeout: 10_000, interval: 200 }).toBeLessThan(limited)
-  await expect.poll(() => measure(place.source, place.gold, 5201, 3), severalAttempts).toBeGreaterThan(enough)
-}, 180_000) // prettier-ignore
+}
 
 /** Bits per second that leave a node by its uplink, over so many milliseconds. */
 async function sentBy(node: string, milliseconds: number): Promise<number> {
@@ -61,6 +78,9 @@ async function sentBy(node: string, milliseconds: number): Promise<number> {
   const [after, ended] = await read()
   return ((after - before) * 8000) / (ended - began)
 }
+
+/** What notes the bytes had to wait for a processor: nothing can be said of the limits. */
+class SamplesMissing extends Error {}
 
 /**
  * Bytes that have left a node by its uplink, noted there every 20 ms: how long this process has to wait for a processor
@@ -86,10 +106,14 @@ class SentBytes implements Disposable {
     return sent
   }
 
-  /** Bits per second between two moments that have been. */
+  /** Bits per second between two moments that have been, none of it later. Throws SamplesMissing. */
   rate(from: number, until: number): number {
-    const [first, last] = [from, until].map((time) => this.#samples.find(({ at }) => at >= time)!)
-    return ((last!.bytes - first!.bytes) * 8000) / (last!.at - first!.at)
+    const between = this.#samples.filter(({ at }) => at >= from && at <= until)
+    const times = [from, ...between.map(({ at }) => at), until]
+    const gap = Math.max(...times.slice(1).map((time, i) => time - times[i]!))
+    if (gap > 100) throw new SamplesMissing(`nothing was noted for ${Math.round(gap)} ms, so the rate is not known`)
+    const [first, last] = [between[0]!, between.at(-1)!]
+    return ((last.bytes - first.bytes) * 8000) / (last.at - first.at)
   }
 
   /** When the rate of a tenth of a second was first so high, after `from`; undefined: not yet. */

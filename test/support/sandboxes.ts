@@ -84,9 +84,9 @@ export class Sandbox {
     return this.lab.cni(this.node, 'CHECK', { ...this.request, prevResult: this.result, ...changes })
   }
 
-  /** Calls DEL until it succeeds, as a runtime does, then lets go of the namespace. Throws after 20 s. */
+  /** Calls DEL until it succeeds, as a runtime does, then lets go of the namespace. Throws after 90 s. */
   async remove(): Promise<void> {
-    const giveUp = Date.now() + 20_000
+    const giveUp = Date.now() + 90_000
     for (;;) {
       const outcome = await this.del()
       if (outcome.ok) break
