@@ -77,7 +77,7 @@ describe("Kubernetes' own cases of external storage", () => {
   beforeAll(() => {
     const parameters = { perfTier: 'conformance' }
     return applyObjects([
-      { apiVersion: 'carbonado.io/v1alpha1', kind: 'PerfTier', metadata, spec: { storageIops: '1' } },
+      { apiVersion: 'carbonado.io/v1alpha1', kind: 'PerfTier', metadata, spec: { storageIops: '100' } },
       { apiVersion: 'storage.k8s.io/v1', kind: 'VolumeAttributesClass', metadata, driverName: provisioner, parameters },
     ])
   })

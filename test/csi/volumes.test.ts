@@ -213,7 +213,7 @@ describe('a volume in use', () => {
     await createVolume(csi, use, { parameters: { perfTier: 'best-effort' } })
     const tier = async (): Promise<string | undefined> =>
       (await lab.store.get(Volume, { name: 'v1' })).status?.perfTierName
-    await lab.dctl(['perf-tier', 'create', 'modest', '-i', '1']) // the drive of a busy machine has that, too
+    await lab.dctl(['perf-tier', 'create', 'modest', '-i', '100']) // the drive of a busy machine has that, too
     await lab.dctl(['perf-tier', 'create', 'impossible', '-i', '100M'])
     const modify = (perfTier: string): Promise<unknown> =>
       csi.call('ControllerModifyVolume', { volumeId: 'v1', mutableParameters: { perfTier } })

@@ -197,7 +197,7 @@ describe('claims of a Kubernetes cluster', () => {
     const metadata = { name: 'modest' }
     const [driverName, parameters] = ['csi.carbonado.io', { perfTier: 'modest' }]
     await applyObjects([
-      { apiVersion: 'carbonado.io/v1alpha1', kind: 'PerfTier', metadata, spec: { storageIops: '1' } },
+      { apiVersion: 'carbonado.io/v1alpha1', kind: 'PerfTier', metadata, spec: { storageIops: '100' } },
       { apiVersion: 'storage.k8s.io/v1', kind: 'VolumeAttributesClass', metadata, driverName, parameters },
     ])
     const attributes = JSON.stringify({ spec: { volumeAttributesClassName: 'modest' } })
