@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { InvalidInput } from './errors.ts'
@@ -42,8 +42,12 @@ export class TokenFile {
 /** Writes a file for its owner alone, so that a reader never meets half of it; it is not flushed to the disk. */
 export async function writeWhole(file: string, text: string): Promise<void> {
   mkdirSync(dirname(file), { recursive: true })
-  await writeFile(`${file}.new`, text, { mode: 0o600 })
-  await rename(`${file}.new`, file)
+  await writeFile(unfinished(file), text, { mode: 0o600 })
+  await rename(unfinished(file), file)
+}
+
+function unfinished(file: string): string {
+  return `${file}.new`
 }
 
 /** Waits until a file, or the names in a folder, are on the disk. */
@@ -56,8 +60,16 @@ export function flushToDisk(path: string): void {
   }
 }
 
-/** Reads a JSON file, which is taken for a `T`; undefined when it is not there or damaged. */
+/**
+ * Reads a JSON file that this process alone is about to write by `writeWhole`, and which is taken for a `T`; undefined when
+ * it is not there or damaged. Removes what a writer that was killed left.
+ */
 export function readIfWhole<T>(file: string): T | undefined {
+  try {
+    rmSync(unfinished(file), { force: true })
+  } catch {
+    // the next write replaces it
+  }
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as T
   } catch {
