@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Container, Lab } from '../index.ts'
 import { iops, type Narrator } from './narration.ts'
 import { showDctl } from './networks.ts'
-import { deviceOf, fillVolume, latencyDuring, liveVolumes, loadBegun, startLoad, type Latency } from './volumes.ts'
+import { deviceOf, fillVolume, latencyDuring, liveVolumes, startLoad, type Latency } from './volumes.ts'
 
 /** Operations per second that a drive of the demo gives: well below what the machine can do. */
 export const demoDriveIops = 4000
@@ -27,10 +27,12 @@ export async function showStorage(lab: Lab, narrator: Narrator, formatted: Promi
   narrator.explain(
     'db and four neighbours write and read 4 KiB at random, 32 at a time; half of the neighbours by fsync.',
   )
-  const loads = others.map((each, index) => startLoad(each, index % 2 === 0 ? '--direct=1' : `--fsync=${8 * index}`))
-  await Promise.all(neighbours.map((name) => loadBegun(lab, name)))
-  const load = startLoad(database!, '--direct=1')
-  await loadBegun(lab, 'db')
+  const loads = await Promise.all(
+    others.map((each, index) =>
+      startLoad(lab, neighbours[index]!, each, index % 2 === 0 ? '--direct=1' : `--fsync=${8 * index}`),
+    ),
+  )
+  const load = await startLoad(lab, 'db', database!, '--direct=1')
   const total = await showFloor(lab, narrator)
   await showSnapshot(lab, narrator)
   load.kill('SIGKILL')

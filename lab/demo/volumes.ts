@@ -4,6 +4,7 @@ import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { VolumeAttachment } from '../../src/api/index.ts'
 import { parseDiskStat, type DiskStat } from '../../src/storage/io-limits/disk-stat.ts'
+import { Unavailable } from '../../src/base/index.ts'
 import type { LiveStorage, LiveVolume } from '../../src/storage/live-volume.ts'
 import type { Container, Lab } from '../index.ts'
 
@@ -20,20 +21,31 @@ export async function fillVolume(container: Container): Promise<void> {
   await container.exec(['fio', ...file, '--rw=write', '--bs=1M', '--direct=1', '--end_fsync=1'], { deadline: 30_000 })
 }
 
-/** Starts random reads and writes of 4 KiB on a container's volume, 32 at a time, as a busy database does them. */
-export function startLoad(container: Container, ...how: string[]): ChildProcess {
-  const child = container.spawn(['fio', ...file, '--rw=randrw', '--time_based', '--runtime=120', ...how])
-  child.on('error', () => {})
-  child.stdout!.resume()
-  child.stderr!.resume()
-  return child
-}
-
-/** Waits until the load of a container has begun to use its volume. */
-export async function loadBegun(lab: Lab, volume: string): Promise<void> {
+/**
+ * Starts random reads and writes of 4 KiB on a container's volume, 32 at a time, as a busy database does them, and waits
+ * until they have begun. Throws Unavailable with what fio said when they do not: that is no promise that was broken.
+ */
+export async function startLoad(
+  lab: Lab,
+  volume: string,
+  container: Container,
+  ...how: string[]
+): Promise<ChildProcess> {
   const device = await deviceOf(lab, volume)
   const before = statOf(device).operations
-  for (let tries = 0; tries < 200 && statOf(device).operations < before + 500; tries++) await sleep(25)
+  const child = container.spawn(['fio', ...file, '--rw=randrw', '--time_based', '--runtime=120', ...how])
+  let said = ''
+  const note = (part: Buffer): void => void (said = (said + part.toString()).slice(-2000))
+  child.on('error', (error) => note(Buffer.from(error.message)))
+  child.stdout!.on('data', note)
+  child.stderr!.on('data', note)
+  for (const giveUp = performance.now() + 30_000; statOf(device).operations < before + 50; await sleep(25)) {
+    if (child.exitCode === null && child.signalCode === null && performance.now() < giveUp) continue
+    throw new Unavailable(`the load of volume ${volume} did not begin: ${said.trim() || 'fio said nothing'}`, {
+      remedy: 'Run the demo again; it begins anew.',
+    })
+  }
+  return child
 }
 
 /** What a volume's operations took; milliseconds. */

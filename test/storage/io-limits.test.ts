@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -191,6 +191,16 @@ test('copies of snapshots hold themselves back for a floor, and go on as they li
       isOver = true
       await Promise.all(copying)
     }
+  })
+})
+
+test('a device that the kernel was told not to count is counted', async () => {
+  await using loops = await PacedLoops.make(1, driveIops)
+  const [device] = loops.devices as [string]
+  writeFileSync(findDisk(device)!.countingFile, '0')
+  await guarding([volume(device)], async (guarantee) => {
+    await using _load = loading('randwrite', { a: device })
+    await until('operations to be seen', () => (guarantee.rates(device)?.operations ?? 0) > 0)
   })
 })
 

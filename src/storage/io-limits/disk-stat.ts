@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { sysfsFolder } from '../device-number.ts'
 
 /** What a block device has done since it exists. */
@@ -16,6 +16,8 @@ export interface KernelDisk {
   /** MAJOR:MINOR. */
   number: string
   statFile: string
+  /** Whether the kernel counts what it does: `1` or `0`. */
+  countingFile: string
 }
 
 const bytesPerSector = 512
@@ -24,9 +26,22 @@ const bytesPerSector = 512
 export function findDisk(devicePath: string): KernelDisk | undefined {
   try {
     const folder = sysfsFolder(devicePath)
-    return { number: readFileSync(`${folder}/dev`, 'utf8').trim(), statFile: `${folder}/stat` }
+    const number = readFileSync(`${folder}/dev`, 'utf8').trim()
+    return { number, statFile: `${folder}/stat`, countingFile: `${folder}/queue/iostats` }
   } catch {
     return undefined
+  }
+}
+
+/**
+ * Has the kernel count what a device does: somebody may have switched that off, also for a loop device that was another's
+ * before, and a device that is not counted looks idle.
+ */
+export function startCounting({ countingFile }: KernelDisk): void {
+  try {
+    if (readFileSync(countingFile, 'utf8').trim() !== '1') writeFileSync(countingFile, '1')
+  } catch {
+    // it has gone, or has no such switch and is counted
   }
 }
 

@@ -10,7 +10,7 @@ import {
 import type { CgroupIo } from './cgroup-io.ts'
 import { CgroupTree } from './cgroup-tree.ts'
 import { DeviceLimiter, type DeviceLimit } from './device-limiter.ts'
-import { findDisk, readDiskStat, type DiskStat, type KernelDisk } from './disk-stat.ts'
+import { findDisk, readDiskStat, startCounting, type DiskStat, type KernelDisk } from './disk-stat.ts'
 import type { ReleaseWatch } from './release-watch.ts'
 
 /** A volume with a device on this node. */
@@ -203,6 +203,7 @@ export class IopsGuarantee {
     }
     if (known) this.#forget(now, volume.id)
     const disk = findDisk(volume.devicePath)
+    if (disk) startCounting(disk)
     const stat = disk && readDiskStat(disk.statFile)
     if (!disk || !stat) return undefined
     const watched: Watched = {
