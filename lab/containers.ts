@@ -18,7 +18,7 @@ import { publishVolumes, unpublishVolumes, volumeConfiguration } from './contain
 import { defaultCapabilities, ociConfiguration } from './container-config.ts'
 import { nodePlaces, places } from './places.ts'
 import {
-  commandDeadline,
+  execInLab,
   identify,
   insideMachine,
   isRunning,
@@ -96,7 +96,7 @@ export class Container {
 
   /** Runs a command in the container; throws ExecError when it fails. */
   async exec(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(this.execCommand(command), { deadline: commandDeadline, ...options })
+    return execInLab(this.execCommand(command), options)
   }
 
   /** Starts a command in the container with pipes, for what goes on for a while. */
@@ -112,10 +112,7 @@ export class Container {
 
   /** Runs a command of the node, with its powers, in the container's network namespace alone; quicker than `exec`. */
   async execInNetns(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(onNode(this.node, ['nsenter', `--net=${this.netnsPath}`, '--', ...command]), {
-      deadline: commandDeadline,
-      ...options,
-    })
+    return execInLab(onNode(this.node, ['nsenter', `--net=${this.netnsPath}`, '--', ...command]), options)
   }
 
   /** Ends it as kubelet does: SIGTERM, after `grace` milliseconds SIGKILL, then DEL. */

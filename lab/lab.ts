@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
-import { exec, NotFound, type ExecOptions, type ExecResult } from '../src/base/index.ts'
+import { NotFound, type ExecOptions, type ExecResult } from '../src/base/index.ts'
 import { RestStore } from '../src/store/rest/index.ts'
 import { callCni, type CniCommand, type CniOutcome, type CniRequest } from './cni.ts'
 import {
@@ -16,7 +16,7 @@ import { addHost, onHost, removeHost, type HostOptions } from './hosts.ts'
 import { startKubernetesNode } from './kubernetes/node.ts'
 import { killMachine, portOf, startMachine } from './machines.ts'
 import { places, projectRoot } from './places.ts'
-import { commandDeadline, insideMachine } from './processes.ts'
+import { execInLab, insideMachine } from './processes.ts'
 import {
   agentProgram,
   controlMachine,
@@ -42,7 +42,7 @@ export class Host {
 
   /** Runs a command on the host; throws ExecError when it fails. */
   async exec(command: string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(onHost(this.name, command), { deadline: commandDeadline, ...options })
+    return execInLab(onHost(this.name, command), options)
   }
 
   /** Starts a command on the host with pipes. */
@@ -135,7 +135,7 @@ export class Lab {
 
   /** Runs a command on a node with all its powers. */
   async nodeExec(node: string, command: string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return exec(this.nodeCommand(node, command), { deadline: commandDeadline, ...options })
+    return execInLab(this.nodeCommand(node, command), options)
   }
 
   /** Starts a command on a node with pipes. */
@@ -221,7 +221,7 @@ export class Lab {
   /** Runs dctl against the lab; throws ExecError, with its exit code and output, when it fails. */
   dctl(args: string[], options: ExecOptions = {}): Promise<ExecResult> {
     const env = { ...process.env, ...options.env, DCTL_CONFIG: places.dctlConfig }
-    return exec([join(projectRoot, 'bin', 'dctl'), ...args], { deadline: commandDeadline, ...options, env })
+    return execInLab([join(projectRoot, 'bin', 'dctl'), ...args], { ...options, env })
   }
 
   #requireNode(node: string): void {

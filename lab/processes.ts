@@ -1,10 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Unavailable } from '../src/base/index.ts'
+import { exec, Unavailable, type ExecOptions, type ExecResult } from '../src/base/index.ts'
 
 /** Milliseconds that a command in the lab may take unless told: programs start slowly where several labs share a processor. */
-export const commandDeadline = 60_000
+const commandDeadline = 60_000
+
+/** Runs a command that somebody wants run in the lab; throws ExecError when it fails. */
+export function execInLab(command: [string, ...string[]], options: ExecOptions): Promise<ExecResult> {
+  return exec(command, { deadline: commandDeadline, ...options })
+}
 
 /** A process that can be told from a later one with the same id. */
 export interface ProcessIdentity {

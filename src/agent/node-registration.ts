@@ -1,8 +1,8 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { apiVersionOf, Node, validate } from '../api/index.ts'
-import { NotFound, type Logger } from '../base/index.ts'
+import { NotFound, readIfWhole, type Logger } from '../base/index.ts'
 import { withDeadline } from '../network/attachments/index.ts'
 import { createInformer, isNotFound, type Informer, type ResourceStore } from '../store/index.ts'
 import type { NodeProblem } from './node-check.ts'
@@ -68,7 +68,7 @@ export class NodeRegistration implements Part {
    */
   async learnSpec(): Promise<Node['spec']> {
     const { logger, spec, nodeName } = this.#options
-    const known = this.#remembered() ?? spec
+    const known = readIfWhole<Node['spec']>(this.#options.specFile) ?? spec
     const asked = this.#getOrRegister()
     try {
       this.#adopt((await (known ? withDeadline(asked, patience, 'asking control about this node') : asked)).spec)
@@ -162,14 +162,6 @@ export class NodeRegistration implements Part {
       if (!this.#isFileFailing)
         logger.warn({ err: error }, 'the spec of this node cannot be remembered for the next start')
       this.#isFileFailing = true
-    }
-  }
-
-  #remembered(): Node['spec'] | undefined {
-    try {
-      return JSON.parse(readFileSync(this.#options.specFile, 'utf8')) as Node['spec']
-    } catch {
-      return undefined
     }
   }
 }
