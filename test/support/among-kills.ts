@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lab } from '../../lab/index.ts'
+import { agentProgram, controlMachine } from '../../lab/programs.ts'
+import { expectRunning } from './still-running.ts'
 
 /** How long a storm lasts: rounds of each worker, or until so many programs were killed. */
 export interface KillStormOptions {
@@ -41,9 +43,11 @@ export async function amongKills(
 async function killOne(lab: Lab): Promise<void> {
   const node = lab.nodes[Math.floor(Math.random() * (lab.nodes.length + 1))]
   if (node === undefined) {
+    expectRunning(controlMachine)
     await lab.stopControl({ kill: true })
     await lab.startControl()
   } else {
+    expectRunning(agentProgram(node))
     await lab.killAgent(node)
     await lab.startAgent(node)
   }

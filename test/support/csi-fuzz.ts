@@ -1,11 +1,13 @@
 import { status } from '@grpc/grpc-js'
 import type { MethodDefinition, ServiceDefinition } from '@grpc/proto-loader'
+import { expect } from 'vitest'
 import type { CsiClient } from '../../lab/csi-client.ts'
 import type { Lab } from '../../lab/index.ts'
-import { agentProgram, isProgramRunning } from '../../lab/programs.ts'
+import { agentProgram } from '../../lab/programs.ts'
 import { programStates } from '../../lab/state.ts'
 import { csiDefinition } from '../../src/storage/csi/index.ts'
 import { seededRandom, type Random } from './random.ts'
+import { expectRunning } from './still-running.ts'
 import { takeVolumesAway } from './volume-storm.ts'
 
 /** What came of it. */
@@ -15,7 +17,7 @@ export interface CsiFuzzTally {
   codes: string[]
 }
 
-const texts = ['', 'v1', 'x'.repeat(130), '../../etc/passwd', '/run/csi/v1/target', '/', 'ä\u0000\n', '{{7*7}}', '%s%n', 'after:zzz', '日本語', '-', '.', 'n1', 'ext4', 'xfs'] // prettier-ignore
+const texts = ['', 'v1', 'x'.repeat(130), '../../etc/passwd', '/run/csi/v1/target', '/', 'ä\u0000\n', '{{7*7}}', '%s%n', 'after:zzz', '日本語', `x${'💾'.repeat(70)}`, '-', '.', 'n1', 'ext4', 'xfs'] // prettier-ignore
 const numbers = [0, -1, 1, 2 ** 20, 2 ** 31, 2 ** 53, 2 ** 62, -(2 ** 62)]
 const modes = ['UNKNOWN', 'SINGLE_NODE_WRITER', 'MULTI_NODE_MULTI_WRITER', 'SINGLE_NODE_READER_ONLY', 99]
 const keys = [
@@ -37,8 +39,8 @@ export async function fuzzCsi(csi: CsiClient, lab: Lab, node: string, calls: num
   console.log(`${calls} CSI messages: CARBONADO_SEED=${random.seed}`)
   const methods = methodsOfCsi()
   const codes = new Set<string>()
-  const before = agentOf(node)
-  if (before === undefined) throw new Error('the agent does not run')
+  expectRunning(agentProgram(node))
+  const before = programStates.get(agentProgram(node))
   let left = calls
   const send = async (own: Random): Promise<void> => {
     for (; left > 0;) {
@@ -49,15 +51,10 @@ export async function fuzzCsi(csi: CsiClient, lab: Lab, node: string, calls: num
     }
   }
   await Promise.all(Array.from({ length: 8 }, (_, number) => send(random.fork(number))))
-  if (agentOf(node) !== before) throw new Error('the agent has ended')
+  expectRunning(agentProgram(node))
+  expect(programStates.get(agentProgram(node)), 'the agent is still the same').toEqual(before)
   await takeVolumesAway(lab)
   return { calls, codes: [...codes].sort() }
-}
-
-/** The process id of the agent of a node; undefined when it does not run. */
-function agentOf(node: string): number | undefined {
-  const program = agentProgram(node)
-  return isProgramRunning(program) ? programStates.get(program)?.pid : undefined
 }
 
 function methodsOfCsi(): MethodDefinition<object, object>[] {

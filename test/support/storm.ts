@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { nodePlaces, type CniOutcome, type Lab } from '../../lab/index.ts'
+import { agentProgram, controlMachine } from '../../lab/programs.ts'
 import { AddressClaim, Endpoint, MacClaim, type Allocation } from '../../src/api/index.ts'
 import { cniCodes } from '../../src/network/cni/index.ts'
 import { expectNothingElse, type Attached } from './inventory.ts'
 import { seededRandom, type Random } from './random.ts'
 import { describe, Sandbox, type SandboxWishes } from './sandboxes.ts'
+import { expectRunning } from './still-running.ts'
 
 /** How wild a storm is. */
 export interface StormOptions {
@@ -206,6 +208,7 @@ class Storm {
       // spread over the whole storm
       if (this.tally.kills / this.#options.kills > this.#operations / this.#options.operations) continue
       this.tally.kills++
+      expectRunning(victim === 'control' ? controlMachine : agentProgram(victim))
       if (victim === 'control') {
         await this.#lab.stopControl({ kill: true })
         await this.#lab.startControl()

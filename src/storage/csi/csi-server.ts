@@ -80,18 +80,21 @@ function handler(service: string, method: string, run: CsiMethod, logger: Logger
       id: idOf(call.request),
       ms: Math.round(performance.now() - begun),
     })
-    void (async () => {
+    const outcome = async (): Promise<Parameters<sendUnaryData<object>>> => {
       try {
         const response = await run(call.request as never)
         logger.debug(facts(), 'a CSI call succeeded')
-        answer(null, response)
+        return [null, response]
       } catch (thrown) {
         const error = asCarbonadoError(thrown)
         if (error.code === 'Internal') logger.warn({ ...facts(), err: error }, 'a CSI call failed')
         else logger.debug({ ...facts(), code: csiCodeOf(error), reason: error.message }, 'a CSI call was refused')
-        answer({ code: status[csiCodeOf(error)], details: detailsOf(error) }, null)
+        return [{ code: status[csiCodeOf(error)], details: detailsOf(error) }, null]
       }
-    })()
+    }
+    outcome()
+      .then((result) => answer(...result))
+      .catch((err: unknown) => logger.error({ ...facts(), err }, 'a CSI call could not be answered'))
   }
 }
 
@@ -102,10 +105,13 @@ function idOf(request: object): string | undefined {
   return typeof id === 'string' ? id.slice(0, 128) : undefined
 }
 
-/** gRPC carries details in a header: one line, and not a long one. */
+/**
+ * gRPC carries details in a header: one line, and not a long one. What was cut out of a request may begin or end with half
+ * a character, which gRPC refuses to send.
+ */
 function detailsOf({ message, remedy }: CarbonadoError): string {
   const text = remedy === undefined ? message : `${message}. ${remedy}`
-  return text.replaceAll(/\s+/g, ' ').slice(0, 1500)
+  return text.replaceAll(/\s+/g, ' ').slice(0, 1500).toWellFormed()
 }
 
 async function removeLeftSocket(path: string): Promise<void> {
