@@ -115,7 +115,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     logger,
   )
   const meter = createUplinkMeter(uplink)
-  const rates = createRateSampler(engine, (readings) => {
+  const rates = createRateSampler(engine, logger, (readings) => {
     memory.record(readings)
     meter.sample()
   })

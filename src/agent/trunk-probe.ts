@@ -1,5 +1,5 @@
 import { Network, Node } from '../api/index.ts'
-import type { Logger } from '../base/index.ts'
+import { regularly, type Logger } from '../base/index.ts'
 import type { NetworkEngine } from '../network/engine.ts'
 import { describeTrunkProblem, findTrunkProblems, probeInterval } from '../network/trunk-check.ts'
 import { createInformer, type ResourceStore } from '../store/index.ts'
@@ -28,7 +28,7 @@ export function createTrunkProbe(
     name: 'trunk probe',
     start() {
       void networks.start() // control may be away; there is nothing to probe until it is known
-      timer = setInterval(probe, probeInterval)
+      timer = regularly(probe, probeInterval, (err) => logger.error({ err }, 'a VLAN could not be probed'))
     },
     async stop() {
       clearInterval(timer)

@@ -1,5 +1,5 @@
 import { apiVersionOf, Endpoint } from '../api/index.ts'
-import type { Logger } from '../base/index.ts'
+import { regularly, type Logger } from '../base/index.ts'
 import type { EventRecorder } from '../store/index.ts'
 import type { ForeignUse, NetworkEngine } from './engine.ts'
 
@@ -63,13 +63,8 @@ export class DuplicateWatch {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
-      try {
-        this.tick()
-      } catch (error) {
-        this.#options.logger.error({ err: error }, 'looking for duplicate addresses failed')
-      }
-    }, times.tick)
+    const tell = (err: unknown): void => this.#options.logger.error({ err }, 'looking for duplicate addresses failed')
+    this.#timer = regularly(() => this.tick(), times.tick, tell)
   }
 
   stop(): void {

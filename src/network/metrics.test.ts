@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { createLogger } from '../base/index.ts'
 import { zeroCounters } from './counters.ts'
 import { attainmentOf, createEndpointMetrics, type EndpointReading } from './metrics.ts'
 import { createRateSampler, ratesBetween } from './rates.ts'
@@ -68,6 +69,7 @@ describe('rates', () => {
     const seen: number[] = []
     const sampler = createRateSampler(
       { counters: () => [{ ...zeroCounters('u1'), sentBytes: (sentBytes += 1000) }] },
+      createLogger('test', 'silent'),
       (readings) => seen.push(readings.length),
       5,
     )

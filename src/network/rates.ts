@@ -1,3 +1,4 @@
+import { regularly, type Logger } from '../base/index.ts'
 import { dropReasons, type DropReason, type EndpointCounters, type NetworkEngine } from './engine.ts'
 
 /** Bits per second over the last second. */
@@ -44,6 +45,7 @@ export interface RateSampler {
  */
 export function createRateSampler(
   engine: Pick<NetworkEngine, 'counters'>,
+  logger: Logger,
   onReading: (readings: EndpointCounters[]) => void = () => {},
   interval = 1_000,
 ): RateSampler {
@@ -68,7 +70,9 @@ export function createRateSampler(
   }
   return {
     rates: (endpointId) => rates.get(endpointId) ?? noRates,
-    start: () => void (timer ??= setInterval(sample, interval)),
+    start() {
+      timer ??= regularly(sample, interval, (err) => logger.error({ err }, 'the counters could not be read'))
+    },
     stop: () => clearInterval(timer),
   }
 }

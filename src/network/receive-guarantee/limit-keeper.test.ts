@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { createLogger } from '../../base/index.ts'
 import type { ReceiveControl, ReceiverAddress } from '../receive-control.ts'
 import { LimitKeeper } from './limit-keeper.ts'
 import { parseReceiveLimits } from './limit-message.ts'
@@ -36,6 +37,7 @@ class FakeControl implements ReceiveControl {
   }
 }
 
+const silent = createLogger('test', 'silent')
 const macs = ['02:00:00:00:00:01', '02:00:00:00:00:02', '02:00:00:00:00:03']
 const message = (receivingNode: string, sequence: number, which: number[]): Parameters<LimitKeeper['apply']>[0] => ({
   receivingNode,
@@ -47,7 +49,7 @@ const message = (receivingNode: string, sequence: number, which: number[]): Para
 describe('LimitKeeper', () => {
   it('keeps exactly what each receiving node asked for last', async () => {
     const control = new FakeControl()
-    const keeper = new LimitKeeper(control)
+    const keeper = new LimitKeeper(control, silent)
     expect(await keeper.apply(message('n1', 1, [0, 1]))).toEqual({ uses: Array(2).fill({ passedBytes: 1, droppedBytes: 2 }) })
     await keeper.apply(message('n2', 1, [2]))
     expect([...control.limits.keys()]).toEqual(macs)
@@ -59,7 +61,7 @@ describe('LimitKeeper', () => {
 
   it('leaves a receiver limited that has moved to another node, when the old one lets go of it', async () => {
     const control = new FakeControl()
-    const keeper = new LimitKeeper(control)
+    const keeper = new LimitKeeper(control, silent)
     await keeper.apply(message('n1', 1, [0]))
     await keeper.apply(message('n2', 1, [0]))
     await keeper.apply(message('n1', 2, []))
@@ -69,7 +71,7 @@ describe('LimitKeeper', () => {
   it('refuses a message that was overtaken, until the lease of the newer one has ended', async () => {
     let now = 0
     const control = new FakeControl()
-    const keeper = new LimitKeeper(control, () => now)
+    const keeper = new LimitKeeper(control, silent, () => now)
     await keeper.apply(message('n1', 7, [0]))
     await expect(keeper.apply(message('n1', 6, []))).rejects.toMatchObject({ code: 'Conflict' })
     expect(control.limits.size).toBe(1)

@@ -1,4 +1,4 @@
-import { Conflict } from '../../base/index.ts'
+import { Conflict, regularly, type Logger } from '../../base/index.ts'
 import type { ReceiveControl, ReceiverAddress } from '../receive-control.ts'
 import type { LimitUses, ReceiveLimits } from './limit-message.ts'
 
@@ -19,20 +19,23 @@ export interface HeldReceiver extends ReceiverAddress {
 /** Keeps the limits that receiving nodes have asked of this one, itself included. The kernel ends them; this tidies up. */
 export class LimitKeeper {
   readonly #control: ReceiveControl
+  readonly #logger: Logger
   readonly #now: () => number
   readonly #asked = new Map<string, Asked>()
   #sweepTimer: NodeJS.Timeout | undefined
 
   /** `now`: milliseconds of a clock that never jumps. */
-  constructor(control: ReceiveControl, now: () => number = () => performance.now()) {
+  constructor(control: ReceiveControl, logger: Logger, now: () => number = () => performance.now()) {
     this.#control = control
+    this.#logger = logger
     this.#now = now
   }
 
   /** Limits that an earlier agent kept go on in the kernel until their lease ends. */
   start(): void {
-    void this.tidy()
-    this.#sweepTimer = setInterval(() => void this.tidy(), 5_000)
+    const tell = (err: unknown): void => this.#logger.error({ err }, 'limits that have ended could not be removed')
+    this.tidy().catch(tell)
+    this.#sweepTimer = regularly(() => this.tidy(), 5_000, tell)
   }
 
   stop(): void {

@@ -42,7 +42,7 @@ export class ReceiveGuarantee {
     const { nodeName, control, store, sendersFile, putToPeer, logger } = options
     const memory = (this.#memory = new SenderMemory(sendersFile, logger))
     const directory = new SenderDirectory(store, undefined, memory)
-    const keeper = (this.#keeper = new LimitKeeper(control))
+    const keeper = (this.#keeper = new LimitKeeper(control, logger))
     const send = async (node: string, message: ReceiveLimits): Promise<LimitUses> => {
       if (node === nodeName) return keeper.apply(message)
       const address = await directory.addressOf(node)
