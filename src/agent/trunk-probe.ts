@@ -27,7 +27,8 @@ export function createTrunkProbe(
   return {
     name: 'trunk probe',
     start() {
-      void networks.start() // control may be away; there is nothing to probe until it is known
+      // control may be away; there is nothing to probe until it is known
+      networks.start().catch((err: unknown) => logger.error({ err }, 'VLANs are not probed'))
       timer = regularly(probe, probeInterval, (err) => logger.error({ err }, 'a VLAN could not be probed'))
     },
     async stop() {

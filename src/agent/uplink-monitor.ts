@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { FoundUplink, Node } from '../api/index.ts'
-import type { Logger } from '../base/index.ts'
+import { regularly, type Logger } from '../base/index.ts'
 import {
   findUplinks,
   kernelFiles,
@@ -70,7 +70,11 @@ export class UplinkMonitor implements Part {
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => this.#look(), this.#options.interval ?? 500)
+    this.#timer ??= regularly(
+      () => this.#look(),
+      this.#options.interval ?? 500,
+      (error) => this.#noteFailure(error),
+    )
   }
 
   async stop(): Promise<void> {
@@ -94,7 +98,9 @@ export class UplinkMonitor implements Part {
     if (fingerprint !== this.#fingerprint) this.#seen = this.#read()
     this.#tell()
     if (this.#looks % looksPer.speeds !== 0) return
-    this.#readingSpeeds = this.#readingSpeeds.then(() => this.#lookAtSpeeds())
+    this.#readingSpeeds = this.#readingSpeeds
+      .then(() => this.#lookAtSpeeds())
+      .catch((error: unknown) => this.#noteFailure(error))
   }
 
   /** A speed can change without anything else. */
@@ -131,10 +137,13 @@ export class UplinkMonitor implements Part {
       await this.#options.onChange(news.found)
       this.#isFailing = false
     } catch (error) {
-      if (!this.#isFailing)
-        this.#options.logger.error({ err: error }, 'a change of the uplinks could not be taken over')
-      this.#isFailing = true
+      this.#noteFailure(error)
       if (this.#told === news) this.#told = undefined // tried again at the next look
     }
+  }
+
+  #noteFailure(error: unknown): void {
+    if (!this.#isFailing) this.#options.logger.error({ err: error }, 'a change of the uplinks could not be taken over')
+    this.#isFailing = true
   }
 }

@@ -41,3 +41,14 @@ test.each([
   }
   expect.fail('the shell did not start anything')
 })
+
+test('a program that cannot be started for want of file descriptors is an error of this call', async () => {
+  const script = `
+    import { openSync } from 'node:fs'
+    import { exec } from '${new URL('./exec.ts', import.meta.url)}'
+    await exec(['true'])
+    try { for (;;) openSync('/dev/null') } catch {}
+    process.exitCode = await exec(['true']).then(() => 1, (error) => (error.message.includes('EMFILE') ? 42 : 2))`
+  const command = 'ulimit -n 64; exec "$0" --input-type=module --eval "$1"'
+  await expect(exec(['sh', '-c', command, process.execPath, script])).rejects.toMatchObject({ exitCode: 42 })
+})

@@ -58,11 +58,18 @@ export function exec(command: [string, ...string[]], options: ExecOptions = {}):
       signal: options.signal,
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     })
-    lowerPriority(child.pid)
     const out: Buffer[] = []
     const err: Buffer[] = []
+    const text = (parts: Buffer[]): string => Buffer.concat(parts).toString()
     let late = false
-    let timer = setTimeout(() => {
+    let timer: NodeJS.Timeout | undefined
+    child.on('error', (error) => {
+      clearTimeout(timer)
+      reject(new ExecError(command, null, text(out), text(err), error))
+    })
+    if (!child.stdout) return // without descriptors for its pipes there is no child: the error tells
+    lowerPriority(child.pid)
+    timer = setTimeout(() => {
       timer = setTimeout(giveUp, draining)
       setImmediate(() => {
         if (child.exitCode !== null || child.signalCode !== null) return // it had, and this process was too busy to hear
@@ -75,13 +82,8 @@ export function exec(command: [string, ...string[]], options: ExecOptions = {}):
       child.stdout!.destroy() // a child of the child has them still
       child.stderr!.destroy()
     }
-    const text = (parts: Buffer[]): string => Buffer.concat(parts).toString()
-    child.stdout!.on('data', (part: Buffer) => out.push(part))
+    child.stdout.on('data', (part: Buffer) => out.push(part))
     child.stderr!.on('data', (part: Buffer) => err.push(part))
-    child.on('error', (error) => {
-      clearTimeout(timer)
-      reject(new ExecError(command, null, text(out), text(err), error))
-    })
     child.on('close', (code) => {
       clearTimeout(timer)
       if (code === 0 && !late) resolve({ stdout: text(out), stderr: text(err) })

@@ -7,8 +7,13 @@ import { CarbonadoError } from './errors.ts'
  */
 export type Logger = pino.Logger<'notice'>
 
+/** Bytes of the log that wait to be written; what comes while there are more is lost. */
+const mostKept = 2 ** 20
+
 /** Makes the root logger of a program; it writes to standard error so that standard output stays data. */
 export function createLogger(program: string, level = process.env.CARBONADO_LOG_LEVEL ?? 'notice'): Logger {
+  const destination = pino.destination({ fd: 2, sync: true, maxLength: mostKept })
+  destination.on('error', () => {}) // a log that cannot be written, such as to a full disk, does not end the program
   return pino(
     {
       name: program,
@@ -19,7 +24,7 @@ export function createLogger(program: string, level = process.env.CARBONADO_LOG_
       timestamp: pino.stdTimeFunctions.isoTime,
       base: { name: program },
     },
-    pino.destination({ fd: 2, sync: true }),
+    destination,
   )
 }
 

@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { InvalidInput } from './errors.ts'
+import { CarbonadoError, InvalidInput, Unavailable } from './errors.ts'
 
 /** Reads a text file. Throws InvalidInput that says what the file is for. */
 export function readTextFile(file: string, what: string): string {
@@ -30,12 +30,24 @@ export class TokenFile {
     this.#what = what
   }
 
-  /** The token, at most a minute old. Throws InvalidInput when the file cannot be read. */
+  /**
+   * The token, at most a minute old. Throws InvalidInput when the file cannot be read, and Unavailable when it could be
+   * read before: it may be on its way.
+   */
   get token(): string {
     if (!this.#read || performance.now() - this.#read.at > tokenFreshness) {
-      this.#read = { token: readTextFile(this.#file, this.#what).trim(), at: performance.now() }
+      this.#read = { token: this.#readAgain(), at: performance.now() }
     }
     return this.#read.token
+  }
+
+  #readAgain(): string {
+    try {
+      return readTextFile(this.#file, this.#what).trim()
+    } catch (error) {
+      if (!this.#read || !(error instanceof CarbonadoError)) throw error
+      throw new Unavailable(error.message, { remedy: error.remedy, cause: error })
+    }
   }
 }
 

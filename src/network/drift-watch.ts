@@ -126,10 +126,13 @@ export class DriftWatch {
 
   #isGivenUp(drift: Drift): boolean {
     const since = this.#options.now() - times.giveUp
-    const recent = (this.#repairedAt.get(keyOf(drift)) ?? []).filter((at) => at > since)
-    if (recent.length === 0) this.#repairedAt.delete(keyOf(drift))
-    else this.#repairedAt.set(keyOf(drift), recent)
-    return drift.isInside && recent.length >= repairsInside
+    // of all: what a container changes may never be the same again
+    for (const [key, repairs] of this.#repairedAt) {
+      const recent = repairs.filter((at) => at > since)
+      if (recent.length === 0) this.#repairedAt.delete(key)
+      else this.#repairedAt.set(key, recent)
+    }
+    return drift.isInside && (this.#repairedAt.get(keyOf(drift)) ?? []).length >= repairsInside
   }
 
   #noteRepaired(drift: Drift): void {

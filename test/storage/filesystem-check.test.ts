@@ -1,4 +1,4 @@
-import { constants, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { constants, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeEach, afterEach, expect, it } from 'vitest'
@@ -47,6 +47,21 @@ it('a device that somebody has for himself for a moment is mounted after that', 
   await held.close()
   await mounted
   await kernelPublishSystem.unmount(scratch)
+})
+
+it('a mount that is covered by another one cannot be unmounted, and that is said', async () => {
+  const folder = `${scratch}/below`
+  const mounted = `${folder}/volume`
+  mkdirSync(mounted, { recursive: true })
+  run('mount', '-t', 'tmpfs', 'none', mounted)
+  run('mount', '-t', 'tmpfs', 'none', folder)
+  await expect(kernelPublishSystem.unmount(mounted)).rejects.toMatchObject({
+    code: 'Conflict',
+    message: expect.stringContaining('is covered by another mount') as string,
+  })
+  run('umount', folder)
+  await kernelPublishSystem.unmount(mounted)
+  await kernelPublishSystem.unmount(mounted)
 })
 
 it('damage is told as such', async () => {

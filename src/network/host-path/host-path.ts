@@ -66,10 +66,13 @@ export class HostPath {
 
   start(): void {
     this.#socket = NetlinkSocket.open()
-    void this.#networks.start().then(() => {
-      this.#isSynced = true
-      this.#queue.add(everything)
-    })
+    this.#networks.start().then(
+      () => {
+        this.#isSynced = true
+        this.#queue.add(everything)
+      },
+      (err: unknown) => this.#options.logger.error({ err }, 'the legs of this node could not be made'),
+    )
   }
 
   /** Stops; the legs stay, and so does what goes through them. */

@@ -12,9 +12,10 @@ const networkNamespace = 0x40000000 // CLONE_NEWNET
  * when it is no network namespace, and what `work` throws.
  */
 export function inNetworkNamespace<T>(path: string, work: () => T): T {
-  const namespace = openNamespace(path)
   const ownNamespace = openSync('/proc/thread-self/ns/net', 'r')
+  let namespace: number | undefined
   try {
+    namespace = openNamespace(path)
     if (enterNamespace(namespace, networkNamespace) !== 0) {
       throw new Internal(`cannot enter the network namespace ${path}: ${getSystemErrorName(-koffi.errno())}`)
     }
@@ -26,7 +27,7 @@ export function inNetworkNamespace<T>(path: string, work: () => T): T {
     }
   } finally {
     closeSync(ownNamespace)
-    closeSync(namespace)
+    if (namespace !== undefined) closeSync(namespace)
   }
 }
 

@@ -19,6 +19,8 @@ const allProtocols = 0x0003 // ETH_P_ALL
 const socketLevel = 1 // SOL_SOCKET
 const attachFilter = 26 // SO_ATTACH_FILTER
 const doNotWait = 0x40 // MSG_DONTWAIT
+/** Frames that are taken at a time, which is less than there may be: a container can send them faster than they are read. */
+const mostFrames = 1000
 const largestFrame = 65_536
 
 /**
@@ -60,15 +62,16 @@ export class PacketSocket {
     return Number(call.send(this.#descriptor, frame, frame.length, 0)) === frame.length
   }
 
-  /** The frames that have come since the last call, those that were sent included. */
+  /** The frames that have come since the last call, those that were sent included; of a flood only the first ones. */
   receive(): Buffer[] {
     const frames: Buffer[] = []
     const space = Buffer.alloc(largestFrame)
-    for (;;) {
+    while (frames.length < mostFrames) {
       const length = Number(call.receive(this.#descriptor, space, space.length, doNotWait))
-      if (length < 0) return frames // nothing more, or the interface went down: then nobody will answer
+      if (length < 0) break // nothing more, or the interface went down: then nobody will answer
       frames.push(Buffer.from(space.subarray(0, length)))
     }
+    return frames
   }
 
   [Symbol.dispose](): void {

@@ -21,24 +21,27 @@ export interface ArrivalRates {
 /** Milliseconds after which a source that is silent is no longer worth reading every time. */
 const patience = 60_000
 
+/** A source in the last reading, and when more came of it; undefined: it was named as silent. */
+interface KnownSource {
+  arrival: Arrival
+  heardAt: number | undefined
+}
+
 /** Makes rates out of readings of what arrived. */
 export class ArrivalMeter {
-  #before: { at: number; arrivals: Map<string, Arrival> } | undefined
-  readonly #heardAt = new Map<string, number>()
+  #before: { at: number; sources: Map<string, KnownSource> } | undefined
 
   /** Forgets the last reading: the next one begins anew. */
   reset(): void {
     this.#before = undefined
-    this.#heardAt.clear()
   }
 
   /** Of the last reading, what has not changed for a minute; it is not asked for again. */
   takeSilent(now: number): Arrival[] {
-    const silent = [...(this.#before?.arrivals ?? [])].filter(
-      ([key]) => now - (this.#heardAt.get(key) ?? now) > patience,
-    )
-    for (const [key] of silent) this.#heardAt.delete(key)
-    return silent.map(([, arrival]) => arrival)
+    const sources = this.#before?.sources.values().toArray() ?? []
+    const silent = sources.filter(({ heardAt = now }) => now - heardAt > patience)
+    for (const source of silent) source.heardAt = undefined
+    return silent.map(({ arrival }) => arrival)
   }
 
   /** Rates since the last reading, `now` in milliseconds; undefined for the first. `nodeOf` tells where a source is. */
@@ -48,17 +51,14 @@ export class ArrivalMeter {
     nodeOf: (source: Pick<Arrival, 'sourceMac' | 'vlan'>) => string | undefined,
   ): ArrivalRates | undefined {
     const before = this.#before
-    this.#before = { at: now, arrivals: new Map(arrivals.map((arrival) => [keyOf(arrival), arrival])) }
+    this.#before = { at: now, sources: new Map(arrivals.map((each) => [keyOf(each), this.#known(each, now)])) }
     if (!before || now <= before.at) return undefined
     const seconds = (now - before.at) / 1000
     const flows = new Map<string, ArrivalFlow>()
     const ofNode = new Map<number, number>()
     let other = 0
     for (const arrival of arrivals) {
-      const earlier = before.arrivals.get(keyOf(arrival))
-      if (arrival.wireBytes !== earlier?.wireBytes || !this.#heardAt.has(keyOf(arrival))) {
-        this.#heardAt.set(keyOf(arrival), now)
-      }
+      const earlier = before.sources.get(keyOf(arrival))?.arrival
       const rate = ((arrival.wireBytes - (earlier?.wireBytes ?? 0)) * 8) / seconds
       if (rate <= 0) continue
       if (arrival.slot === 0) ofNode.set(arrival.vlan, (ofNode.get(arrival.vlan) ?? 0) + rate)
@@ -68,6 +68,12 @@ export class ArrivalMeter {
     }
     const outside = [...flows.values()].reduce((sum, { node, rate }) => (node === undefined ? sum + rate : sum), 0)
     return { seconds, flows: [...flows.values()], other, ofNode, outside }
+  }
+
+  #known(arrival: Arrival, now: number): KnownSource {
+    const earlier = this.#before?.sources.get(keyOf(arrival))
+    const isSilent = earlier?.arrival.wireBytes === arrival.wireBytes
+    return { arrival, heardAt: isSilent ? (earlier.heardAt ?? now) : now }
   }
 }
 

@@ -238,8 +238,9 @@ class SoftVfEngine implements NetworkEngine {
     assertNetworkNamespace(container.netns)
     const slot = this.#slots.take()
     const [name, index] = [hostInterfaceName(slot), hostInterfaceIndex(slot)]
-    const namespace = openSync(container.netns, 'r')
+    let namespace: number | undefined
     try {
+      namespace = openSync(container.netns, 'r')
       await this.#socket.must([
         addVeth({ name, index, mtu: this.#usualMtu, peer: { name: container.interfaceName, namespace } }),
         changeLink(name, index, { formsLinkLocal: false }),
@@ -250,7 +251,7 @@ class SoftVfEngine implements NetworkEngine {
       void this.#abandon(slot, container)
       throw describeFailure(error, container)
     } finally {
-      closeSync(namespace)
+      if (namespace !== undefined) closeSync(namespace)
     }
   }
 
@@ -291,8 +292,12 @@ class SoftVfEngine implements NetworkEngine {
   #announce(endpointId: string): void {
     const endpoint = this.#slots.find(endpointId)
     if (!endpoint) return
-    for (const frame of announcements(endpoint.macAddress, endpoint.addresses)) {
-      this.#programs?.sendFrame(frame, endpoint.vlan, true)
+    try {
+      for (const frame of announcements(endpoint.macAddress, endpoint.addresses)) {
+        this.#programs?.sendFrame(frame, endpoint.vlan, true)
+      }
+    } catch (err) {
+      this.#options.logger.warn({ err, endpointId }, 'the addresses of an endpoint could not be announced')
     }
   }
 

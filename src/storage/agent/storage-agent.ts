@@ -279,10 +279,11 @@ export class StorageAgent {
     await Promise.all(this.#drives.items().map((drive) => this.#drive.look(drive)))
     if (this.#isStopped) return
     this.#isSynced = true
+    let looking: Promise<void> | undefined // with a drive that has stopped answering, a look may never end
     const discover = (): void => {
-      void this.#discover().catch((error: unknown) =>
-        this.#options.logger.warn({ err: error }, 'drives could not be looked for'),
-      )
+      looking ??= this.#discover()
+        .catch((error: unknown) => this.#options.logger.warn({ err: error }, 'drives could not be looked for'))
+        .finally(() => (looking = undefined))
     }
     discover()
     this.#timer = setInterval(discover, discoveryInterval)

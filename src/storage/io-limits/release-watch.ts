@@ -5,6 +5,8 @@ import type { Logger } from '../../base/index.ts'
 
 /** Seconds after the agent's death until nobody is held back any more; the next agent comes sooner, as a rule. */
 const grace = 10
+/** Milliseconds until it is tried again when the watch could not be started. */
+const startAgainAfter = 1000
 
 /**
  * Waits until the agent has gone, which closes standard input, and some time more. Then, unless another agent has taken
@@ -51,11 +53,12 @@ export class ReleaseWatch {
     if (text === this.#rules) return
     this.#replace('rules', text)
     this.#rules = text
-    if (text !== '') this.#start()
+    this.#start()
   }
 
   /** Ends the watch; for who has removed the limits. */
   stop(): void {
+    this.#rules = ''
     this.#child?.kill('SIGKILL')
     this.#child = undefined
   }
@@ -65,21 +68,32 @@ export class ReleaseWatch {
   }
 
   #start(): void {
-    if (this.#child) return
+    if (this.#child || this.#rules === '') return
     const words = [this.#folder, this.#name, String(this.#graceSeconds), '/sys/fs/cgroup']
-    const child = spawn('sh', ['-c', script, 'release-watch', ...words], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-      detached: true,
-    })
-    this.#child = child
-    child.on('error', (err) => this.#logger.warn({ err }, 'limits of I/O would outlive this agent: no watch'))
-    child.on('exit', () => {
-      if (this.#child !== child) return
-      this.#child = undefined
-      this.#start()
-    })
-    child.unref()
-    ;(child.stdin as unknown as { unref?: () => void }).unref?.()
+    try {
+      const child = spawn('sh', ['-c', script, 'release-watch', ...words], {
+        stdio: ['pipe', 'ignore', 'ignore'],
+        detached: true,
+      })
+      this.#child = child
+      child.on('error', (error) => this.#startLater(child, error))
+      child.on('exit', () => {
+        if (this.#child !== child) return
+        this.#child = undefined
+        this.#start()
+      })
+      child.unref()
+      ;(child.stdin as unknown as { unref?: () => void } | null | undefined)?.unref?.()
+    } catch (error) {
+      this.#startLater(undefined, error)
+    }
+  }
+
+  #startLater(child: ChildProcess | undefined, error: unknown): void {
+    if (this.#child !== child) return
+    this.#child = undefined
+    this.#logger.warn({ err: error }, 'limits of I/O would outlive this agent: no watch; trying again')
+    setTimeout(() => this.#start(), startAgainAfter).unref()
   }
 
   #replace(file: string, text: string): void {

@@ -50,7 +50,11 @@ export class EarlyAnswer {
     const likely = decodeEarlyAnswer(headers)
     if (likely === undefined) return
     this.#likely = likely
-    this.#tell(likely)
+    try {
+      this.#tell(likely)
+    } catch {
+      // it is not what was asked for; the answer itself will come
+    }
   }
 
   /** Whether an answer with this head is the object that was told of, in the same version. */

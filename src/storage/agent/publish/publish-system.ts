@@ -14,7 +14,7 @@ import type { FilesystemType } from '../../../api/index.ts'
 import { Conflict, exec, ExecError, Internal } from '../../../base/index.ts'
 import { deviceSize, numberText } from '../../device-number.ts'
 import { formatCommand } from './mount-options.ts'
-import { parseMountTable, type MountEntry } from './mount-table.ts'
+import { mountAt, parseMountTable, type MountEntry } from './mount-table.ts'
 import { mountUsers } from './mount-users.ts'
 import type { DeviceContent, PathKind } from './publish-decision.ts'
 import { pathKind } from './publish-path.ts'
@@ -144,9 +144,18 @@ async function unmount(path: string): Promise<void> {
     await untilFree(path, () => exec(['umount', path], { deadline: longDeadline }))
   } catch (error) {
     if (!(error instanceof ExecError)) throw error
-    if (/not mounted|no mount point/.test(error.stderr)) return
+    if (/not mounted|no mount point/.test(error.stderr)) return requireUncovered(path, error)
     throw new Internal(`${path} cannot be unmounted: ${lastLine(error)}`, { cause: error })
   }
+}
+
+/** What is still in the table cannot be reached, and asking for its unmount again would go on for ever. */
+function requireUncovered(path: string, cause: ExecError): void {
+  if (!mountAt(path, kernelPublishSystem.mounts())) return
+  throw new Conflict(`what is mounted at ${path} is covered by another mount at a folder above it`, {
+    remedy: 'Unmount that one first; findmnt shows it.',
+    cause,
+  })
 }
 
 /**

@@ -63,14 +63,6 @@ interface Said {
 
 function listen(watchdog: ChildProcess): Said {
   let [text, complaints] = ['', '']
-  watchdog.stdin!.on('error', () => {}) // it has ended; its end tells
-  const frozen = new Promise<'frozen'>((resolve) => {
-    watchdog.stdout!.on('data', (part: Buffer) => {
-      text += part.toString()
-      if (text.includes('frozen')) resolve('frozen')
-    })
-  })
-  watchdog.stderr!.on('data', (part: Buffer) => (complaints += part.toString()))
   const end = new Promise<void>((resolve) => {
     watchdog.on('error', (error) => {
       complaints += error.message
@@ -78,5 +70,13 @@ function listen(watchdog: ChildProcess): Said {
     })
     watchdog.on('close', () => resolve())
   })
+  watchdog.stdin?.on('error', () => {}) // it has ended; its end tells
+  const frozen = new Promise<'frozen'>((resolve) => {
+    watchdog.stdout?.on('data', (part: Buffer) => {
+      text += part.toString()
+      if (text.includes('frozen')) resolve('frozen')
+    })
+  })
+  watchdog.stderr?.on('data', (part: Buffer) => (complaints += part.toString()))
   return { frozen, end, text: () => text, complaints: () => (complaints === '' ? '' : `: ${complaints.trim()}`) }
 }

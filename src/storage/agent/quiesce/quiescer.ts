@@ -72,8 +72,10 @@ export class Quiescer {
     const devices = (await pool.active()).filter(({ id }) => volumes.includes(id)).map(({ devicePath }) => devicePath)
     const mounted = devices.filter((device) => writableMount(device) !== undefined)
     if (mounted.length === 0) return take()
-    const folders = await Promise.all(mounted.map((device) => open(writableMount(device)!)))
+    const opened = await Promise.allSettled(mounted.map((device) => open(writableMount(device)!)))
+    const folders = opened.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
     try {
+      for (const result of opened) if (result.status === 'rejected') throw result.reason
       await this.#options.withoutCaps(volumes, async () => {
         await this.#writeOut(folders)
         await this.#takeFrozen(pool, { snapshots: members.map(({ id }) => id), devices: mounted }, folders, take)
