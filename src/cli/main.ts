@@ -40,6 +40,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
+process.stderr.on('error', () => {}) // nobody reads what it says
 
 // a verb of the lab may have set process.exitCode itself, to that of a command it ran
 process.exitCode = (await main(process.argv.slice(2))) || process.exitCode

@@ -5,6 +5,7 @@ import { connect, constants, createSecureServer, type ClientHttp2Session, type H
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect as openTls, type ConnectionOptions } from 'node:tls'
 import { afterEach, expect, test, vi } from 'vitest'
 import { openSilentWire } from '../store/rest/silent-wire.ts'
@@ -27,7 +28,7 @@ const clock: Parameters<typeof vi.useFakeTimers>[0] = {
 }
 afterEach(() => void vi.useRealTimers())
 
-const patient = { pingInterval: 60_000, unused: 60_000, request: 60_000 }
+const patient = { pingInterval: 60_000, unused: 60_000, request: 60_000, answer: 60_000 }
 
 async function serve(times: Partial<typeof patient>): Promise<{ server: Http2SecureServer; port: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'carbonado-sessions-'))
@@ -97,6 +98,23 @@ test('a request whose body does not come is cut, and the others of its session g
   slow.write('{')
   await once(slow, 'close')
   expect(slow.rstCode).toBe(constants.NGHTTP2_CANCEL)
+  expect(watch.closed).toBe(false)
+})
+
+test('an answer that is not taken is cut; a watch that has nothing to say goes on', async () => {
+  const { port } = await serve({ answer: 200 })
+  const session = connect(`https://127.0.0.1:${port}`, {
+    rejectUnauthorized: false,
+    settings: { initialWindowSize: 0 },
+  })
+  session.on('error', () => {})
+  cleanups.push(() => session.destroy())
+  const watch = open(port).request({ ':path': '/' }).resume()
+  await once(watch, 'response')
+  const untaken = session.request({ ':path': '/' })
+  await once(untaken, 'close')
+  expect(untaken.rstCode).toBe(constants.NGHTTP2_CANCEL)
+  await delay(500)
   expect(watch.closed).toBe(false)
 })
 

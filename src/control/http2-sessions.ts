@@ -13,12 +13,14 @@ interface SessionTimes {
   unused: number
   /** For the body of a request. */
   request: number
+  /** For which a client may take nothing of what was answered. */
+  answer: number
 }
 
 /** Milliseconds between telling a client that its session ends and the end. */
 const lastWords = 1_000
 
-const usualTimes: SessionTimes = { pingInterval: 45_000, unused: 75_000, request: 30_000 }
+const usualTimes: SessionTimes = { pingInterval: 45_000, unused: 75_000, request: 30_000, answer: 60_000 }
 
 /** Ends sessions of HTTP/2 whose client has gone without a word, does nothing, or is too slow. */
 export function guardSessions(server: Http2SecureServer, times: SessionTimes = usualTimes): void {
@@ -30,7 +32,10 @@ export function guardSessions(server: Http2SecureServer, times: SessionTimes = u
       stopPings()
       stopWaiting()
     })
-    session.on('stream', (stream) => limitRequest(stream, times.request))
+    session.on('stream', (stream) => {
+      limitRequest(stream, times.request)
+      limitAnswer(stream, times.answer)
+    })
   })
 }
 
@@ -63,6 +68,13 @@ function closeWhenUnused(session: ServerHttp2Session, patience: number): () => v
     })
   })
   return () => clearTimeout(timer)
+}
+
+/** A client that opens no window keeps what was answered in memory; Node sees to it that one that takes some of it counts as alive. */
+function limitAnswer(stream: ServerHttp2Stream, patience: number): void {
+  stream.setTimeout(patience, () => {
+    if (stream.writableLength > 0) stream.close(0x8) // CANCEL
+  })
 }
 
 function limitRequest(stream: ServerHttp2Stream, patience: number): void {

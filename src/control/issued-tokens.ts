@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { Type, type Static } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
@@ -114,7 +114,7 @@ function readEntries(file: string): IssuedEntry[] {
 function writeFlushed(file: string, text: string): void {
   const descriptor = openSync(file, 'w', 0o600)
   try {
-    writeSync(descriptor, text)
+    writeFileSync(descriptor, text) // all of it: writeSync writes what there is room for
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)

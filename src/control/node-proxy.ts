@@ -72,6 +72,7 @@ export class NodeProxy {
       let answer: IncomingMessage | undefined
       const request = httpsRequest(options, (response) => resolve((answer = response)))
       request.on('error', reject)
+      request.once('close', () => reject(new Error('the connection was closed without an answer'))) // such as after 101
       request.once('timeout', () =>
         (answer ?? request).destroy(new Error(`nothing was heard for ${agentTimeout / 1000} s`)),
       )

@@ -125,8 +125,8 @@ export class LogFlush {
 
   async #flushNow(): Promise<void> {
     const version = this.#committed()
-    const note = this.#note?.read()
     try {
+      const note = this.#note?.read()
       await flush(this.#descriptor)
       if (note) this.#note?.write(note)
       this.#flushed = Math.max(this.#flushed, version)

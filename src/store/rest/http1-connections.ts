@@ -45,7 +45,10 @@ export class Http1Connections {
         resolve({ statusCode: response.statusCode!, body: response })
       })
       request.once('timeout', () => breakOff(new Error(`nothing was heard for ${idleTimeout / 1000} s`)))
-      request.once('close', () => signal.removeEventListener('abort', onAbort))
+      request.once('close', () => {
+        signal.removeEventListener('abort', onAbort)
+        if (!answer) reject(new Error('the connection was closed without an answer')) // such as after 101
+      })
       signal.addEventListener('abort', onAbort)
       if (signal.aborted) onAbort()
       request.end(body)
