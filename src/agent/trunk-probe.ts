@@ -1,5 +1,5 @@
 import { Network, Node } from '../api/index.ts'
-import { regularly, type Logger } from '../base/index.ts'
+import { regularly, type Logger, type Regular } from '../base/index.ts'
 import type { NetworkEngine } from '../network/engine.ts'
 import { describeTrunkProblem, findTrunkProblems, probeInterval } from '../network/trunk-check.ts'
 import { createInformer, type ResourceStore } from '../store/index.ts'
@@ -19,7 +19,7 @@ export function createTrunkProbe(
   logger: Logger,
 ): TrunkProbe {
   const networks = createInformer(store, Network, { logger })
-  let timer: NodeJS.Timeout | undefined
+  let probing: Regular | undefined
   const probe = (): void => {
     const vlans = new Set(networks.items().flatMap((network) => network.spec.vlan ?? []))
     for (const vlan of vlans) engine.sendProbe(nodeName, vlan)
@@ -29,10 +29,10 @@ export function createTrunkProbe(
     start() {
       // control may be away; there is nothing to probe until it is known
       networks.start().catch((err: unknown) => logger.error({ err }, 'VLANs are not probed'))
-      timer = regularly(probe, probeInterval, (err) => logger.error({ err }, 'a VLAN could not be probed'))
+      probing = regularly(probe, probeInterval, (err) => logger.error({ err }, 'a VLAN could not be probed'))
     },
     async stop() {
-      clearInterval(timer)
+      probing?.stop()
       await networks.stop()
     },
     async findProblems() {

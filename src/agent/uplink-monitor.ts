@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { FoundUplink, Node } from '../api/index.ts'
-import { regularly, type Logger } from '../base/index.ts'
+import { regularly, type Logger, type Regular } from '../base/index.ts'
 import {
   findUplinks,
   kernelFiles,
@@ -54,7 +54,7 @@ export class UplinkMonitor implements Part {
   #looks = 0
   #speeds = ''
   #readingSpeeds: Promise<void> = Promise.resolve()
-  #timer: NodeJS.Timeout | undefined
+  #looking: Regular | undefined
   #telling: Promise<void> = Promise.resolve()
 
   constructor(options: UplinkMonitorOptions) {
@@ -70,7 +70,7 @@ export class UplinkMonitor implements Part {
   }
 
   start(): void {
-    this.#timer ??= regularly(
+    this.#looking ??= regularly(
       () => this.#look(),
       this.#options.interval ?? 500,
       (error) => this.#noteFailure(error),
@@ -78,7 +78,7 @@ export class UplinkMonitor implements Part {
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
+    this.#looking?.stop()
     await this.#readingSpeeds
     await this.#telling
   }

@@ -1,5 +1,7 @@
-import { expect, it } from 'vitest'
+import { afterEach, expect, it, vi } from 'vitest'
 import { regularly } from './regularly.ts'
+
+afterEach(() => void vi.useRealTimers())
 
 it.each([
   ['throws', (error: Error) => { throw error }], // prettier-ignore
@@ -11,8 +13,29 @@ it.each([
     times += 1
     if (times < 3) return fail(new Error(`time ${times}`))
   }
-  const timer = regularly(work, 1, (error) => told.push(error))
+  const regular = regularly(work, 1, (error) => told.push(error))
   await expect.poll(() => times, { interval: 1 }).toBeGreaterThan(3)
-  clearInterval(timer)
+  regular.stop()
   expect(told).toEqual([new Error('time 1'), new Error('time 2')])
+})
+
+it('different intervals that were begun at different times share their wake-ups', () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  const wokenAt: Record<number, number[]> = { 500: [], 1000: [], 2000: [] }
+  const started = Object.entries(wokenAt).map(([interval, times]) => {
+    vi.advanceTimersByTime(123)
+    return regularly(
+      () => void times.push(performance.now()),
+      Number(interval),
+      () => {},
+    )
+  })
+  vi.advanceTimersByTime(5_000)
+  for (const regular of started) regular.stop()
+  vi.advanceTimersByTime(5_000)
+  expect(wokenAt).toEqual({
+    500: [500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500, 5000],
+    1000: [1000, 2000, 3000, 4000, 5000],
+    2000: [2000, 4000],
+  })
 })

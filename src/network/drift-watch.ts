@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { apiVersionOf, Endpoint, Node } from '../api/index.ts'
-import { asCarbonadoError, type Logger } from '../base/index.ts'
+import { asCarbonadoError, regularly, type Logger, type Regular } from '../base/index.ts'
 import type { EventRecorder } from '../store/index.ts'
 import type { AttachRequest, Drift, NetworkEngine } from './engine.ts'
 
@@ -50,7 +50,7 @@ export class DriftWatch {
   readonly #repairedAt = new Map<string, number[]>()
   readonly #repaired = new Map<string, number>()
   #lookedAtLasting = 0
-  #timer: NodeJS.Timeout | undefined
+  #looking: Regular | undefined
   #running: Promise<void> | undefined
 
   constructor(options: DriftWatchOptions) {
@@ -58,15 +58,17 @@ export class DriftWatch {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
+    const tell = (err: unknown): void => this.#options.logger.error({ err }, 'looking for drift failed')
+    const look = (): void => {
       this.#running ??= this.tick()
-        .catch((error: unknown) => this.#options.logger.error({ err: error }, 'looking for drift failed'))
+        .catch(tell)
         .finally(() => (this.#running = undefined))
-    }, times.tick)
+    }
+    this.#looking = regularly(look, times.tick, tell)
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
+    this.#looking?.stop()
     await this.#running
   }
 

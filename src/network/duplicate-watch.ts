@@ -1,5 +1,5 @@
 import { apiVersionOf, Endpoint } from '../api/index.ts'
-import { regularly, type Logger } from '../base/index.ts'
+import { regularly, type Logger, type Regular } from '../base/index.ts'
 import type { EventRecorder } from '../store/index.ts'
 import type { ForeignUse, NetworkEngine } from './engine.ts'
 
@@ -51,7 +51,7 @@ export class DuplicateWatch {
   /** When a MAC was first heard from another host, by the key of its use. */
   readonly #firstHeard = new Map<string, number>()
   readonly #lasting = new Map<string, { duplicate: DuplicateAddress; told: number; probed: number }>()
-  #timer: NodeJS.Timeout | undefined
+  #ticking: Regular | undefined
 
   constructor(options: DuplicateWatchOptions) {
     this.#options = { now: () => performance.now(), ...options }
@@ -64,11 +64,11 @@ export class DuplicateWatch {
 
   start(): void {
     const tell = (err: unknown): void => this.#options.logger.error({ err }, 'looking for duplicate addresses failed')
-    this.#timer = regularly(() => this.tick(), times.tick, tell)
+    this.#ticking = regularly(() => this.tick(), times.tick, tell)
   }
 
   stop(): void {
-    clearInterval(this.#timer)
+    this.#ticking?.stop()
   }
 
   /** Looks once at what was heard, and asks where it is time to. */

@@ -1,5 +1,5 @@
 import { Endpoint, type Condition } from '../api/index.ts'
-import type { Logger } from '../base/index.ts'
+import { regularly, type Logger, type Regular } from '../base/index.ts'
 import type { ResourceStore } from '../store/index.ts'
 import { describeDuplicate, type DuplicateAddress } from './duplicate-watch.ts'
 
@@ -25,7 +25,7 @@ export interface EndpointConditionsOptions {
  */
 export class EndpointConditions {
   readonly #options: Required<EndpointConditionsOptions>
-  #timer: NodeJS.Timeout | undefined
+  #looking: Regular | undefined
   #running: Promise<void> | undefined
   #pausedUntil = -Infinity
 
@@ -34,13 +34,16 @@ export class EndpointConditions {
   }
 
   start(): void {
-    this.#timer = setInterval(() => {
+    const look = (): void => {
       this.#running ??= this.tick().finally(() => (this.#running = undefined))
-    }, interval)
+    }
+    const tell = (err: unknown): void =>
+      this.#options.logger.error({ err }, 'conditions of endpoints were not looked at')
+    this.#looking = regularly(look, interval, tell)
   }
 
   async stop(): Promise<void> {
-    clearInterval(this.#timer)
+    this.#looking?.stop()
     await this.#running
   }
 

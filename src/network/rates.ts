@@ -1,4 +1,4 @@
-import { regularly, type Logger } from '../base/index.ts'
+import { regularly, type Logger, type Regular } from '../base/index.ts'
 import { dropReasons, type DropReason, type EndpointCounters, type NetworkEngine } from './engine.ts'
 
 /** Bits per second over the last second. */
@@ -52,7 +52,7 @@ export function createRateSampler(
   let before = new Map<string, EndpointCounters>()
   let readAt = 0
   let rates = new Map<string, EndpointRates>()
-  let timer: NodeJS.Timeout | undefined
+  let sampling: Regular | undefined
   const sample = (): void => {
     const now = performance.now()
     const seconds = (now - readAt) / 1000
@@ -71,8 +71,8 @@ export function createRateSampler(
   return {
     rates: (endpointId) => rates.get(endpointId) ?? noRates,
     start() {
-      timer ??= regularly(sample, interval, (err) => logger.error({ err }, 'the counters could not be read'))
+      sampling ??= regularly(sample, interval, (err) => logger.error({ err }, 'the counters could not be read'))
     },
-    stop: () => clearInterval(timer),
+    stop: () => sampling?.stop(),
   }
 }

@@ -1,4 +1,4 @@
-import { Conflict, regularly, type Logger } from '../../base/index.ts'
+import { Conflict, regularly, type Logger, type Regular } from '../../base/index.ts'
 import type { ReceiveControl, ReceiverAddress } from '../receive-control.ts'
 import type { LimitUses, ReceiveLimits } from './limit-message.ts'
 
@@ -22,7 +22,7 @@ export class LimitKeeper {
   readonly #logger: Logger
   readonly #now: () => number
   readonly #asked = new Map<string, Asked>()
-  #sweepTimer: NodeJS.Timeout | undefined
+  #sweep: Regular | undefined
 
   /** `now`: milliseconds of a clock that never jumps. */
   constructor(control: ReceiveControl, logger: Logger, now: () => number = () => performance.now()) {
@@ -35,11 +35,11 @@ export class LimitKeeper {
   start(): void {
     const tell = (err: unknown): void => this.#logger.error({ err }, 'limits that have ended could not be removed')
     this.tidy().catch(tell)
-    this.#sweepTimer = regularly(() => this.tidy(), 5_000, tell)
+    this.#sweep = regularly(() => this.tidy(), 5_000, tell)
   }
 
   stop(): void {
-    clearInterval(this.#sweepTimer)
+    this.#sweep?.stop()
   }
 
   /** Receivers that endpoints of this node are limited to now. */
