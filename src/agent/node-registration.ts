@@ -83,10 +83,7 @@ export class NodeRegistration implements Part {
   start(): void {
     this.reportSoon()
     this.#timer = setInterval(() => this.reportSoon(), this.#options.interval ?? 10_000)
-    // control may be away; a change of the spec is then seen later
-    this.#ownNode.start().catch((err: unknown) => {
-      this.#options.logger.error({ err }, 'changes of this node are seen with the next heartbeat only')
-    })
+    void this.#ownNode.start() // control may be away; a change of the spec is then seen later
   }
 
   /** Reports at once instead of with the next heartbeat: something has changed that others wait for. */

@@ -27,8 +27,7 @@ export function createTrunkProbe(
   return {
     name: 'trunk probe',
     start() {
-      // control may be away; there is nothing to probe until it is known
-      networks.start().catch((err: unknown) => logger.error({ err }, 'VLANs are not probed'))
+      void networks.start() // control may be away; there is nothing to probe until it is known
       probing = regularly(probe, probeInterval, (err) => logger.error({ err }, 'a VLAN could not be probed'))
     },
     async stop() {

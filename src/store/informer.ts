@@ -30,8 +30,8 @@ export interface InformerOptions<T = never> {
  */
 export interface Informer<T extends KubeObject> {
   /**
-   * Resolves once the copy is complete, however long the store is away. Throws only InvalidInput, when the store refuses the
-   * first list: the selection is not valid, and nothing is followed. What is refused later is asked for again.
+   * Resolves once the copy is complete, or the informer was stopped; never throws. However long the store is away or
+   * refuses, it is asked again, and the log tells.
    */
   start(): Promise<void>
   /**
@@ -81,8 +81,7 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
   /** Since when the store is away, and when that is said next; by a clock that does not jump. */
   #outage: { since: number; nextNote: number; interval: number } | undefined
   readonly #synced = Promise.withResolvers<void>()
-  #wasListed = false
-  /** Whether the store refused a request after the first list; a list that it answers then does not say that it can be followed. */
+  /** Whether the store refused a request; a list that it answers then does not say that it can be followed. */
   #isRefused = false
 
   constructor(store: ResourceStore, kind: KindDefinition<T>, options: InformerOptions<T>) {
@@ -134,20 +133,13 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
         if (seen > 0 || this.#catchingUp.length > 0) failures = 0
         else await this.#pause(0) // a server that ends every watch at once must not be asked without pause
       } catch (thrown) {
-        const error = asCarbonadoError(thrown)
-        if (error.code === 'InvalidInput' && !this.#wasListed) return this.#giveUp(error)
-        await this.#recover(error, failures++)
+        await this.#recover(asCarbonadoError(thrown), failures++)
       }
     }
   }
 
-  #giveUp(error: CarbonadoError): void {
-    this.#synced.reject(error)
-    this.#options.logger?.warn({ err: error, kind: this.#kind.kind }, 'following the store has stopped')
-  }
-
   async #recover(error: CarbonadoError, failures: number): Promise<void> {
-    // what was accepted once may be refused by a proxy, or while a definition changes: it is not wrong for ever
+    // a proxy may refuse what is right, and so may a server whose definitions change: it is not wrong for ever
     const isRefusal = error.code === 'InvalidInput'
     if (isRefusal || error.code === 'Expired') this.#version = undefined
     if (isRefusal) this.#isRefused = true
@@ -172,7 +164,6 @@ class ListAndWatch<T extends KubeObject> implements Informer<T> {
     if (token) return
     for (const [key, object] of this.#objects) if (!seen.has(key)) this.#drop(key, object)
     this.#version = version
-    this.#wasListed = true
     if (!this.#isRefused) this.#noteRecovery()
     for (const caughtUp of this.#catchingUp.splice(0, waiting)) caughtUp()
   }

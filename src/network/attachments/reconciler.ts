@@ -93,10 +93,7 @@ export class EndpointReconciler {
     }
     for (const record of journal.all()) this.requeue(record)
     this.#unsubscribe = informer.onChange(({ object }) => this.#queue.add(encodeKey(keyOfObject(object))))
-    informer.start().then(
-      () => this.#onSynced(),
-      (error: unknown) => logger.error({ err: error }, 'the endpoints of this node cannot be followed'),
-    )
+    void informer.start().then(() => this.#onSynced())
   }
 
   /** Stops; what is attached stays attached. */

@@ -66,13 +66,10 @@ export class HostPath {
 
   start(): void {
     this.#socket = NetlinkSocket.open()
-    this.#networks.start().then(
-      () => {
-        this.#isSynced = true
-        this.#queue.add(everything)
-      },
-      (err: unknown) => this.#options.logger.error({ err }, 'the legs of this node could not be made'),
-    )
+    void this.#networks.start().then(() => {
+      this.#isSynced = true
+      this.#queue.add(everything)
+    })
   }
 
   /** Stops; the legs stay, and so does what goes through them. */
