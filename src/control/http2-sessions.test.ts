@@ -70,9 +70,12 @@ test('a session without a request is closed, one with a watch is not', async () 
   expect(watching.closed).toBe(false)
 })
 
-test('a client that neither asks nor closes is let go of, socket and all, and takes nothing else along', async () => {
-  vi.useFakeTimers(clock)
-  const { server, port } = await serve({ pingInterval: patient.unused / 2 + 400 }) // the second within its last words
+/** A client that begins a session, sends the frames given in hexadecimal, and never closes; resolves when the session has begun. */
+async function openSilent(
+  server: Http2SecureServer,
+  port: number,
+  ...frames: string[]
+): Promise<{ closed: Promise<void> }> {
   const begun = once(server, 'session')
   const closed = new Promise<void>((resolve) =>
     server.once('secureConnection', (socket) => socket.once('close', resolve)),
@@ -82,12 +85,26 @@ test('a client that neither asks nor closes is let go of, socket and all, and ta
   cleanups.push(() => silent.destroy())
   silent.on('error', () => {})
   silent.resume()
-  const [preface, emptySettings] = ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', Buffer.from('000000040000000000', 'hex')]
-  silent.write(Buffer.concat([Buffer.from(preface), emptySettings]))
+  const [preface, emptySettings] = ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', '000000040000000000']
+  silent.write(Buffer.concat([Buffer.from(preface), Buffer.from([emptySettings, ...frames].join(''), 'hex')]))
   await begun
+  return { closed }
+}
+
+test('a client that neither asks nor closes is let go of, socket and all, and takes nothing else along', async () => {
+  vi.useFakeTimers(clock)
+  const { server, port } = await serve({ pingInterval: patient.unused / 2 + 400 }) // the second within its last words
+  const { closed } = await openSilent(server, port)
   vi.advanceTimersByTime(2 * patient.unused)
   await closed
   await once(open(port).request({ ':path': '/' }).resume(), 'response')
+})
+
+test('a client that ends its session and never closes is let go of, socket and all', async () => {
+  const { server, port } = await serve({})
+  const goaway = '000008070000000000' + '0000000000000000'
+  const { closed } = await openSilent(server, port, goaway)
+  await closed
 })
 
 test('a request whose body does not come is cut, and the others of its session go on', async () => {

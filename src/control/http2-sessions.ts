@@ -1,4 +1,5 @@
 import type { Http2SecureServer, SecureServerOptions, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
 
 /** What one connection of HTTP/2 may cost. Node's own bounds hold for everything that is not named. */
 export const http2Limits: SecureServerOptions = {
@@ -17,13 +18,14 @@ interface SessionTimes {
   answer: number
 }
 
-/** Milliseconds between telling a client that its session ends and the end. */
+/** Milliseconds between telling a client that its session or its connection ends and the end. */
 const lastWords = 1_000
 
 const usualTimes: SessionTimes = { pingInterval: 45_000, unused: 75_000, request: 30_000, answer: 60_000 }
 
 /** Ends sessions of HTTP/2 whose client has gone without a word, does nothing, or is too slow. */
 export function guardSessions(server: Http2SecureServer, times: SessionTimes = usualTimes): void {
+  server.on('secureConnection', closeOnceEnded)
   server.on('session', (session) => {
     session.on('error', () => session.destroy()) // what a client does wrong is not for the log
     const stopPings = keepPinging(session, times.pingInterval)
@@ -37,6 +39,11 @@ export function guardSessions(server: Http2SecureServer, times: SessionTimes = u
       limitAnswer(stream, times.answer)
     })
   })
+}
+
+/** A session that its client has ended takes leave, too, and would wait for ever for the client to close the connection. */
+function closeOnceEnded(socket: TLSSocket): void {
+  socket.once('finish', () => setTimeout(() => socket.destroy(), lastWords).unref())
 }
 
 function keepPinging(session: ServerHttp2Session, interval: number): () => void {
