@@ -4,6 +4,15 @@ export interface Regular {
 }
 
 /**
+ * Milliseconds until a multiple of the interval on the clock of the process: the one after the nearest, since a timer that
+ * was a little early must not be set for the same time again.
+ */
+export function untilNext(interval: number): number {
+  const now = performance.now()
+  return Math.ceil((Math.round(now / interval) + 1) * interval - now)
+}
+
+/**
  * Does something every so many milliseconds until it is stopped, also while an earlier time has not ended. What it
  * throws goes to `onError`, and the next time comes all the same: a program that serves others does not end because it
  * could not look once.
@@ -17,15 +26,10 @@ export function regularly(
   onError: (error: unknown) => void,
 ): Regular {
   let timer: NodeJS.Timeout
-  const wait = (): void => {
-    const now = performance.now()
-    // the multiple after the nearest one: a timer that was a little early is not set for the same time again
-    timer = setTimeout(run, Math.ceil((Math.round(now / interval) + 1) * interval - now))
-  }
   const run = (): void => {
-    wait()
+    timer = setTimeout(run, untilNext(interval))
     void (async () => work())().catch(onError)
   }
-  wait()
+  timer = setTimeout(run, untilNext(interval))
   return { stop: () => clearTimeout(timer) }
 }

@@ -50,6 +50,7 @@ export function createRateSampler(
   interval = 1_000,
 ): RateSampler {
   let before = new Map<string, EndpointCounters>()
+  let last: EndpointCounters[] | undefined
   let readAt = 0
   let rates = new Map<string, EndpointRates>()
   let sampling: Regular | undefined
@@ -57,14 +58,17 @@ export function createRateSampler(
     const now = performance.now()
     const seconds = (now - readAt) / 1000
     const readings = engine.counters()
-    const lately = new Map<string, EndpointCounters>()
     rates = new Map()
-    for (const reading of readings) {
-      const known = before.get(reading.endpointId)
-      if (known) rates.set(reading.endpointId, ratesBetween(known, reading, seconds))
-      lately.set(reading.endpointId, reading)
+    if (readings !== last) {
+      const lately = new Map<string, EndpointCounters>()
+      for (const reading of readings) {
+        const known = before.get(reading.endpointId)
+        if (known) rates.set(reading.endpointId, ratesBetween(known, reading, seconds))
+        lately.set(reading.endpointId, reading)
+      }
+      before = lately
+      last = readings
     }
-    before = lately
     readAt = now
     onReading(readings)
   }

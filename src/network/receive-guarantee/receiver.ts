@@ -1,4 +1,4 @@
-import type { Logger } from '../../base/index.ts'
+import { untilNext, type Logger } from '../../base/index.ts'
 import {
   enforcedShares,
   type EnforcedShares,
@@ -90,7 +90,10 @@ export class Receiver {
     } catch (error) {
       this.#options.logger.error({ err: error }, 'what arrives could not be looked at')
     }
-    if (!this.#isStopped) this.#timer = setTimeout(() => this.#tick(), interval)
+    if (this.#isStopped) return
+    // with nothing to watch it looks when others of the agent do, and wakes nobody up
+    const wait = interval < intervals.nothing ? interval : untilNext(interval)
+    this.#timer = setTimeout(() => this.#tick(), wait)
   }
 
   /** Looks at what arrived and acts on it; `now` in milliseconds. Returns in how many to look again. */
