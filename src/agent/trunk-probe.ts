@@ -31,7 +31,7 @@ export function createTrunkProbe(
       probing = regularly(probe, probeInterval, (err) => logger.error({ err }, 'a VLAN could not be probed'))
     },
     async stop() {
-      probing?.stop()
+      await probing?.stop()
       await networks.stop()
     },
     async findProblems() {

@@ -78,7 +78,7 @@ export class UplinkMonitor implements Part {
   }
 
   async stop(): Promise<void> {
-    this.#looking?.stop()
+    await this.#looking?.stop()
     await this.#readingSpeeds
     await this.#telling
   }

@@ -1,6 +1,7 @@
 /** What is done regularly, until it is stopped. */
 export interface Regular {
-  stop(): void
+  /** Resolves when what is under way has ended. */
+  stop(): Promise<void>
 }
 
 /**
@@ -13,7 +14,7 @@ export function untilNext(interval: number): number {
 }
 
 /**
- * Does something every so many milliseconds until it is stopped, also while an earlier time has not ended. What it
+ * Does something every so many milliseconds until it is stopped, but not while an earlier time has not ended. What it
  * throws goes to `onError`, and the next time comes all the same: a program that serves others does not end because it
  * could not look once.
  *
@@ -26,10 +27,18 @@ export function regularly(
   onError: (error: unknown) => void,
 ): Regular {
   let timer: NodeJS.Timeout
+  let running: Promise<void> | undefined
   const run = (): void => {
     timer = setTimeout(run, untilNext(interval))
-    void (async () => work())().catch(onError)
+    running ??= (async () => work())()
+      .catch(onError)
+      .finally(() => (running = undefined))
   }
   timer = setTimeout(run, untilNext(interval))
-  return { stop: () => clearTimeout(timer) }
+  return {
+    async stop() {
+      clearTimeout(timer)
+      await running
+    },
+  }
 }

@@ -51,7 +51,6 @@ export class DriftWatch {
   readonly #repaired = new Map<string, number>()
   #lookedAtLasting = 0
   #looking: Regular | undefined
-  #running: Promise<void> | undefined
 
   constructor(options: DriftWatchOptions) {
     this.#options = { now: () => performance.now(), secondLook: times.secondLook, ...options }
@@ -59,17 +58,11 @@ export class DriftWatch {
 
   start(): void {
     const tell = (err: unknown): void => this.#options.logger.error({ err }, 'looking for drift failed')
-    const look = (): void => {
-      this.#running ??= this.tick()
-        .catch(tell)
-        .finally(() => (this.#running = undefined))
-    }
-    this.#looking = regularly(look, times.tick, tell)
+    this.#looking = regularly(() => this.tick(), times.tick, tell)
   }
 
   async stop(): Promise<void> {
-    this.#looking?.stop()
-    await this.#running
+    await this.#looking?.stop()
   }
 
   /** How often something was repaired, by reason. */

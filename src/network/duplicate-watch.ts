@@ -68,7 +68,7 @@ export class DuplicateWatch {
   }
 
   stop(): void {
-    this.#ticking?.stop()
+    void this.#ticking?.stop()
   }
 
   /** Looks once at what was heard, and asks where it is time to. */

@@ -26,7 +26,6 @@ export interface EndpointConditionsOptions {
 export class EndpointConditions {
   readonly #options: Required<EndpointConditionsOptions>
   #looking: Regular | undefined
-  #running: Promise<void> | undefined
   #pausedUntil = -Infinity
 
   constructor(options: EndpointConditionsOptions) {
@@ -34,17 +33,13 @@ export class EndpointConditions {
   }
 
   start(): void {
-    const look = (): void => {
-      this.#running ??= this.tick().finally(() => (this.#running = undefined))
-    }
     const tell = (err: unknown): void =>
       this.#options.logger.error({ err }, 'conditions of endpoints were not looked at')
-    this.#looking = regularly(look, interval, tell)
+    this.#looking = regularly(() => this.tick(), interval, tell)
   }
 
   async stop(): Promise<void> {
-    this.#looking?.stop()
-    await this.#running
+    await this.#looking?.stop()
   }
 
   /** Looks once, and writes what is not right; never throws. */

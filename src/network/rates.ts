@@ -50,7 +50,6 @@ export function createRateSampler(
   interval = 1_000,
 ): RateSampler {
   let before = new Map<string, EndpointCounters>()
-  let last: EndpointCounters[] | undefined
   let readAt = 0
   let rates = new Map<string, EndpointRates>()
   let sampling: Regular | undefined
@@ -58,17 +57,14 @@ export function createRateSampler(
     const now = performance.now()
     const seconds = (now - readAt) / 1000
     const readings = engine.counters()
+    const lately = new Map<string, EndpointCounters>()
     rates = new Map()
-    if (readings !== last) {
-      const lately = new Map<string, EndpointCounters>()
-      for (const reading of readings) {
-        const known = before.get(reading.endpointId)
-        if (known) rates.set(reading.endpointId, ratesBetween(known, reading, seconds))
-        lately.set(reading.endpointId, reading)
-      }
-      before = lately
-      last = readings
+    for (const reading of readings) {
+      const known = before.get(reading.endpointId)
+      if (known) rates.set(reading.endpointId, ratesBetween(known, reading, seconds))
+      lately.set(reading.endpointId, reading)
     }
+    before = lately
     readAt = now
     onReading(readings)
   }
@@ -77,6 +73,6 @@ export function createRateSampler(
     start() {
       sampling ??= regularly(sample, interval, (err) => logger.error({ err }, 'the counters could not be read'))
     },
-    stop: () => sampling?.stop(),
+    stop: () => void sampling?.stop(),
   }
 }

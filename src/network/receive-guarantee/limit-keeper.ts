@@ -39,7 +39,7 @@ export class LimitKeeper {
   }
 
   stop(): void {
-    this.#sweep?.stop()
+    void this.#sweep?.stop()
   }
 
   /** Receivers that endpoints of this node are limited to now. */

@@ -31,20 +31,6 @@ describe('the reader of counters', () => {
     expect(before[1]).toMatchObject({ sentBytes: 20 })
   })
 
-  it('gives the same list while nobody did anything, and another one when somebody did, came or went', () => {
-    const reader = new CountersReader()
-    const lists = [
-      reader.read(fileOf([1, 10], [2, 20]), owners),
-      reader.read(fileOf([1, 10], [2, 20]), owners),
-      reader.read(fileOf([1, 10], [2, 21]), owners),
-      reader.read(fileOf([1, 10]), owners),
-      reader.read(fileOf([1, 10]), new Map([[1, 'other']])),
-      reader.read(fileOf([1, 10]), new Map([[1, 'other']])),
-    ]
-    const isAsBefore = lists.slice(1).map((list, index) => list === lists[index])
-    expect(isAsBefore).toEqual([true, false, false, false, true])
-  })
-
   it('reads the same memory with other contents', () => {
     const [reader, memory] = [new CountersReader(), fileOf([1, 10], [2, 20])]
     reader.read(memory, owners)

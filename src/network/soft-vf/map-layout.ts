@@ -97,13 +97,11 @@ const recordSize = 8 + countersSize
 
 /**
  * Reads the pinned counters file again and again. Of an endpoint that did nothing since the last time it gives the same
- * object as then, and when none did anything the same list, so that whoever compares two readings sees at once that nothing
- * has changed.
+ * object as then, so that whoever compares two readings sees at once that nothing has changed.
  */
 export class CountersReader {
   #before: Buffer = Buffer.alloc(0)
   #known = new Map<number, EndpointCounters>()
-  #records: EndpointCounters[] = []
 
   /** The records of a file; `endpointIds` tells which endpoint has a slot. */
   read(file: Buffer, endpointIds: ReadonlyMap<number, string>): EndpointCounters[] {
@@ -124,11 +122,7 @@ export class CountersReader {
     }
     if (this.#before.length !== file.length) this.#before = Buffer.alloc(file.length)
     file.copy(this.#before)
-    const { length } = this.#records
-    if (records.length !== length || records.some((record, index) => record !== this.#records[index])) {
-      this.#records = records
-    }
-    return this.#records
+    return records
   }
 
   /** Whether the file of the last time had the same at this place, the slot included. */
