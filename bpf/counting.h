@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 */
-/* What endpoints send and receive, and what arrives from whom, is counted; the agent reads the counters as a file. */
+/* What endpoints send and receive, and what arrives from whom, is counted; counters-file.h is how the agent reads it. */
 #ifndef CARBONADO_COUNTING_H
 #define CARBONADO_COUNTING_H
 
 #include <bpf/bpf_helpers.h>
-#include "map-iterator.h"
 #include "soft-vf-maps.h"
 
 /* Headers that every further segment of a GSO packet adds on the wire: Ethernet, IPv4, TCP with timestamps. */
@@ -59,42 +58,6 @@ static __always_inline void count_arrival(const __u8 *source, __u16 vlan, __u32 
 	}
 	__sync_fetch_and_add(&arrival->bytes, first.bytes);
 	__sync_fetch_and_add(&arrival->packets, first.packets);
-}
-
-/* More processors than any machine has that runs this. */
-#define MOST_PROCESSORS 1024
-
-static __always_inline void add_traffic(struct counters *sum, __u32 slot)
-{
-	for (int processor = 0; processor < MOST_PROCESSORS; processor++) {
-		struct traffic *count = bpf_map_lookup_percpu_elem(&traffic, &slot, processor);
-
-		if (!count)
-			return;
-		sum->sent_bytes += count->sent_bytes;
-		sum->sent_packets += count->sent_packets;
-		sum->received_bytes += count->received_bytes;
-		sum->received_packets += count->received_packets;
-		sum->delivered_bytes += count->delivered_bytes;
-	}
-}
-
-/* A file of all counters in use: pinned in bpffs, each read returns records of slot, padding and struct counters. */
-SEC("iter/bpf_map_elem")
-int counters_file(struct bpf_iter__bpf_map_elem *context)
-{
-	struct counters *value = context->value, sum;
-	__u32 *key = context->key;
-	__u64 slot;
-
-	if (!key || !value || !value->in_use)
-		return 0;
-	slot = *key;
-	sum = *value;
-	add_traffic(&sum, slot);
-	bpf_seq_write(context->meta->seq, &slot, sizeof(slot));
-	bpf_seq_write(context->meta->seq, &sum, sizeof(sum));
-	return 0;
 }
 
 #endif

@@ -29,6 +29,14 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
+/* Nothing is in it: the file of counters has its groups of slots by its keys. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAXIMUM_SLOTS / SLOTS_OF_GROUP);
+	__type(key, __u32);
+	__type(value, __u32);
+} slot_groups SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, MAXIMUM_SLOTS);

@@ -10,32 +10,17 @@
 #include <bpf/bpf_helpers.h>
 #include "anti-spoof.h"
 #include "caps.h"
+#include "counters-file.h"
 #include "counting.h"
 #include "delivered.h"
 #include "duplicate-address.h"
+#include "forwarding.h"
 #include "receiver-limit.h"
 #include "soft-vf-maps.h"
 #include "soft-vf.h"
 
 /* Ethernet and an IPv4 header without options. */
 #define LINEAR_HEADERS (ETH_HLEN + sizeof(struct iphdr))
-
-/* The slot of a receiver on this node, 0 when it is elsewhere. */
-static __always_inline __u32 receiver_of(const struct forwarding_key *receiver)
-{
-	__u64 key, *entry;
-	__u32 place, *slot;
-
-	__builtin_memcpy(&key, receiver, sizeof(key));
-	place = (key >> PLACE_SHIFT ^ key >> 48) & (PLACES - 1);
-	entry = bpf_map_lookup_elem(&places, &place);
-	if (!entry || !*entry)
-		return 0;
-	if (*entry != SHARED_PLACE)
-		return (*entry ^ key) & ~PLACE_MASK ? 0 : *entry >> PLACE_SHIFT & (PLACES - 1);
-	slot = bpf_map_lookup_elem(&forwarding, receiver);
-	return slot ? *slot : 0;
-}
 
 /* Gives a frame without tag to a local endpoint. */
 static __always_inline int deliver(__u32 slot, struct size size)

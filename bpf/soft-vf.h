@@ -113,6 +113,18 @@ struct counters {
 	__u64 unused_3[8];
 };
 
+/* Slots that are told at once in the file of counters: their records have to fit into the 32 KiB that the kernel has for it. */
+#define SLOTS_OF_GROUP 64
+
+/* What comes before the counters of a slot in that file. */
+struct counters_head {
+	__u32 slot;
+	__u32 flags;
+};
+
+/* Frames to the endpoint, by the MAC and the VLAN of its entry, find it. */
+#define RECEIVER_FOUND 1u
+
 /* Token bucket that holds an endpoint to its cap whatever it does to the shaper inside its own namespace. */
 struct bucket {
 	__u64 last; /* nanoseconds */

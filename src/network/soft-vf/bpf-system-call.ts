@@ -19,6 +19,7 @@ const command = {
   mapLookupBatch: 24,
   createLink: 28,
   updateLink: 29,
+  createIterator: 33,
 } as const
 
 const systemCallNumber = process.arch === 'arm64' ? 280 : 321
@@ -125,6 +126,13 @@ export function attachIterator(program: string, map: string, path: string): void
   } finally {
     closeBpf(mapDescriptor)
   }
+}
+
+/** Opens the file of an open iterator anew, as who opens its pin does, also when that has gone. Throws Internal. */
+export function openIterator(link: number): number {
+  const attribute = Buffer.alloc(8)
+  attribute.writeUInt32LE(link, 0)
+  return must('createIterator', attribute, `link ${link}`)
 }
 
 /**

@@ -17,7 +17,7 @@ import type { Damage } from './damage.ts'
 import { hostDamage, type HostEnd } from './host-damage.ts'
 import { ingressPrograms } from './ingress-hook.ts'
 import { KernelListener } from './kernel-listener.ts'
-import { countersSize, encodeEndpoint, endpointSize, forwardingKey, slotKey } from './map-layout.ts'
+import { encodeEndpoint, endpointSize, forwardingKey, slotKey } from './map-layout.ts'
 import type { NodeDamage } from './node-damage.ts'
 import type { Programs, SlotEntries } from './programs.ts'
 import { hostInterfaceIndex } from './shaping.ts'
@@ -121,8 +121,9 @@ export class DriftFinder {
     const { endpoints, forwarding } = programs
     const { entry, key } = this.#expectedOf(endpoint)
     const isRight = isEntryOf(slot, slots, entry)
-    const isForwarded = forwarding.get(key) === slot
-    const isCounted = isCounting(slot, slots)
+    const isCounted = slots.found.has(slot)
+    // of a wrong entry the kernel cannot tell
+    const isForwarded = (isRight && slots.found.get(slot) === true) || forwarding.get(key) === slot
     if (isRight && isForwarded && isCounted) return [] // nothing is made for most
     const drifts: Drift[] = []
     const add = (reason: string, message: string, repair: () => void): void => {
@@ -239,11 +240,6 @@ export class DriftFinder {
 /** Whether frames of a slot are judged by this entry. */
 function isEntryOf(slot: number, { endpoints }: SlotEntries, entry: Buffer): boolean {
   return endpoints.compare(entry, 0, endpointSize, slot * endpointSize, (slot + 1) * endpointSize) === 0
-}
-
-/** Whether what the endpoint in a slot does is told to whoever reads the counters. */
-function isCounting(slot: number, { counters }: SlotEntries): boolean {
-  return counters.readBigUInt64LE(slot * countersSize) === 1n
 }
 
 /** What cannot even be looked at is a drift of its own, and keeps nobody from looking at the rest. */

@@ -93,7 +93,19 @@ export function freshCounters(): Buffer {
   return value
 }
 
-const recordSize = 8 + countersSize
+/** `struct counters_head`: the slot, and flags. */
+const headSize = 8
+const receiverFoundFlag = 1
+const recordSize = headSize + countersSize
+
+/** Of each slot in a file of counters, whether frames to its endpoint find it. */
+export function foundReceivers(file: Buffer): Map<number, boolean> {
+  const found = new Map<number, boolean>()
+  for (let at = 0; at + recordSize <= file.length; at += recordSize) {
+    found.set(file.readUInt32LE(at), (file.readUInt32LE(at + 4) & receiverFoundFlag) !== 0)
+  }
+  return found
+}
 
 /**
  * Reads the pinned counters file again and again. Of an endpoint that did nothing since the last time it gives the same
@@ -115,7 +127,7 @@ export class CountersReader {
         continue
       }
       if (record?.endpointId !== endpointId || !this.#isAsBefore(file, at)) {
-        record = decodeRecord(file, at + 8, endpointId)
+        record = decodeRecord(file, at + headSize, endpointId)
         this.#known.set(slot, record)
       }
       records.push(record)

@@ -3,7 +3,6 @@ import {
   closeSync,
   existsSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -18,13 +17,14 @@ import {
   attachTracepoint,
   BpfMap,
   closeBpf,
+  openIterator,
   openPinned,
   pinnedProgramNumber,
   runProgram,
 } from './bpf-system-call.ts'
 import { duplicateSize } from './duplicate-layout.ts'
 import { ForwardingTable } from './forwarding-table.ts'
-import { countersSize, endpointSize, freshCounters, slotKey, trafficSize } from './map-layout.ts'
+import { countersSize, endpointSize, foundReceivers, freshCounters, slotKey, trafficSize } from './map-layout.ts'
 import { possibleProcessors } from './processors.ts'
 import { arrivalSize, limitSize, limitStateSize, type ReceiveMaps } from './receive-control.ts'
 
@@ -41,6 +41,7 @@ const mapNames = [
   'forwarding',
   'places',
   'counters',
+  'slot_groups',
   'traffic',
   'buckets',
   'receive_buckets',
@@ -56,10 +57,12 @@ const flagsOffset = 12
 const contextSize = 192
 const contextControlBlockOffset = 48
 
-/** Values of slots, one after the other, as maps have them. */
+/** What the maps say of slots. */
 export interface SlotEntries {
+  /** Their entries, one after the other. */
   endpoints: Buffer
-  counters: Buffer
+  /** Of each slot that is counted, whether frames to the endpoint of its entry find it. */
+  found: ReadonlyMap<number, boolean>
 }
 
 /** The loaded programs and maps of a node. */
@@ -82,7 +85,8 @@ export class Programs {
   readonly #counters: BpfMap
   readonly #traffic: BpfMap
   readonly #dequeued: { program: string; link: string }
-  readonly #countersFile: string
+  /** Descriptor of the iterator of the file of counters. */
+  readonly #countersFile: number
   #read: Buffer = Buffer.alloc(1 << 15)
   readonly #sendFrame: number
 
@@ -108,7 +112,7 @@ export class Programs {
     this.fromWire = join(pins, version, 'from_wire')
     this.fromWireNumber = pinnedProgramNumber(this.fromWire)
     this.#dequeued = { program: join(pins, version, 'dequeued'), link: join(pins, `${version}-dequeued`) }
-    this.#countersFile = join(pins, `${version}-counters`)
+    this.#countersFile = openPinned(join(pins, `${version}-counters`))
     this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
     this.fresh = fresh
   }
@@ -121,7 +125,7 @@ export class Programs {
 
   /** What the maps say of the first `count` slots; good until the next call. */
   readSlots(count: number): SlotEntries {
-    return { endpoints: this.endpoints.firstValues(count), counters: this.#counters.firstValues(count) }
+    return { endpoints: this.endpoints.firstValues(count), found: foundReceivers(this.readCounters()) }
   }
 
   /** Nobody is in the slot. */
@@ -167,9 +171,9 @@ export class Programs {
     this.#configuration.set(slotKey(0), value)
   }
 
-  /** All counters in use, as `decodeCounters` reads them; good until the next call, which reads into the same memory. */
+  /** All counters in use, as `CountersReader` reads them; good until the next call, which reads into the same memory. */
   readCounters(): Buffer {
-    const file = openSync(this.#countersFile, 'r')
+    const file = openIterator(this.#countersFile)
     try {
       let length = 0
       for (;;) {
@@ -197,6 +201,7 @@ export class Programs {
     for (const map of [endpoints, forwarding, heard, duplicates, limits, limitStates, arrivals]) map.close()
     for (const map of [this.#configuration, this.#counters, this.#traffic]) map.close()
     closeBpf(this.#sendFrame)
+    closeBpf(this.#countersFile)
     closeBpf(this.fromEndpoint)
     closeBpf(this.fromLimiter)
   }
@@ -259,5 +264,5 @@ async function load({ objects, pins }: ProgramLocations, version: string): Promi
   keepNewMaps(fresh, maps)
   const iterator = join(objects, 'arrivals-iterator.o')
   await exec(['bpftool', 'iter', 'pin', iterator, `${programs}-arrivals`, 'map', 'pinned', join(maps, 'arrivals')])
-  attachIterator(join(programs, 'counters_file'), join(maps, 'counters'), `${programs}-counters`)
+  attachIterator(join(programs, 'counters_file'), join(maps, 'slot_groups'), `${programs}-counters`)
 }
