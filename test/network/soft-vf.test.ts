@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { windowsBetween, type Windows } from '../../src/guarantee/index.ts'
 import type { AttachRequest, NetworkEngine } from '../../src/network/engine.ts'
+import { ethernet, routerAdvertisement } from '../support/frames.ts'
 import { container, iperf, makeNode, pins, startEngine, wireAddress } from '../support/one-node.ts'
 import { enterOwnNamespaces, run, runIn, succeeds } from '../support/own-namespaces.ts'
 import { severalAttempts } from '../support/patience.ts'
+import { RawSocket } from '../support/raw-socket.ts'
 
 let engine: NetworkEngine
 
@@ -157,6 +159,30 @@ describe('attaching what is not certain yet', () => {
     await restart()
   })
 }) // prettier-ignore
+
+describe('a router that advertises itself on the VLAN', () => {
+  const router = '02:00:00:00:00:fe'
+  const prefix = 'fd00:99::'
+  const fromRouter = (request: AttachRequest): string[] =>
+    [
+      ['address', 'show'],
+      ['route', 'show'],
+    ]
+      .flatMap((command) => runIn(request.containerId, 'ip', '-6', ...command).split('\n'))
+      .filter((line) => line.includes(prefix) || line.includes('proto ra'))
+
+  it('gives containers neither addresses nor routes, which could not be used', async () => {
+    const [usual, believer] = [container(22), container(23)]
+    await Promise.all([engine.attach(usual), engine.attach(believer)])
+    runIn('container23', 'sysctl', '-qw', 'net.ipv6.conf.eth0.accept_ra=1')
+    const [port] = JSON.parse(runIn('wire', 'ip', '-json', 'link', 'show', 'port')) as [{ ifindex: number }]
+    using wire = new RawSocket('/run/netns/wire', port.ifindex)
+    const frame = ethernet('33:33:00:00:00:01', router, 0x86dd, routerAdvertisement('fe80::ff:fe00:fe', prefix))
+    await expect.poll(() => (wire.send(frame), fromRouter(believer)), { timeout: 10_000 }).not.toEqual([])
+    expect(fromRouter(usual)).toEqual([])
+    await Promise.all([usual, believer].map((request) => engine.detach(request.endpointId)))
+  })
+})
 
 describe('detaching', () => {
   it('cuts the container off at once and leaves nothing', async () => {

@@ -48,3 +48,31 @@ export function neighbour(type: number, target: string, option: number, mac: str
 export function behindHopByHop(message: Buffer): Buffer {
   return bytes(58, 0, 1, 4, 0, 0, 0, 0, message)
 }
+
+/** A router advertisement (RFC 4861 section 4.2) to all nodes: a default route, and a /64 to form an address in. */
+export function routerAdvertisement(source: string, prefix: string): Buffer {
+  const router = bytes(134, 0, short(0), 64, 0, short(1800), Buffer.alloc(8))
+  const usable = 0xc0 // on the link, and for addresses
+  const information = bytes(3, 4, 64, usable, Buffer.alloc(8, 0x01), Buffer.alloc(4), addressBytes(prefix))
+  const message = bytes(router, information)
+  const pseudoHeader = bytes(
+    addressBytes(source),
+    addressBytes('ff02::1'),
+    Buffer.alloc(3),
+    message.length,
+    0,
+    0,
+    0,
+    58,
+  )
+  message.writeUInt16BE(internetChecksum(bytes(pseudoHeader, message)), 2)
+  return ipv6(source, 'ff02::1', 58, message)
+}
+
+/** The checksum of RFC 1071 over an even number of bytes. */
+function internetChecksum(data: Buffer): number {
+  let sum = 0
+  for (let at = 0; at < data.length; at += 2) sum += data.readUInt16BE(at)
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16)
+  return ~sum & 0xffff
+}

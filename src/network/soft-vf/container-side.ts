@@ -1,4 +1,4 @@
-import { statfsSync } from 'node:fs'
+import { existsSync, statfsSync, writeFileSync } from 'node:fs'
 import { InvalidInput, NotFound } from '../../base/index.ts'
 import { addressBits, formatAddress, parseAddress, parseCidr } from '../addresses/ip-address.ts'
 import type { AttachRequest, ContainerPlace } from '../engine.ts'
@@ -12,6 +12,7 @@ import {
   decodeRoute,
   decodeSourceRule,
   familyOf,
+  inNetworkNamespace,
   linkByName,
   listAddresses,
   listRoutes,
@@ -66,7 +67,11 @@ export class ContainerEnd implements Disposable {
   /** Throws NotFound when the interface is not there. */
   constructor({ netns, interfaceName }: Pick<ContainerPlace, 'netns' | 'interfaceName'>) {
     using open = new DisposableStack()
-    this.#socket = open.use(NetlinkSocket.openIn(netns))
+    const enter = (): NetlinkSocket => {
+      ignoreRouters(interfaceName)
+      return NetlinkSocket.open()
+    }
+    this.#socket = open.use(inNetworkNamespace(netns, enter))
     const link = findLink(this.#socket, interfaceName)
     if (!link) throw new NotFound(`${interfaceName} is not in ${netns}`)
     this.#link = link
@@ -86,6 +91,15 @@ export class ContainerEnd implements Disposable {
   [Symbol.dispose](): void {
     this.#socket.close()
   }
+}
+
+/**
+ * Keeps routers of the VLAN from giving an interface of this namespace addresses and routes (RFC 4861, RFC 4862), before it is
+ * up: what it sends from such an address is dropped as forged, so connections that chose it would only time out.
+ */
+function ignoreRouters(name: string): void {
+  const file = `/proc/sys/net/ipv6/conf/${name}/accept_ra`
+  if (existsSync(file)) writeFileSync(file, '0') // a kernel without IPv6 has nothing to switch off
 }
 
 /** Gives an interface that is attached the routing table that it was attached without, if there is to be one. */
