@@ -1,4 +1,5 @@
 import { addressBytes } from '../../src/network/addresses/ip-address.ts'
+import { internetChecksum } from '../../src/network/internet-checksum.ts'
 import { macBytes } from '../../src/network/soft-vf/map-layout.ts'
 
 const bytes = (...values: (number | Buffer)[]): Buffer =>
@@ -65,14 +66,6 @@ export function routerAdvertisement(source: string, prefix: string): Buffer {
     0,
     58,
   )
-  message.writeUInt16BE(internetChecksum(bytes(pseudoHeader, message)), 2)
+  message.writeUInt16BE(internetChecksum(pseudoHeader, message), 2)
   return ipv6(source, 'ff02::1', 58, message)
-}
-
-/** The checksum of RFC 1071 over an even number of bytes. */
-function internetChecksum(data: Buffer): number {
-  let sum = 0
-  for (let at = 0; at < data.length; at += 2) sum += data.readUInt16BE(at)
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16)
-  return ~sum & 0xffff
 }

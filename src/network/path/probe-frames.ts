@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { addressBytes, addressOfBytes } from '../addresses/ip-address.ts'
+import { internetChecksum } from '../internet-checksum.ts'
 
 /** What a frame answers to a probe: whose MAC an address has, or an echo request. */
 export type ProbeAnswer =
@@ -31,7 +32,7 @@ export function echoRequest(
   message.writeUInt16BE(1, 6)
   const [source, destination] = [addressBytes(sender.address), addressBytes(receiver.address)]
   const pseudo = isSix ? pseudoHeader(source, destination, message.length) : Buffer.alloc(0)
-  message.writeUInt16BE(checksum(pseudo, message), 2)
+  message.writeUInt16BE(internetChecksum(pseudo, message), 2)
   const packet = isSix ? ipv6(source, destination, message) : ipv4(source, destination, message)
   return ethernet(receiver.macAddress, sender.macAddress, isSix ? ethertype.ipv6 : ethertype.ipv4, packet)
 }
@@ -98,7 +99,7 @@ function solicitation(sender: { macAddress: string; address: string }, target: s
   message.set([1, 1], 24)
   mac(sender.macAddress).copy(message, 26)
   const source = addressBytes(sender.address)
-  message.writeUInt16BE(checksum(pseudoHeader(source, group, message.length), message), 2)
+  message.writeUInt16BE(internetChecksum(pseudoHeader(source, group, message.length), message), 2)
   const groupMac = `33:33:${macText(group.subarray(12))}`
   return ethernet(groupMac, sender.macAddress, ethertype.ipv6, ipv6(source, group, message))
 }
@@ -117,7 +118,7 @@ function ipv4(source: Buffer, destination: Buffer, payload: Buffer): Buffer {
   header.set([0x45, 0, 0, 20 + payload.length, 0, 0, 0, 0, 64, icmp.protocol])
   source.copy(header, 12)
   destination.copy(header, 16)
-  header.writeUInt16BE(checksum(header), 10)
+  header.writeUInt16BE(internetChecksum(header), 10)
   return Buffer.concat([header, payload])
 }
 
@@ -128,15 +129,6 @@ function ipv6(source: Buffer, destination: Buffer, payload: Buffer): Buffer {
 
 function pseudoHeader(source: Buffer, destination: Buffer, length: number): Buffer {
   return Buffer.concat([source, destination, Buffer.from([0, 0, 0, length, 0, 0, 0, icmp6.protocol])])
-}
-
-/** The checksum of RFC 1071 over an even number of bytes. */
-function checksum(...parts: Buffer[]): number {
-  const bytes = Buffer.concat(parts)
-  let sum = 0
-  for (let at = 0; at < bytes.length; at += 2) sum += bytes.readUInt16BE(at)
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
-  return ~sum & 0xffff
 }
 
 function mac(text: string): Buffer {

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
 import { addressBytes } from '../addresses/ip-address.ts'
+import { internetChecksum } from '../internet-checksum.ts'
 import { linkLocalBytes, macBytes } from './map-layout.ts'
 
 const broadcast = Buffer.alloc(6, 0xff)
@@ -22,14 +23,6 @@ function arpAnnouncement(mac: Buffer, address: Buffer): Buffer {
   return Buffer.concat([ethernet(broadcast, mac, 0x0806), body])
 }
 
-function checksum(...parts: Buffer[]): number {
-  let sum = 0
-  const bytes = Buffer.concat(parts)
-  for (let i = 0; i < bytes.length; i += 2) sum += bytes.readUInt16BE(i)
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16)
-  return ~sum & 0xffff
-}
-
 /** An unsolicited neighbour advertisement with the override flag to all nodes (RFC 4861 section 7.2.6). */
 function neighbourAdvertisement(mac: Buffer, macAddress: string, address: Buffer): Buffer {
   const allNodes = addressBytes('ff02::1')
@@ -41,7 +34,7 @@ function neighbourAdvertisement(mac: Buffer, macAddress: string, address: Buffer
   message.set([2, 1], 24)
   mac.copy(message, 26)
   const lengthAndNext = Buffer.from([0, 0, 0, message.length, 0, 0, 0, 58])
-  message.writeUInt16BE(checksum(source, allNodes, lengthAndNext, message), 2)
+  message.writeUInt16BE(internetChecksum(source, allNodes, lengthAndNext, message), 2)
   const header = Buffer.from([0x60, 0, 0, 0, 0, message.length, 58, 255])
   const multicastMac = Buffer.from([0x33, 0x33, 0, 0, 0, 1])
   return Buffer.concat([ethernet(multicastMac, mac, 0x86dd), header, source, allNodes, message])
@@ -63,7 +56,7 @@ function duplicateDetection(mac: Buffer, address: Buffer): Buffer {
   message[0] = 135
   address.copy(message, 8)
   const lengthAndNext = Buffer.from([0, 0, 0, message.length, 0, 0, 0, 58])
-  message.writeUInt16BE(checksum(source, destination, lengthAndNext, message), 2)
+  message.writeUInt16BE(internetChecksum(source, destination, lengthAndNext, message), 2)
   const header = Buffer.from([0x60, 0, 0, 0, 0, message.length, 58, 255])
   const multicastMac = Buffer.concat([Buffer.from([0x33, 0x33]), destination.subarray(12)])
   return Buffer.concat([ethernet(multicastMac, mac, 0x86dd), header, source, destination, message])
