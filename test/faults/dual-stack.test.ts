@@ -16,13 +16,18 @@ beforeAll(async () => {
     lab.dctl(['network', 'create', 'dual', '-s', '10.40.0.0/24,fd00:40::/64', ...gateways, '-v', '140']),
     lab.dctl(['network', 'create', 'twin', '-s', '10.40.0.0/24,fd00:40::/64', ...gateways, '-v', '141']),
     lab.dctl(['network', 'create', 'six', '-s', 'fd00:42::/64', '-g', 'fd00:42::1', '-v', '142']),
+    lab.dctl(['network', 'create', 'local', '-s', 'fd00:43::/64', '-g', 'fe80::1', '-v', '143']),
   ])
   ;[gateway] = await Promise.all([
     lab.addHost({ name: 'gateway', vlan: 140, address: ['10.40.0.1/24', 'fd00:40::1/64'] }),
     lab.addHost({ name: 'gateway6', vlan: 142, address: 'fd00:42::1/64' }),
+    lab.addHost({ name: 'router', vlan: 143, address: ['fe80::1/64', 'fd00:43::1:1/64', `${behindRouter}/128`] }),
   ])
 })
 afterAll(() => lab.down())
+
+/** Reached by a default route only. */
+const behindRouter = 'fd00:99::1'
 
 const isIpv6 = (address: string): boolean => address.includes(':')
 
@@ -144,6 +149,15 @@ describe('a network of IPv6 alone', () => {
     expect(await one.reaches('fd00:42::1', 2), 'the gateway').toBe(true)
     await one.remove()
     await far.remove()
+    await expectNothingElse(lab, [])
+  })
+
+  it('may have a gateway with a link-local address', async () => {
+    const one = await Sandbox.attached(lab, 'n1', { network: 'local' })
+    expect(one.result!.routes).toEqual([{ dst: '::/0', gw: 'fe80::1' }])
+    expect(await one.reaches(behindRouter, 2), 'what is behind the gateway').toBe(true)
+    expect(await one.check()).toMatchObject({ ok: true })
+    await one.remove()
     await expectNothingElse(lab, [])
   })
 

@@ -50,6 +50,21 @@ describe('a network is refused', () => {
       [subnet('10.30.0.0/24', undefined, undefined, '10.30.0.255')],
       'network or broadcast address',
     ],
+    [
+      'link-local gateway of the other family',
+      [subnet('10.30.0.0/24', undefined, undefined, 'fe80::1')],
+      'gateway fe80::1 is not inside the subnet 10.30.0.0/24',
+    ],
+    [
+      'link-local gateway with a zone index',
+      [subnet('fd00:30::/64', undefined, undefined, 'fe80::1%eth0')],
+      'gateway "fe80::1%eth0" is not an IP address',
+    ],
+    [
+      'gateway just outside of what is link-local',
+      [subnet('fd00:30::/64', undefined, undefined, 'fec0::1')],
+      'gateway fec0::1 is not inside the subnet fd00:30::/64',
+    ],
     ['nothing left', [subnet('10.30.0.0/24', '10.30.0.1', '10.30.0.1', '10.30.0.1')], 'has no address to hand out'],
     ['same family twice', [subnet('10.30.0.0/24'), subnet('10.31.0.0/24')], 'has two IPv4 subnets'],
   ])('for %s', async (_, subnets, why) => {
