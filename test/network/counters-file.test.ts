@@ -1,3 +1,5 @@
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import {
   CountersReader,
@@ -8,6 +10,7 @@ import {
   slotKey,
 } from '../../src/network/soft-vf/map-layout.ts'
 import { loadPrograms, type Programs } from '../../src/network/soft-vf/programs.ts'
+import { arrivalSize } from '../../src/network/soft-vf/receive-control.ts'
 import { pins } from '../support/one-node.ts'
 import { enterOwnNamespaces } from '../support/own-namespaces.ts'
 
@@ -47,4 +50,14 @@ it('tells of each whether frames to it find it', () => {
     [71, false],
     [72, false],
   ])
+})
+
+it('goes on, as that of arrivals does, when somebody removes its pin', () => {
+  programs.startCounting(80)
+  programs.receiving.arrivals.set(Buffer.alloc(12, 1), Buffer.alloc(arrivalSize))
+  const files = (): string[] => readdirSync(pins).filter((name) => /-(counters|arrivals)$/.test(name))
+  expect(files().length).toBe(2)
+  for (const name of files()) rmSync(join(pins, name))
+  expect(programs.readCounters().length).toBeGreaterThan(0)
+  expect(programs.receiving.arrivalsFile.read().length).toBeGreaterThan(0)
 })

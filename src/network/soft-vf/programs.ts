@@ -1,15 +1,5 @@
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  readSync,
-  renameSync,
-  rmSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { exec } from '../../base/index.ts'
 import {
@@ -17,13 +7,13 @@ import {
   attachTracepoint,
   BpfMap,
   closeBpf,
-  openIterator,
   openPinned,
   pinnedProgramNumber,
   runProgram,
 } from './bpf-system-call.ts'
 import { duplicateSize } from './duplicate-layout.ts'
 import { ForwardingTable } from './forwarding-table.ts'
+import { IteratorFile } from './iterator-file.ts'
 import { countersSize, endpointSize, foundReceivers, freshCounters, slotKey, trafficSize } from './map-layout.ts'
 import { possibleProcessors } from './processors.ts'
 import { arrivalSize, limitSize, limitStateSize, type ReceiveMaps } from './receive-control.ts'
@@ -85,9 +75,7 @@ export class Programs {
   readonly #counters: BpfMap
   readonly #traffic: BpfMap
   readonly #dequeued: { program: string; link: string }
-  /** Descriptor of the iterator of the file of counters. */
-  readonly #countersFile: number
-  #read: Buffer = Buffer.alloc(1 << 15)
+  readonly #countersFile: IteratorFile
   readonly #sendFrame: number
 
   constructor(pins: string, version: string, fresh: boolean) {
@@ -103,7 +91,7 @@ export class Programs {
       limits: new BpfMap(join(maps, 'limits'), limitSize),
       limitStates: new BpfMap(join(maps, 'limit_states'), limitStateSize),
       arrivals: new BpfMap(join(maps, 'arrivals'), arrivalSize),
-      arrivalsFile: join(pins, `${version}-arrivals`),
+      arrivalsFile: new IteratorFile(join(pins, `${version}-arrivals`)),
       readCounters: () => this.readCounters(),
       setFlag: (flag, isSet) => this.#setFlag(flag, isSet),
     }
@@ -112,7 +100,7 @@ export class Programs {
     this.fromWire = join(pins, version, 'from_wire')
     this.fromWireNumber = pinnedProgramNumber(this.fromWire)
     this.#dequeued = { program: join(pins, version, 'dequeued'), link: join(pins, `${version}-dequeued`) }
-    this.#countersFile = openPinned(join(pins, `${version}-counters`))
+    this.#countersFile = new IteratorFile(join(pins, `${version}-counters`))
     this.#sendFrame = openPinned(join(pins, version, 'send_frame'))
     this.fresh = fresh
   }
@@ -171,20 +159,9 @@ export class Programs {
     this.#configuration.set(slotKey(0), value)
   }
 
-  /** All counters in use, as `CountersReader` reads them; good until the next call, which reads into the same memory. */
+  /** All counters in use, as `CountersReader` reads them; good until the next call. */
   readCounters(): Buffer {
-    const file = openIterator(this.#countersFile)
-    try {
-      let length = 0
-      for (;;) {
-        if (length === this.#read.length) this.#read = Buffer.concat([this.#read], 2 * length)
-        const more = readSync(file, this.#read, length, this.#read.length - length, null)
-        if (more === 0) return this.#read.subarray(0, length)
-        length += more
-      }
-    } finally {
-      closeSync(file)
-    }
+    return this.#countersFile.read()
   }
 
   /** Sends a frame out of the uplink on a VLAN (0: untagged), and to the VLAN's local members if asked. */
@@ -197,11 +174,11 @@ export class Programs {
 
   close(): void {
     const { endpoints, forwarding, heard, duplicates } = this
-    const { limits, limitStates, arrivals } = this.receiving
+    const { limits, limitStates, arrivals, arrivalsFile } = this.receiving
     for (const map of [endpoints, forwarding, heard, duplicates, limits, limitStates, arrivals]) map.close()
     for (const map of [this.#configuration, this.#counters, this.#traffic]) map.close()
     closeBpf(this.#sendFrame)
-    closeBpf(this.#countersFile)
+    for (const file of [this.#countersFile, arrivalsFile]) file.close()
     closeBpf(this.fromEndpoint)
     closeBpf(this.fromLimiter)
   }

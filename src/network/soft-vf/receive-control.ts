@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs'
 import type { Arrival, LimitUse, ReceiveControl, ReceiverAddress } from '../receive-control.ts'
 import { Exhausted } from '../../base/index.ts'
 import type { BpfMap } from './bpf-system-call.ts'
+import type { IteratorFile } from './iterator-file.ts'
 import { mostMinors, type Limiter } from './limiter.ts'
 import { countersSize, forwardingKey } from './map-layout.ts'
 
@@ -23,8 +23,7 @@ export interface ReceiveMaps {
   limits: BpfMap
   limitStates: BpfMap
   arrivals: BpfMap
-  /** Path of the file of arrivals. */
-  arrivalsFile: string
+  arrivalsFile: IteratorFile
   /** The file of counters. */
   readCounters(): Buffer
   setFlag(flag: number, isSet: boolean): void
@@ -67,7 +66,7 @@ export class SoftVfReceiveControl implements ReceiveControl {
   arrivals(): Arrival[] {
     const maps = this.#maps()
     if (!maps) return []
-    const file = readFileSync(maps.arrivalsFile)
+    const file = maps.arrivalsFile.read()
     const found: Arrival[] = []
     for (let at = 0; at + arrivalRecordSize <= file.length; at += arrivalRecordSize) {
       found.push(this.#decode(file.subarray(at, at + arrivalRecordSize)))
