@@ -35,9 +35,12 @@ function noLab(): number {
   return exitCodes.InvalidInput
 }
 
-// A reader that has seen enough (`dctl event list | head`) closes the pipe; that is not an error.
+/** 128 and SIGPIPE: what a shell says of any program that ended because nobody reads what it prints. */
+const nobodyReads = 141
+
+// A reader that has seen enough (`dctl event list | head`) closes the pipe: nothing to tell, but not all may have been done.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
+  if (error.code === 'EPIPE') process.exit(nobodyReads)
   throw error
 })
 process.stderr.on('error', () => {}) // nobody reads what it says
