@@ -1,5 +1,4 @@
-import { spawn } from 'node:child_process'
-import { cpus } from 'node:os'
+import { closeSync, existsSync, openSync, writeSync } from 'node:fs'
 import { compareRounds, median } from '../statistics.ts'
 import type { Group, Measurement, Row, RunContext } from '../suite.ts'
 import { fill, runFio, type FioJob } from './fio.ts'
@@ -15,7 +14,7 @@ interface Question {
 
 interface Load extends Omit<FioJob, 'seconds'> {
   name: string
-  /** Whether no processor sleeps meanwhile: waking one costs a virtual machine more than a write does. */
+  /** Whether no processor sleeps meanwhile, as on a node that is tuned for latency: waking one takes longer than many a request. */
   isAwake?: boolean
 }
 
@@ -27,6 +26,13 @@ const loads = {
   'write 32': { name: '4 KiB random write, depth 32', pattern: 'randwrite', blockBytes: 4 * kibibyte, depth: 32 },
   'read 1': { name: '4 KiB random read, depth 1', pattern: 'randread', blockBytes: 4 * kibibyte, depth: 1 },
   'write 1': { name: '4 KiB random write, depth 1', pattern: 'randwrite', blockBytes: 4 * kibibyte, depth: 1 },
+  'read 32 awake': {
+    name: '4 KiB random read, depth 32, no processor asleep',
+    pattern: 'randread',
+    blockBytes: 4 * kibibyte,
+    depth: 32,
+    isAwake: true,
+  },
   'write 32 awake': {
     name: '4 KiB random write, depth 32, no processor asleep',
     pattern: 'randwrite',
@@ -53,12 +59,13 @@ const againstFile: [keyof typeof loads, number][] = [
   ['write sequential', 0.95],
 ]
 const random = ['read 32', 'write 32', 'read 1', 'write 1'] as const
+const awake = ['read 32 awake', 'write 32 awake'] as const
 
 const questions: Question[] = [
   ...againstFile.map(([load, atLeast]) => question(load, 'pool file', atLeast)),
   ...random.map((load) => question(load, 'bare loop', 0.97)),
   ...random.map((load) => question(load, 'raw device')),
-  question('write 32 awake', 'pool file'),
+  ...awake.map((load) => question(load, 'pool file')),
 ]
 
 /** A volume in a pool of files, with what it is compared with; all were written once and are of one size. */
@@ -154,11 +161,15 @@ function measuringTime({ depth, blockBytes }: Load): [rounds: number, seconds: n
   return depth === 1 ? [41, 1] : [25, 1]
 }
 
-/** Gives every processor something to do that gives way to everything else. */
+/** Until it is closed nothing may take longer than 0 us to wake a processor (PM QoS; what tuned's `latency-performance` uses). */
+const wakeUpLatency = '/dev/cpu_dma_latency'
+
+/** Keeps processors awake where the kernel lets them sleep through its drivers (cpuidle). */
 function keepAwake(): Disposable {
-  const untilWeEnd = ['sh', '-c', 'while kill -0 "$0"; do :; done', String(process.pid)]
-  const loops = cpus().map(() => spawn('chrt', ['--idle', '0', ...untilWeEnd], { stdio: 'ignore' }))
-  return { [Symbol.dispose]: () => loops.forEach((loop) => loop.kill('SIGKILL')) }
+  if (!existsSync(wakeUpLatency)) return { [Symbol.dispose]: () => {} }
+  const file = openSync(wakeUpLatency, 'r+')
+  writeSync(file, Buffer.alloc(4))
+  return { [Symbol.dispose]: () => closeSync(file) }
 }
 
 function absolute({ blockBytes, depth }: Load, bandwidth: number): string {
