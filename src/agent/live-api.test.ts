@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { connect } from 'node:tls'
 import { Registry } from '@prometheus-io/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { makeCertificate } from '../../test/support/control-files.ts'
@@ -14,6 +16,8 @@ const tls = { certificateFile: join(folder, 'tls.crt'), keyFile: join(folder, 't
 const asked: PathQuestion[] = []
 let authenticated = 0
 let api: ReturnType<typeof createLiveApi>
+/** A snapshot that does not end. */
+const blocks = new Readable({ read: () => void blocks.push(Buffer.alloc(65_536)) })
 
 beforeAll(async () => {
   await makeCertificate(tls.certificateFile, tls.keyFile)
@@ -32,7 +36,10 @@ beforeAll(async () => {
       acceptLimits: () => Promise.resolve({}),
       metrics: new Registry(),
       volumes: () => ({ volumes: [], drives: [] }),
-      snapshotBlocks: () => Promise.reject(new NotFound('this node has no snapshots')),
+      snapshotBlocks: (uid) => {
+        if (uid !== 'endless') return Promise.reject(new NotFound('this node has no snapshots'))
+        return Promise.resolve(blocks)
+      },
       path(question) {
         asked.push(question)
         return Promise.reject(new NotFound('endpoint u1 is not attached on this node', { remedy: 'Look elsewhere' }))
@@ -43,6 +50,7 @@ beforeAll(async () => {
         return Promise.resolve({ dropped: {}, echoAfter: 1 })
       },
     },
+    { stall: 300 },
   )
   await api.start()
 })
@@ -141,4 +149,15 @@ test('what is not there, or is for everybody, is answered without a look at toke
   expect(await ask('GET', '/healthz', undefined, 'other')).toEqual({ code: 200, text: 'ok\n' })
   expect(await ask('GET', '/v1/nothing', undefined, 'other')).toMatchObject({ code: 404 })
   expect(authenticated).toBe(before)
+})
+
+test('a snapshot is let go of when its reader takes nothing of it any more', async () => {
+  const url = new URL(`https://${api.address()}`)
+  const reader = connect({ host: url.hostname, port: Number(url.port), rejectUnauthorized: false })
+  reader.on('error', () => {})
+  reader.write('GET /v1/snapshot-blocks?uid=endless HTTP/1.1\r\nhost: agent\r\nauthorization: Bearer known\r\n\r\n')
+  await new Promise((resolve) => reader.once('data', resolve))
+  reader.pause()
+  await expect.poll(() => blocks.destroyed, { timeout: 10_000 }).toBe(true)
+  reader.destroy()
 })
