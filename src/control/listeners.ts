@@ -7,6 +7,7 @@ import { Conflict, InvalidInput, isAnswering, readTextFile, Unavailable } from '
 import type { ControlConfig } from './config.ts'
 import { guardSessions, http2Limits } from './http2-sessions.ts'
 import { answerProtocolErrors } from './protocol-errors.ts'
+import { endUntakenAnswers } from './untaken-answers.ts'
 
 type Address = ControlConfig['listen'][number]
 /** The types of Node lack the method of servers that take HTTP/1.1 too. */
@@ -61,6 +62,7 @@ export class Listeners {
       for (const address of this.#config.listen) {
         const server = 'socketPath' in address ? createServer(limits, this.#handle) : this.#tlsServer()
         answerProtocolErrors(server)
+        endUntakenAnswers(server)
         this.#remember(server)
         if ('socketPath' in address) await prepareSocket(address.socketPath)
         await listen(server, address)
