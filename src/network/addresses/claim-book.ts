@@ -12,7 +12,7 @@ import { AddressPool } from './address-pool.ts'
 import { contains } from './address-range.ts'
 import { ClaimIndex } from './claim-index.ts'
 import { addressClaimName, macClaimName } from './claim-name.ts'
-import { formatAddress, parseAddress, type Family, type IpAddress } from './ip-address.ts'
+import { formatAddress, isInCidr, parseAddress, type Family, type IpAddress } from './ip-address.ts'
 import { hexOfMac, randomMacAddress } from './mac-address.ts'
 import { formatRanges, subnetSpaces, type SubnetSpace } from './subnet-space.ts'
 
@@ -200,10 +200,10 @@ export class ClaimBook {
   }
 
   *#poolsOf({ spec }: AddressClaim): Iterable<{ pool: AddressPool; value: bigint }> {
-    const { family, value } = parseAddress(spec.address)
+    const address = parseAddress(spec.address)
     for (const { l2Domain, pools } of this.#networks.values()) {
       if (l2Domain !== spec.l2Domain) continue
-      for (const { space, pool } of pools) if (isIn(space, family, value)) yield { pool, value }
+      for (const { space, pool } of pools) if (isInCidr(space.cidr, address)) yield { pool, value: address.value }
     }
   }
 
@@ -213,8 +213,9 @@ export class ClaimBook {
     const used: bigint[] = []
     for (const { metadata, spec } of this.addresses.values()) {
       if (spec.l2Domain !== l2Domain) continue
-      const { family, value } = parseAddress(spec.address)
-      if (!isIn(space, family, value)) continue
+      const address = parseAddress(spec.address)
+      if (!isInCidr(space.cidr, address)) continue
+      const { value } = address
       used.push(value)
       const version = Number(metadata.resourceVersion)
       if (version <= newest || !contains(space.handOut, value)) continue
@@ -225,10 +226,6 @@ export class ClaimBook {
     for (const value of used) pool.take(value)
     return pool
   }
-}
-
-function isIn({ cidr }: SubnetSpace, family: Family, value: bigint): boolean {
-  return family === cidr.family && value >= cidr.first && value <= cidr.last
 }
 
 function sameSubnets(known: NetworkPools, spaces: SubnetSpace[]): boolean {

@@ -121,6 +121,11 @@ export function parseCidr(text: string, what = 'subnet'): Cidr {
   return { family, prefixLength, first, last: first + size - 1n }
 }
 
+/** Whether an address, of whichever family, lies in a subnet. */
+export function isInCidr({ family, first, last }: Cidr, address: IpAddress): boolean {
+  return address.family === family && address.value >= first && address.value <= last
+}
+
 /** Writes a subnet as `address/prefix`. */
 export function formatCidr({ family, prefixLength, first }: Cidr): string {
   return `${formatAddress({ family, value: first })}/${prefixLength}`

@@ -5,6 +5,7 @@ import {
   addressBits,
   formatAddress,
   formatCidr,
+  isInCidr,
   parseAddress,
   parseCidr,
   type Cidr,
@@ -21,7 +22,7 @@ export interface SubnetSpace {
   gateway?: bigint
   /** The ranges as declared (or by default), sorted, still with the reserved addresses in them. */
   ranges: AddressRange[]
-  /** Never handed out: network and broadcast address (subnet-router anycast in IPv6), and a gateway that is one of the subnet's. */
+  /** Never handed out: network and broadcast address (subnet-router anycast in IPv6) and gateway. */
   reserved: AddressRange[]
   /** Ranges less reserved: everything that an endpoint may get or ask for. */
   handOut: AddressRange[]
@@ -39,8 +40,7 @@ export function subnetSpace(subnet: Subnet): SubnetSpace {
   rejectOverlap(ranges, cidr)
   const ends = endsOf(cidr)
   const gateway = subnet.gateway === undefined ? undefined : gatewayOf(subnet.gateway, cidr, ends)
-  const own = gateway === undefined || !isInside(cidr, gateway) ? [] : [gateway]
-  const reserved = [...ends, ...own].map((value) => ({ start: value, end: value }))
+  const reserved = [...ends, ...(gateway === undefined ? [] : [gateway])].map((value) => ({ start: value, end: value }))
   const handOut = subtract(ranges, reserved)
   if (sizeOf(handOut) === 0n) {
     throw new InvalidInput(`subnet ${formatCidr(cidr)} has no address to hand out: all of its ranges are reserved`, {
@@ -121,10 +121,10 @@ const linkLocalAddresses = parseCidr(linkLocal)
 
 /** An address of the subnet, or a link-local one: many IPv6 routers have no other that stays (RFC 4861, section 6.1.2). */
 function gatewayOf(text: string, cidr: Cidr, ends: bigint[]): bigint {
-  const { family, value } = parseAddress(text, 'gateway')
-  if (family === cidr.family && family === linkLocalAddresses.family && isInside(linkLocalAddresses, value))
-    return value
-  if (family !== cidr.family || !isInside(cidr, value)) {
+  const gateway = parseAddress(text, 'gateway')
+  const { value } = gateway
+  if (cidr.family === gateway.family && isInCidr(linkLocalAddresses, gateway)) return value
+  if (!isInCidr(cidr, gateway)) {
     const other = cidr.family === 6 ? 'or its link-local address, ' : ''
     throw new InvalidInput(`gateway ${text} is not inside the subnet ${formatCidr(cidr)}`, {
       remedy: `Choose the address of the router in that subnet, ${other}or leave the gateway out.`,
@@ -136,10 +136,6 @@ function gatewayOf(text: string, cidr: Cidr, ends: bigint[]): bigint {
     })
   }
   return value
-}
-
-function isInside({ first, last }: Cidr, value: bigint): boolean {
-  return value >= first && value <= last
 }
 
 const special: { cidr: string; what: string }[] = [
