@@ -50,7 +50,7 @@ beforeAll(async () => {
         return Promise.resolve({ dropped: {}, echoAfter: 1 })
       },
     },
-    { stall: 300 },
+    { patience: 300 },
   )
   await api.start()
 })

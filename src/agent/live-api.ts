@@ -4,7 +4,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { asCarbonadoError, InvalidInput, type ErrorCode } from '../base/index.ts'
+import { asCarbonadoError, endUntakenAnswers, InvalidInput, type ErrorCode } from '../base/index.ts'
 import type { LiveNode } from '../network/live-endpoint.ts'
 import type { MetricsText } from '../network/metrics.ts'
 import type { PathFacts, PathProbe, PathQuestion } from '../network/path/index.ts'
@@ -62,8 +62,6 @@ const largestBody = 4096
 const largestLimits = 512 * 1024
 /** Milliseconds that an unused connection is kept: longer than those who use it again keep it. */
 const keptConnection = 70_000
-/** Milliseconds in which something of an answer must be sent. A copy's segment of zeros, of which nothing is, takes half a minute. */
-const longestStall = 120_000
 
 /**
  * The agent's HTTPS server: endpoints and metrics of this node as they are now. Everything that it has but /healthz wants a
@@ -73,7 +71,7 @@ export function createLiveApi(
   config: Pick<AgentConfig, 'listen' | 'tls'>,
   authenticate: Authenticate,
   view: LiveView,
-  { stall = longestStall }: { stall?: number } = {},
+  { patience }: { patience?: number } = {},
 ): Part & { address(): string } {
   const routes = makeRoutes(view)
   const server = createServer(
@@ -81,7 +79,7 @@ export function createLiveApi(
     (request, response) => void answer(request, response, routes, authenticate),
   )
   server.keepAliveTimeout = keptConnection
-  server.timeout = stall // who stops reading would keep what the answer is read from, such as the device of a snapshot
+  endUntakenAnswers(server, patience) // who stops reading would keep the device of a snapshot
   return {
     name: 'live API',
     start: () =>

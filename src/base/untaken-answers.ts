@@ -10,7 +10,7 @@ const usualPatience = 60_000
  */
 export function endUntakenAnswers(server: Server | Http2SecureServer, patience = usualPatience): void {
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    if (request.httpVersionMajor !== 1) return // by guardSessions
+    if (request.httpVersionMajor !== 1) return // sessions of HTTP/2 have limits of their own
     response.setTimeout(patience, () => {
       if (response.writableLength > 0) response.destroy()
     })

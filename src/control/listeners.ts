@@ -3,11 +3,10 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { dirname } from 'node:path'
-import { Conflict, InvalidInput, isAnswering, readTextFile, Unavailable } from '../base/index.ts'
+import { Conflict, endUntakenAnswers, InvalidInput, isAnswering, readTextFile, Unavailable } from '../base/index.ts'
 import type { ControlConfig } from './config.ts'
 import { guardSessions, http2Limits } from './http2-sessions.ts'
 import { answerProtocolErrors } from './protocol-errors.ts'
-import { endUntakenAnswers } from './untaken-answers.ts'
 
 type Address = ControlConfig['listen'][number]
 /** The types of Node lack the method of servers that take HTTP/1.1 too. */
