@@ -4,7 +4,7 @@ import { exec, Internal } from '../src/base/index.ts'
 import { findCgroupIo, removeStaleLimits } from '../src/storage/io-limits/index.ts'
 import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
 import { restoreSysctls } from './kubernetes/sysctls.ts'
-import { detach, labLoopDevices } from './drives.ts'
+import { detach, dropAbandonedVolumeDevices, labLoopDevices } from './drives.ts'
 import { describeLeftovers, findLeftovers, labMounts, labProcesses } from './leftovers.ts'
 import { labNetnsFiles, releaseNetns } from './netns.ts'
 import { driveDirectory, labDirectory, places } from './places.ts'
@@ -68,6 +68,7 @@ async function removeOnce(): Promise<void> {
   await detach(labLoopDevices()) // those in use go with their users; afterwards they could not be told from others
   for (const cgroup of labCgroups()) await killCgroup(cgroup)
   killStragglers()
+  await dropAbandonedVolumeDevices() // while the files of the drives are still in a mount of the lab
   for (const netns of labNetnsFiles()) await releaseNetns(netns)
   for (const mount of labMounts()) await exec(['umount', '--lazy', mount]).catch(() => {}) // looked at again by the caller
   await restoreSysctls()

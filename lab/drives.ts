@@ -37,24 +37,51 @@ export async function plugDrive(node: string, machinePid: number, { bytes, iops 
  * their files belong to no mount that could be told from others, and they would keep its drive in use.
  */
 export async function dropVolumeDevices(node: string): Promise<void> {
-  await detach(volumeDevices(loopDevices(), nodePools(node), [node]))
+  await detach(volumeDevices(loopDevices(), nodePools(node), entriesOf(node)))
+}
+
+/**
+ * Has those devices of volumes removed whose nodes were killed without that: their files belong to no mount any more, and
+ * keep the pool on the drive open. It is looked into once more for the entries that are theirs.
+ */
+export async function dropAbandonedVolumeDevices(): Promise<void> {
+  for (const { devicePath } of driveDevices(loopDevices())) {
+    if (!hasOpenPool(devicePath)) continue
+    const entries = await entriesOn(devicePath).catch(() => []) // it has just been closed, or fails: the caller looks again
+    await detach(volumeDevices(loopDevices(), poolsFolder, entries))
+  }
 }
 
 /** Loop devices of the lab: those of volumes, then those of its drives. */
 export function labLoopDevices(): LoopDevice[] {
   const devices = loopDevices()
-  const volumes = volumeDevices(devices, poolsFolder, nodesOfLab())
-  const drives = devices.filter((device) => [places.drives, labDirectory].some((folder) => isBelow(device, folder)))
-  return [...volumes, ...drives]
+  const entries = nodesOfLab().flatMap((node) => entriesOf(node))
+  return [...volumeDevices(devices, poolsFolder, entries), ...driveDevices(devices)]
+}
+
+function driveDevices(devices: LoopDevice[]): LoopDevice[] {
+  return devices.filter((device) => [places.drives, labDirectory].some((folder) => isBelow(device, folder)))
+}
+
+/** Whether the kernel has the pool on a drive open, be it mounted or not. */
+function hasOpenPool(devicePath: string): boolean {
+  const opened = '/sys/fs/btrfs'
+  return namesIn(opened).some((pool) => namesIn(join(opened, pool, 'devices')).includes(basename(devicePath)))
+}
+
+/** Names of the entries of the pool on a drive, which is mounted for that where nobody else sees it. */
+async function entriesOn(devicePath: string): Promise<string[]> {
+  const script = 'mount -t btrfs -o ro "$1" /run && ls /run'
+  const { stdout } = await exec(['unshare', '--mount', 'sh', '-ec', script, 'sh', devicePath])
+  return stdout.split('\n').filter(Boolean)
 }
 
 /**
- * Devices of volumes whose files are below a folder or in a pool that one of these nodes has open. On Kubernetes a device
- * whose agent's container has gone does not tell the pool of its file any more, so that it is known by the entry of the pool
- * that the file is in, which no other pool has.
+ * Devices of volumes whose files are below a folder or in one of these entries of pools, which no other pool has. On
+ * Kubernetes a device whose agent's container has gone does not tell the pool of its file any more.
  */
-function volumeDevices(devices: LoopDevice[], folder: string, nodes: string[]): LoopDevice[] {
-  const filesOfEntries = new Set(nodes.flatMap((node) => entriesOf(node)).map((entry) => `/${entry}/data`))
+function volumeDevices(devices: LoopDevice[], folder: string, entries: string[]): LoopDevice[] {
+  const filesOfEntries = new Set(entries.map((entry) => `/${entry}/data`))
   return devices.filter((device) => isBelow(device, folder) || filesOfEntries.has(device.file))
 }
 

@@ -1,10 +1,22 @@
 import './own-lab.ts'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { describeLeftovers, findLeftovers, Lab, labStatus, projectRoot, takeLabDown } from '../../lab/index.ts'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { loopDevices } from '../../lab/drives.ts'
+import {
+  describeLeftovers,
+  findLeftovers,
+  Lab,
+  labProcesses,
+  labStatus,
+  projectRoot,
+  takeLabDown,
+} from '../../lab/index.ts'
+import { Drive } from '../../src/api/index.ts'
+import { VolumeAttacher } from '../../src/storage/agent/index.ts'
+import { backingFileOf } from '../../src/storage/pools/file/loop-device.ts'
 import { takeMachineInventory } from './machine-inventory.ts'
 
 const up = ['lab', 'up', '--nodes', '2']
@@ -84,6 +96,27 @@ describe('a lab that goes up and down', () => {
       expect({ moment, left: await leftovers() }).toEqual({ moment, left: [] })
     }
   })
+
+  it.each([null, 3000])(
+    'leaves nothing after down when all of it was killed at once with a volume in use; operations of its drive: %s',
+    { timeout: 120_000 },
+    async (driveIops) => {
+      const lab = await Lab.up({ nodes: 1, driveIops })
+      await vi.waitFor(() => lab.store.get(Drive, { name: 'n1.drive0' }), { timeout: 60_000 })
+      await lab.dctl(['drive', 'format', 'n1.drive0', '-y'], { deadline: 60_000 })
+      await lab.dctl(['volume', 'create', 'kept', '-s', '64Mi'])
+      const device = await new VolumeAttacher({ store: lab.store, nodeName: 'n1', patience: 60_000 }).attach('kept')
+      await lab.nodeExec('n1', ['mkfs.ext4', '-q', device])
+      await lab.nodeExec('n1', ['mount', device, '/mnt'])
+      const isInUse = (): boolean => loopDevices().some(({ file }) => file === fileOfVolume)
+      const fileOfVolume = backingFileOf(basename(device))!.replace(/^.*(?=\/[^/]+\/data$)/, '')
+      for (const pid of labProcesses()) process.kill(pid, 'SIGKILL')
+      await vi.waitFor(() => expect(isInUse()).toBe(true), { timeout: 10_000 }) // else there is nothing to be removed
+      await takeLabDown()
+      expect(await leftovers()).toEqual([])
+      expect(isInUse()).toBe(false)
+    },
+  )
 
   it('goes up over what a killed up left', async () => {
     await interrupt(up, 400, 'SIGKILL')
