@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:https'
+import { connect as connectPlainly, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
@@ -160,4 +162,26 @@ test('a snapshot is let go of when its reader takes nothing of it any more', asy
   reader.pause()
   await expect.poll(() => blocks.destroyed, { timeout: 10_000 }).toBe(true)
   reader.destroy()
+})
+
+test('connections have an end, and those beyond it leave the others alone', { timeout: 60_000 }, async () => {
+  const url = new URL(`https://${api.address()}`)
+  const open = new Set<Socket>()
+  const openOne = (): Promise<Socket> =>
+    new Promise((resolve) => {
+      const socket = connectPlainly(Number(url.port), url.hostname, () => resolve(socket))
+      open.add(socket)
+      socket.on('error', () => {}).on('close', () => open.delete(socket))
+    })
+  const kept = connect({ host: url.hostname, port: Number(url.port), rejectUnauthorized: false })
+  await new Promise((resolve) => kept.once('secureConnect', resolve))
+  let opened = 0
+  for (; opened < 3000; opened += 100) await Promise.all(Array.from({ length: 100 }, openOne))
+  await expect.poll(() => open.size).toBeLessThanOrEqual(2000)
+  kept.write('GET /healthz HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n')
+  const [answer] = (await once(kept, 'data')) as [Buffer]
+  expect(answer.toString()).toContain('200 OK')
+  // whoever says nothing is let go of
+  await expect.poll(() => open.size, { timeout: 20_000 }).toBe(0)
+  expect(await ask('GET', '/healthz')).toMatchObject({ code: 200 })
 })

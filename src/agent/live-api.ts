@@ -60,8 +60,16 @@ const pathsOf: Record<string, ReadonlySet<string>> = {
 const largestBody = 4096
 /** Most bytes of the limits of one receiving node. */
 const largestLimits = 512 * 1024
-/** Milliseconds that an unused connection is kept: longer than those who use it again keep it. */
-const keptConnection = 70_000
+/** Milliseconds: limits against clients that send slowly, and how long an idle connection is kept for the next question. */
+const limits = {
+  handshakeTimeout: 10_000,
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 5_000,
+  keepAliveTimeout: 70_000, // longer than those who use it again keep it
+}
+/** A connection costs memory before its token is looked at. More than the agents of a large cluster have, and all readers. */
+const mostConnections = 2_000
 
 /**
  * The agent's HTTPS server: endpoints and metrics of this node as they are now. Everything that it has but /healthz wants a
@@ -75,10 +83,10 @@ export function createLiveApi(
 ): Part & { address(): string } {
   const routes = makeRoutes(view)
   const server = createServer(
-    { cert: readFileSync(config.tls.certificateFile), key: readFileSync(config.tls.keyFile) },
+    { ...limits, cert: readFileSync(config.tls.certificateFile), key: readFileSync(config.tls.keyFile) },
     (request, response) => void answer(request, response, routes, authenticate),
   )
-  server.keepAliveTimeout = keptConnection
+  server.maxConnections = mostConnections
   endUntakenAnswers(server, patience) // who stops reading would keep the device of a snapshot
   return {
     name: 'live API',
