@@ -8,7 +8,9 @@ import { UplinkMonitor } from './uplink-monitor.ts'
 const spec: Node['spec'] = { uplinks: { pods: { interface: 'eth0', rate: '10G' } }, maximumInterfaces: 10 }
 
 let files: Record<string, string>
-const read = (path: string): string | undefined => files[path.replace('/sys/class/net/eth0/', '')]
+/** Asked first what a file says. */
+let onRead: ((path: string) => string | undefined) | undefined
+const read = (path: string): string | undefined => onRead?.(path) ?? files[path.replace('/sys/class/net/eth0/', '')]
 const tree: FileTree = {
   read,
   readLater: (path) => Promise.resolve(read(path)),
@@ -59,6 +61,20 @@ describe('the uplink monitor', () => {
     expect(told).toHaveLength(4)
     files.ifindex = '7'
     await eventually(() => told.length === 5)
+  })
+
+  it('tells of what changes while it looks', async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100)) // the first look at speeds is over, after which it looks at all
+    onRead = (path) => {
+      if (!path.endsWith('/carrier')) return undefined
+      onRead = undefined
+      const before = files.carrier
+      Object.assign(files, { carrier: '0', operstate: 'down', carrier_changes: '5' })
+      return before
+    }
+    files.mtu = '9000'
+    await eventually(() => last()?.mtu === 9000)
+    await eventually(() => last()?.carrier === false)
   })
 
   it('follows another spec at once, also when only what is kept for planes differs', async () => {

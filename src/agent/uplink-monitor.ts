@@ -95,7 +95,10 @@ export class UplinkMonitor implements Part {
     this.#looks += 1
     if (this.#looks % looksPer.places === 0) this.#places = readLinkPlaces(this.#tree, this.#places.keys())
     const fingerprint = linkFingerprint(this.#tree, this.#places)
-    if (fingerprint !== this.#fingerprint) this.#seen = this.#read()
+    if (fingerprint !== this.#fingerprint) {
+      this.#fingerprint = fingerprint // of before: what changes while it is read is read again
+      this.#seen = this.#read()
+    }
     this.#tell()
     if (this.#looks % looksPer.speeds !== 0) return
     this.#readingSpeeds = this.#readingSpeeds
@@ -122,7 +125,6 @@ export class UplinkMonitor implements Part {
     const found = findUplinks(this.#spec, factsOf)
     const devices = [...known.values()].flatMap(({ name, bond }) => [name, ...(bond?.members ?? []).map((member) => member.name)]) // prettier-ignore
     this.#places = readLinkPlaces(this.#tree, devices)
-    this.#fingerprint = linkFingerprint(this.#tree, this.#places)
     return { found, index: factsOf(this.#spec.uplinks.pods.interface).index }
   }
 
