@@ -7,7 +7,7 @@ import { createCredentials } from './credentials.ts'
 import { openHostAccess } from './host-access.ts'
 import { makeBaseImages } from './images.ts'
 import { kubectl } from './kubectl.ts'
-import { configureKubernetesNode, copyCredentials, startKubernetesNode } from './node.ts'
+import { configureKubernetesNode, copyCredentials, startKubernetesNodes } from './node.ts'
 import { installPrograms } from './places.ts'
 import { rememberSysctls } from './sysctls.ts'
 
@@ -26,11 +26,12 @@ export async function prepareKubernetes(nodes: string[]): Promise<void> {
 export async function startKubernetes(nodes: string[], onProgress: (step: string) => void = () => {}): Promise<void> {
   await rememberSysctls()
   onProgress('control plane of Kubernetes')
-  const started = nodes.map((node) => startKubernetesNode(node))
+  const started = startKubernetesNodes(nodes)
+  started.catch(() => {}) // awaited below
   await startControlPlane()
   await openHostAccess()
   onProgress('kubelets')
-  await Promise.all(started)
+  await started
   await waitForRegistration(nodes)
 }
 

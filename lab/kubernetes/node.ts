@@ -7,10 +7,11 @@ import { cgroupHierarchies } from '../cgroups.ts'
 import { startProgram } from '../machines.ts'
 import { labPrefix, places } from '../places.ts'
 import { insideMachine, isRunning, waitFor } from '../processes.ts'
-import { nodeAddress } from '../programs.ts'
+import { endProgram, nodeAddress } from '../programs.ts'
 import { machinePid, programStates } from '../state.ts'
 import { certificateOf } from './credentials.ts'
 import { clusterNetwork, kubernetesPlaces, programs } from './places.ts'
+import { shareImages } from './shared-images.ts'
 
 /** The programs of a node, in the order in which they start. */
 export const nodePrograms = ['containerd', 'kubelet', 'kube-proxy'] as const
@@ -35,9 +36,26 @@ export function configureKubernetesNode(node: string): void {
   writeFileSync(join(folder, 'proxy.yaml'), stringify(proxyConfiguration(node, nodeAddress(node))))
 }
 
+/** Starts new nodes. Images take long to load: the others get what they have become on the first. */
+export async function startKubernetesNodes([first, ...others]: string[]): Promise<void> {
+  if (first === undefined) return
+  if (others.length > 0) {
+    await startContainerd(first)
+    await endProgram(`${first}-containerd`, 'SIGTERM') // its databases are whole then
+    await Promise.all(others.map((node) => shareImages(first, node)))
+  }
+  await Promise.all([first, ...others].map((node) => startKubernetesNode(node)))
+}
+
 /** Starts what does not run on a node, and loads the images that it does not have. */
 export async function startKubernetesNode(node: string): Promise<void> {
   makeKubeletCgroups(node)
+  await startContainerd(node)
+  await Promise.all([startNodeProgram(node, 'kubelet'), startNodeProgram(node, 'kube-proxy')])
+}
+
+/** Starts containerd on a node unless it runs, and loads the images that it does not have. */
+async function startContainerd(node: string): Promise<void> {
   await startNodeProgram(node, 'containerd')
   await waitFor(
     `containerd on ${node}`,
@@ -45,7 +63,6 @@ export async function startKubernetesNode(node: string): Promise<void> {
     { deadline: 90_000, interval: 50 },
   ) // prettier-ignore
   await loadImages(node)
-  await Promise.all([startNodeProgram(node, 'kubelet'), startNodeProgram(node, 'kube-proxy')])
 }
 
 /** Starts one program of a node unless it runs. */
