@@ -85,6 +85,20 @@ describe('links', () => {
     expect(decodeLink(socket.get(linkByName('near'))!)?.mtu).toBe(1350)
     await expect(socket.must([changeLink('near', index, { mtu: 1 })])).rejects.toThrow(/mtu less than device minimum/)
   })
+
+  it('that are asked for at once are carried out in their order, and each learns of what was refused of its own', async () => {
+    const mtu = (bytes: number): NetlinkRequest => changeLink('near', index, { mtu: bytes })
+    const ghost = changeLink('ghost', 70_099, { isUp: true })
+    const many = Array.from({ length: 150 }, (_, at) => (at % 60 === 7 ? ghost : mtu(1301 + at)))
+    const changes = [[mtu(1300)], [ghost], many, [], [mtu(1), mtu(1320)], many.slice(0, 40), [mtu(1330)], [ghost]]
+    const refused = await Promise.all(changes.map((requests) => socket.change(requests)))
+    const errnos = refused.map((each) => each.map(({ error }) => error.errno))
+    expect(errnos).toEqual([[], [19], [19, 19, 19], [], [22], [19], [], [19]])
+    expect(refused.flatMap((each) => each.map(({ request }) => request)).filter((each) => each !== ghost)).toHaveLength(
+      1,
+    )
+    expect(decodeLink(socket.get(linkByName('near'))!)?.mtu).toBe(1330)
+  })
 })
 
 describe('inside a container', () => {

@@ -67,6 +67,15 @@ export interface RefusedRequest {
   error: NetlinkError
 }
 
+/** What one call asked for. */
+interface Change {
+  requests: NetlinkRequest[]
+  /** In the order of the requests. */
+  refused: RefusedRequest[]
+  resolve: (refused: RefusedRequest[]) => void
+  reject: (error: unknown) => void
+}
+
 /** A change that the kernel announced. */
 export interface Announcement extends NetlinkMessage {
   /** This namespace's number for the one it happened in; undefined: in this one. */
@@ -82,14 +91,16 @@ export interface Announcements {
 
 /**
  * A socket that speaks rtnetlink (rtnetlink(7)) with the network namespace it was opened in, for as long as it is open.
- * Requests of one `change` go in one datagram (64 of them at most) and are carried out in order. They run on a thread of libuv's pool,
+ * Requests of one `change`, and of others that wait, go in one datagram (64 at most) and are carried out in order. They run on a thread of libuv's pool,
  * because the kernel may hold them up for as long as another interface is being removed; queries take microseconds and
  * run at once. An open socket keeps its namespace alive: those of containers are closed right after use.
  */
 export class NetlinkSocket {
   readonly #descriptor: number
   #number = 1
-  #last: Promise<unknown> = Promise.resolve()
+  /** Changes that are not under way yet. */
+  readonly #waiting: Change[] = []
+  #working: Promise<void> | undefined
   #isOpen = true
   /** Answers to a change that is under way, received by a query. */
   readonly #early: NetlinkAnswer[] = []
@@ -115,15 +126,10 @@ export class NetlinkSocket {
 
   /** Carries requests out in order; one that is refused does not stop the others. */
   change(requests: NetlinkRequest[]): Promise<RefusedRequest[]> {
-    const done = this.#last.then(async () => {
-      const refused: RefusedRequest[] = []
-      for (let at = 0; at < requests.length; at += requestsAtOnce) {
-        refused.push(...(await this.#change(requests.slice(at, at + requestsAtOnce))))
-      }
-      return refused
-    })
-    this.#last = done.catch(() => {})
-    return done
+    const { promise, resolve, reject } = Promise.withResolvers<RefusedRequest[]>()
+    this.#waiting.push({ requests, refused: [], resolve, reject })
+    this.#working ??= this.#work()
+    return promise
   }
 
   /** Carries out requests that must all succeed. Throws NetlinkError for the first that was refused. */
@@ -182,23 +188,62 @@ export class NetlinkSocket {
   close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    void this.#last.then(() => closeSync(this.#descriptor))
+    void Promise.resolve(this.#working).then(() => closeSync(this.#descriptor))
   }
 
   [Symbol.dispose](): void {
     this.close()
   }
 
-  async #change(requests: NetlinkRequest[]): Promise<RefusedRequest[]> {
+  /** What waits while a datagram is under way goes together in the next one: each costs a turn of a thread. */
+  async #work(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const changes = this.#takeWaiting()
+      try {
+        await this.#carryOut(changes)
+        for (const { resolve, refused } of changes) resolve(refused)
+      } catch (error) {
+        for (const { reject } of changes) reject(error)
+      }
+    }
+    this.#working = undefined
+  }
+
+  /** As many changes as fit into a datagram; one that does not goes alone. */
+  #takeWaiting(): Change[] {
+    let [count, requests] = [0, 0]
+    for (const change of this.#waiting) {
+      requests += change.requests.length
+      if (count > 0 && requests > requestsAtOnce) break
+      count++
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  async #carryOut(changes: Change[]): Promise<void> {
+    const parts = changes.flatMap((change) => change.requests.map((request) => ({ request, change })))
+    for (let at = 0; at < parts.length; at += requestsAtOnce) {
+      const some = parts.slice(at, at + requestsAtOnce)
+      const refusals = await this.#send(some.map(({ request }) => request))
+      for (const [index, error] of refusals) {
+        const { request, change } = some[index]!
+        change.refused.push({ request, error })
+      }
+    }
+  }
+
+  /** Sends requests in one datagram; returns those that were refused, by their index. */
+  async #send(requests: NetlinkRequest[]): Promise<Map<number, NetlinkError>> {
     const first = this.#take(requests.length)
     await this.#sendOnThread(encodeRequests(requests, first, flags.acknowledge))
-    const refused: RefusedRequest[] = []
+    const refused = new Map<number, NetlinkError>()
     let left = requests.length
     const take = (answer: NetlinkAnswer): void => {
-      const request = requests[answer.number - first]
+      const index = answer.number - first
+      const request = requests[index]
       if (answer.kind !== 'acknowledged' || !request) return
       left--
-      if (answer.refusal) refused.push({ request, error: new NetlinkError(request.purpose, answer.refusal) })
+      if (answer.refusal) refused.set(index, new NetlinkError(request.purpose, answer.refusal))
     }
     for (const answer of this.#early.splice(0)) take(answer)
     while (left > 0) {
