@@ -113,7 +113,8 @@ function subfolders(folder: string): string[] {
   }
 }
 
-function killQuietly(pid: number): void {
+/** Kills a process that may end by itself. */
+export function killQuietly(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exec, Internal } from '../src/base/index.ts'
 import { findCgroupIo, removeStaleLimits } from '../src/storage/io-limits/index.ts'
-import { killCgroup, labCgroups, removeLabCgroups } from './cgroups.ts'
+import { killCgroup, killQuietly, labCgroups, removeLabCgroups } from './cgroups.ts'
 import { restoreSysctls } from './kubernetes/sysctls.ts'
 import { detach, dropAbandonedVolumeDevices, labLoopDevices } from './drives.ts'
 import { describeLeftovers, findLeftovers, labMounts, labProcesses } from './leftovers.ts'
@@ -97,11 +97,6 @@ function stopStarter(): void {
 
 function killStragglers(): void {
   for (const pid of labProcesses()) {
-    if (pid === process.pid) continue
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // gone already
-    }
+    if (pid !== process.pid) killQuietly(pid)
   }
 }

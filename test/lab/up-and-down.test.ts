@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { killQuietly } from '../../lab/cgroups.ts'
 import { loopDevices } from '../../lab/drives.ts'
 import {
   describeLeftovers,
@@ -110,7 +111,7 @@ describe('a lab that goes up and down', () => {
       await lab.nodeExec('n1', ['mount', device, '/mnt'])
       const isInUse = (): boolean => loopDevices().some(({ file }) => file === fileOfVolume)
       const fileOfVolume = backingFileOf(basename(device))!.replace(/^.*(?=\/[^/]+\/data$)/, '')
-      for (const pid of labProcesses()) process.kill(pid, 'SIGKILL')
+      for (const pid of labProcesses()) killQuietly(pid) // some end with others
       await vi.waitFor(() => expect(isInUse()).toBe(true), { timeout: 10_000 }) // else there is nothing to be removed
       await takeLabDown()
       expect(await leftovers()).toEqual([])

@@ -91,9 +91,10 @@ export interface Announcements {
 
 /**
  * A socket that speaks rtnetlink (rtnetlink(7)) with the network namespace it was opened in, for as long as it is open.
- * Requests of one `change`, and of others that wait, go in one datagram (64 at most) and are carried out in order. They run on a thread of libuv's pool,
- * because the kernel may hold them up for as long as another interface is being removed; queries take microseconds and
- * run at once. An open socket keeps its namespace alive: those of containers are closed right after use.
+ * Requests of one `change`, and of others that wait meanwhile, go in one datagram (64 of them at most) and are carried out
+ * in order. They run on a thread of libuv's pool, because the kernel may hold them up for as long as another interface is
+ * being removed; queries take microseconds and run at once. An open socket keeps its namespace alive: those of containers
+ * are closed right after use.
  */
 export class NetlinkSocket {
   readonly #descriptor: number
